@@ -31,6 +31,7 @@ _HEAVY: Final = {
     "matplotlib": "images of metrics, drawn by another process",
     "psycopg": "PostgreSQL",
     "rich": "terminals",
+    "sqlalchemy.dialects.postgresql": "PostgreSQL",
     "segno": "virtual MFA devices",
     "unittest": "tests",
 }

@@ -5,6 +5,7 @@ from typing import Any, Literal
 from alembic import context
 
 from stead_controller.db.tables import Base
+from stead_controller.db.tables.base import complete_for_postgresql
 from stead_controller.db.types import UtcTime
 
 
@@ -15,6 +16,7 @@ def render_item(kind: str, item: Any, _autogen: Any) -> str | Literal[False]:
     return False
 
 
+complete_for_postgresql(Base.metadata)
 connection = context.config.attributes["connection"]
 context.configure(connection=connection, target_metadata=Base.metadata, render_as_batch=True, render_item=render_item)
 with context.begin_transaction():

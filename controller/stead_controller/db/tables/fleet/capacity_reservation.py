@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from stead_controller.db.tables.base import Base
+from stead_controller.db.tables.base import Base, partial_index
 from stead_controller.db.types import AccountId, ResourceId
 
 _ACTIVE = text("state = 'active'")
@@ -22,16 +22,15 @@ class CapacityReservation(Base):
     __tablename__ = "capacity_reservations"
     __table_args__ = (
         # Only rows of active ones are in these indexes: each launch looks here.
-        Index(
+        partial_index(
             "ix_capacity_reservations_account_active",
             "account_id",
             "instance_type",
             "zone",
-            sqlite_where=_ACTIVE,
-            postgresql_where=_ACTIVE,
+            where=_ACTIVE,
         ),
-        Index("ix_capacity_reservations_end_date", "end_date", sqlite_where=_ACTIVE, postgresql_where=_ACTIVE),
-        Index("ix_capacity_reservations_ended", "ended", sqlite_where=_ENDED, postgresql_where=_ENDED),
+        partial_index("ix_capacity_reservations_end_date", "end_date", where=_ACTIVE),
+        partial_index("ix_capacity_reservations_ended", "ended", where=_ENDED),
         Index("ix_capacity_reservations_account_id_id", "account_id", "id", unique=True),
     )
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from stead_controller.db.tables.base import Base
+from stead_controller.db.tables.base import Base, partial_index
 from stead_controller.db.types import AccountId, ResourceId
 
 _ENDED = text("ended IS NOT NULL")
@@ -21,7 +21,7 @@ class DedicatedHost(Base):
     __tablename__ = "dedicated_hosts"
     __table_args__ = (
         Index("ix_dedicated_hosts_host", "host_id", "id"),  # as wide as the account's, which SQLite prefers then
-        Index("ix_dedicated_hosts_ended", "ended", sqlite_where=_ENDED, postgresql_where=_ENDED),
+        partial_index("ix_dedicated_hosts_ended", "ended", where=_ENDED),
         Index("ix_dedicated_hosts_account_id_id", "account_id", "id", unique=True),
     )
 

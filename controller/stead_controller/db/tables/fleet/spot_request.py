@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from stead_controller.db.tables.base import Base
+from stead_controller.db.tables.base import Base, partial_index
 from stead_controller.db.types import AccountId, ResourceId
 
 _WAITS = text("next_try IS NOT NULL")
@@ -28,24 +28,22 @@ class SpotRequest(Base):
 
     __tablename__ = "spot_requests"
     __table_args__ = (
-        Index("ix_spot_requests_waiting", "created", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
-        Index("ix_spot_requests_next_try", "next_try", "id", sqlite_where=_WAITS, postgresql_where=_WAITS),
-        Index("ix_spot_requests_expires", "expires", "id", sqlite_where=_EXPIRES, postgresql_where=_EXPIRES),
-        Index("ix_spot_requests_ended", "ended", "id", sqlite_where=_ENDED, postgresql_where=_ENDED),
-        Index(
+        partial_index("ix_spot_requests_waiting", "created", "id", where=_WAITS),
+        partial_index("ix_spot_requests_next_try", "next_try", "id", where=_WAITS),
+        partial_index("ix_spot_requests_expires", "expires", "id", where=_EXPIRES),
+        partial_index("ix_spot_requests_ended", "ended", "id", where=_ENDED),
+        partial_index(
             "ix_spot_requests_account_shape",
             "account_id",
             "shape",
             "created",
-            sqlite_where=_WAITS,
-            postgresql_where=_WAITS,
+            where=_WAITS,
         ),
-        Index(
+        partial_index(
             "ix_spot_requests_account_batch",
             "account_id",
             "batch_id",
-            sqlite_where=_TOGETHER,
-            postgresql_where=_TOGETHER,
+            where=_TOGETHER,
         ),
         Index("ix_spot_requests_account_instance", "account_id", "instance_id", unique=True),
         Index("ix_spot_requests_account_id_id", "account_id", "id", unique=True),

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, false, text, true
 from sqlalchemy.orm import Mapped, mapped_column
 
-from stead_controller.db.tables.base import Base
+from stead_controller.db.tables.base import Base, partial_index
 from stead_controller.db.types import AccountId, ResourceId
 
 
@@ -34,48 +34,42 @@ class Instance(Base):
         Index("ix_instances_identity_issued", "identity_issued"),
         Index("ix_instances_state_changed", "state", "state_changed"),
         # Only rows of instances in a placement group are in the index.
-        Index(
+        partial_index(
             "ix_instances_account_placement_group",
             "account_id",
             "placement_group_id",
-            sqlite_where=text("placement_group_id IS NOT NULL"),
-            postgresql_where=text("placement_group_id IS NOT NULL"),
+            where=text("placement_group_id IS NOT NULL"),
         ),
         # Likewise of those that run in a capacity reservation.
-        Index(
+        partial_index(
             "ix_instances_account_capacity_reservation",
             "account_id",
             "capacity_reservation_id",
-            sqlite_where=text("capacity_reservation_id IS NOT NULL"),
-            postgresql_where=text("capacity_reservation_id IS NOT NULL"),
+            where=text("capacity_reservation_id IS NOT NULL"),
         ),
-        Index(
+        partial_index(
             "ix_instances_scheduled_stop",
             "state_reason_code",
             "state",
-            sqlite_where=text("state_reason_code = 'Server.ScheduledStop'"),
-            postgresql_where=text("state_reason_code = 'Server.ScheduledStop'"),
+            where=text("state_reason_code = 'Server.ScheduledStop'"),
         ),
         # Only rows of the few instances that are being recovered are in the index.
-        Index(
+        partial_index(
             "ix_instances_recovery_began",
             "recovery_began",
-            sqlite_where=text("recovery_began IS NOT NULL"),
-            postgresql_where=text("recovery_began IS NOT NULL"),
+            where=text("recovery_began IS NOT NULL"),
         ),
         # Only rows of Spot Instances are in the index.
-        Index(
+        partial_index(
             "ix_instances_spot_zone",
             "zone",
             "launch_time",
-            sqlite_where=text("spot_request_id IS NOT NULL"),
-            postgresql_where=text("spot_request_id IS NOT NULL"),
+            where=text("spot_request_id IS NOT NULL"),
         ),
-        Index(
+        partial_index(
             "ix_instances_interruption",
             "interruption",
-            sqlite_where=text("interruption IS NOT NULL"),
-            postgresql_where=text("interruption IS NOT NULL"),
+            where=text("interruption IS NOT NULL"),
         ),
     )
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from stead_controller.db.tables.base import Base
+from stead_controller.db.tables.base import Base, partial_index
 from stead_controller.db.types import AccountId, ResourceId
 
 
@@ -31,12 +31,11 @@ class RouteTableAssociation(Base):
     __table_args__ = (
         Index("ix_route_table_associations_account_id_id", "account_id", "id", unique=True),
         Index("ix_route_table_associations_subnet_id", "subnet_id", unique=True),
-        Index(
+        partial_index(
             "ix_route_table_associations_main",
             "vpc_id",
             unique=True,
-            sqlite_where=text("subnet_id IS NULL"),
-            postgresql_where=text("subnet_id IS NULL"),
+            where=text("subnet_id IS NULL"),
         ),
     )
 

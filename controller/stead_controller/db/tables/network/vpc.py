@@ -5,7 +5,7 @@ from datetime import datetime
 from sqlalchemy import ForeignKey, Index, Integer, String, false, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from stead_controller.db.tables.base import Base
+from stead_controller.db.tables.base import Base, partial_index
 from stead_controller.db.types import AccountId, ResourceId
 
 
@@ -39,12 +39,11 @@ class VpcCidrBlock(Base):
     __table_args__ = (
         Index("ix_vpc_cidr_blocks_account_id_id", "account_id", "id", unique=True),
         Index("ix_vpc_cidr_blocks_vpc", "vpc_id", "cidr_block", unique=True),
-        Index(
+        partial_index(
             "ix_vpc_cidr_blocks_ipv6",
             "cidr_block",
             unique=True,
-            sqlite_where=text("ipv6"),
-            postgresql_where=text("ipv6"),
+            where=text("ipv6"),
         ),
     )
 
