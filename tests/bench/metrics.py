@@ -4,7 +4,8 @@
 
 Each host's message goes through the controller's intake, from its bytes on, into a real VictoriaMetrics; counted is the
 processor time of this process and of the engine. Rounds follow each other without a pause, with times ten seconds apart;
-what the engine costs while nothing comes is measured after them, and added. Then other instances get days of data with
+what the engine costs while nothing comes is measured after them, and added. Then all hosts tell of minutes as they do in
+life, some at a time and with nothing known of owners: with alarms and status checks. Then other instances get days of data with
 a datum each five minutes, and the average of each hour of all is read as GetMetricData would, in one question.
 """
 
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from datetime import UTC, datetime
+from itertools import batched
 from pathlib import Path
 from typing import Final
 
@@ -24,9 +26,11 @@ from sqlalchemy import select
 from stead_controller import clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Volume
+from stead_controller.hosts import status_checks
 from stead_controller.hosts.measurements import MeasurementIntake
-from stead_controller.metrics.datum import Identity, Wanted, single
+from stead_controller.metrics.datum import Identity, Store, Wanted, single
 from stead_controller.metrics.engine_store import EngineStore
+from stead_controller.workflows.alarms import Alarms, WatchedStore
 from stead_proto.v1 import host_pb2 as pb
 from tests.support import empty_database, metrics, rows
 
@@ -39,6 +43,8 @@ _PER_HOST: Final = 10
 _EACH: Final = 10  # seconds
 _HOUR: Final = 3600
 _READINGS: Final = 7
+_MINUTES: Final = 3
+_TELL_AT_ONCE: Final = 20  # hosts: with 1,000 of them, as many as tell within a second
 _OF_MACHINE: Final = tuple(range(pb.METRIC_PROCESSORS, pb.METRIC_READ_SECONDS))
 _OF_VOLUME: Final = (*range(pb.METRIC_READ_BYTES, pb.METRIC_CREDITS_SPENT), pb.METRIC_QUEUE_LENGTH)
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
@@ -56,9 +62,8 @@ def resident(process: int) -> float:
     return int(status["VmRSS"].split()[0]) / 1024
 
 
-def launch(database: Database, count: int) -> dict[str, list[tuple[str, str]]]:
+def launch(database: Database, world: rows.World, count: int) -> dict[str, list[tuple[str, str]]]:
     """Add instances, each with a volume, ten on a host; give their ids by host."""
-    world: rows.World = database.run_blocking(rows.build_world)
     placed: dict[str, list[tuple[str, str]]] = {}
     for first in range(0, count, _PER_HOST):
 
@@ -68,6 +73,7 @@ def launch(database: Database, count: int) -> dict[str, list[tuple[str, str]]]:
             tx.session.flush()
             for number in range(first, min(count, first + _PER_HOST)):
                 instance = rows.launch(tx, world, world.one, number=number, host_id=host.id)
+                instance.state = "running"
                 tx.session.flush()
                 volume = tx.session.scalars(select(Volume).where(Volume.instance_id == instance.id)).one()
                 volume.attached_host_id = host.id
@@ -108,6 +114,24 @@ async def ingest(
     return here / rounds, there / rounds
 
 
+async def minute(
+    database: Database, store: Store, world: rows.World, placed: dict[str, list[tuple[str, str]]], at: int
+) -> float:
+    """Let all hosts tell of a minute, some of them at a time; give the processor seconds of this process."""
+    watched = WatchedStore(store)
+    alarms = Alarms(database, watched, world.cloud, clock.now)
+    watched.watch(alarms)
+    intake = MeasurementIntake(database, watched, clock.now)
+    bodies = [(host_id, message(guests, at, at)) for host_id, guests in placed.items()]
+    began = time.process_time()
+    for some in batched(bodies, _TELL_AT_ONCE):
+        told = (intake.take(host_id, pb.Measurements.FromString(body)) for host_id, body in some)
+        assert all(await asyncio.gather(*told))
+        await alarms.run()
+    await status_checks.write(database, watched, clock.now)
+    return time.process_time() - began
+
+
 async def read_days(store: EngineStore, days: int, engine: int) -> tuple[list[float], float]:
     """Write days of instances and read them; give the milliseconds of each reading, and of processors on average."""
     end = int(time.time()) // _HOUR * _HOUR * 1000
@@ -132,7 +156,8 @@ async def read_days(store: EngineStore, days: int, engine: int) -> tuple[list[fl
 async def measure(folder: Path, arguments: argparse.Namespace) -> bool:
     """Measure all, print, and tell whether the limits hold."""
     database = Database(f"sqlite:///{empty_database.write(folder / 'stead.sqlite')}")
-    placed = launch(database, arguments.instances)
+    world: rows.World = database.run_blocking(rows.build_world)
+    placed = launch(database, world, arguments.instances)
     store = metrics.store_on(folder / "metrics")
     await store.read([Wanted(Identity("1", "n", "m"), "Sum", 0, 60_000, 60)])
     engine = metrics.process_in(folder / "metrics")
@@ -149,6 +174,9 @@ async def measure(folder: Path, arguments: argparse.Namespace) -> bool:
     print(
         f"  together {share:.1f} % of a processor (at most {LIMIT_PERCENT:g}); engine {size:.0f} MiB (at most {LIMIT_MIB:g})"
     )
+    now = int(time.time()) // 60 * 60_000
+    minutes = [await minute(database, store, world, placed, now - 60_000 * each) for each in range(_MINUTES, 0, -1)]
+    print(f"a minute of all, with alarms and status checks: controller {1000 * statistics.median(minutes):.0f} ms")
     taken, used = await read_days(store, arguments.days, engine)
     print(f"{arguments.days} days of {READ} instances, by hours: {min(taken):.0f} to {max(taken):.0f} ms,", end=" ")
     print(
