@@ -17,7 +17,7 @@ from stead_controller.asking import Asking
 from stead_controller.audit.files import both_kinds
 from stead_controller.audit.stored_events import AuditEvent
 from stead_controller.audit.trail import Trail
-from stead_controller.aws import operations
+from stead_controller.aws import operations, pages
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.audit import record
 from stead_controller.aws.audit.recall import recall
@@ -32,7 +32,6 @@ from stead_controller.aws.endpoint_arrivals import EndpointListener
 from stead_controller.aws.endpoint_certificates import EndpointCertificates
 from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.server import AwsServer, Listener
-from stead_controller.aws.sns import signing_certificate
 from stead_controller.aws.throttle import Throttle
 from stead_controller.blocks import scheduled_scrub
 from stead_controller.blocks.collection import collecting
@@ -86,7 +85,6 @@ from stead_controller.resources.network.vpc_endpoint_access import Via
 from stead_controller.resources.operators import cloud_facts, drain_moves, host_drain, sealed_rows
 from stead_controller.resources.storage import object_keys
 from stead_controller.room import Room
-from stead_controller.secrets import message_signer
 from stead_controller.secrets.identity_signer import IdentitySigner
 from stead_controller.secrets.master_key import MasterKey, require_opening
 from stead_controller.secrets.message_signer import MessageSigner
@@ -296,7 +294,7 @@ class Controller:
         self._aws = AwsServer(
             app,
             listeners,
-            pages={message_signer.PATH: partial(signing_certificate.serve, self._message_signer)},
+            pages=pages.everything(self._message_signer, self.database, settings.region, self._clock, page_key),
             objects=self._objects,
             endpoints=self._endpoints(identity, listeners),
             health=self._health,

@@ -13,6 +13,7 @@ _PERIOD: Final = {"Start": f"{_TODAY - timedelta(days=2):%Y-%m-%d}", "End": f"{_
 _TO_COME: Final = {"Start": f"{_TODAY + timedelta(days=1):%Y-%m-%d}", "End": f"{_TODAY + timedelta(days=3):%Y-%m-%d}"}
 _OF_RESOURCE: Final = {"Dimensions": {"Key": "RESOURCE_ID", "Values": ["i-1"]}}
 _BY_RESOURCE: Final = [{"Type": "DIMENSION", "Key": "RESOURCE_ID"}]
+PRICE_LIST: Final = "arn:aws:pricing:::price-list/aws/AmazonEC2/USD/19700101000000/us-east-1"
 _ASKED: Final = {"TimePeriod": _PERIOD, "Granularity": "DAILY"}
 
 
@@ -46,10 +47,12 @@ COSTS: Final[dict[str, Named]] = {
     },
     "DescribeServices": {},
     "GetAttributeValues": {"ServiceCode": "AmazonEC2", "AttributeName": "volumeType"},
+    "GetPriceListFileUrl": {"PriceListArn": PRICE_LIST, "FileFormat": "csv"},
     "GetProducts": {"ServiceCode": "AmazonEC2"},
+    "ListPriceLists": {"ServiceCode": "AmazonEC2", "EffectiveDate": _TODAY, "CurrencyCode": "USD"},
     "UpdateCostAllocationTagsStatus": {"CostAllocationTagsStatus": [{"TagKey": "a", "Status": "Active"}]},
 }
-_PRICES: Final = ("GetAttributeValues", "GetProducts")
+_PRICES: Final = ("GetAttributeValues", "GetPriceListFileUrl", "GetProducts")
 _FILTERED: Final = tuple(name for name in COSTS if name.startswith("Get") and name not in _PRICES)
 _LEAVES: Final[dict[str, Named]] = {
     "Dimensions": {"Key": "SERVICE", "Values": ["x"]},

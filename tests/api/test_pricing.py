@@ -1,16 +1,21 @@
 """The price list by boto3 and by the aws command: what tools ask before they launch."""
 
 import json
+import urllib.error
+import urllib.request
 from datetime import timedelta
 
 import pytest
 
 from stead_controller.clock import now
 from stead_controller.db.tables import PriceBook
+from tests.api.cost_requests import PRICE_LIST
 from tests.api.identity import refused, who_may
 from tests.support.clients import Account
 
 MICRO = (2 * 25 + 6) / 10000  # an hour of t3.micro by the default prices: two vCPUs and one GiB
+
+LISTED = {"ServiceCode": "AmazonEC2", "EffectiveDate": now(), "CurrencyCode": "USD"}
 
 
 @pytest.fixture
@@ -137,6 +142,19 @@ def test_services_and_values_of_attributes(prices):
         ("InvalidParameterException", "describe_services", {"FormatVersion": "aws_v2"}),
         ("InvalidParameterException", "get_products", {"ServiceCode": "AmazonEC2", "Filters": match(colour="red")}),
         ("InvalidParameterException", "get_products", {"ServiceCode": "AmazonEC2", "MaxResults": 101}),
+        ("NotFoundException", "list_price_lists", {**LISTED, "ServiceCode": "AmazonRDS"}),
+        ("InvalidParameterException", "get_price_list_file_url", {"PriceListArn": PRICE_LIST, "FileFormat": "xml"}),
+        *(
+            ("NotFoundException", "get_price_list_file_url", {"PriceListArn": arn, "FileFormat": "csv"})
+            for arn in (
+                PRICE_LIST.replace("1970", "1971"),
+                PRICE_LIST.replace("USD", "EUR"),
+                PRICE_LIST.replace("EC2", "RDS"),
+                PRICE_LIST.replace("us-east-1", "eu-west-1"),
+                PRICE_LIST.replace("arn:aws:", "arn:aws-cn:"),
+                f"{PRICE_LIST}/more",
+            )
+        ),
     ],
 )
 def test_what_there_is_not_is_refused(prices, code, operation, params):
@@ -160,6 +178,21 @@ def test_the_aws_command_asks_for_prices(account: Account) -> None:
     found = account.aws("pricing", "get-products", "--service-code", "AmazonEC2", "--filters", asked)["PriceList"]
     [one] = [json.loads(text) for text in found]
     assert price(one) == {"USD": "0.0120000000"}
+
+
+def test_the_aws_command_gets_a_price_list_as_a_file(account: Account, tmp_path) -> None:
+    asked = ("--service-code", "AmazonEC2", "--currency-code", "USD", "--effective-date", "2026-11-30")
+    [listed] = account.aws("pricing", "list-price-lists", *asked)["PriceLists"]
+    assert listed["FileFormats"] == ["csv", "json"]
+    arn = ("--price-list-arn", listed["PriceListArn"])
+    url = account.aws("pricing", "get-price-list-file-url", *arn, "--file-format", "json")["Url"]
+    assert url.startswith(f"{account.endpoint}/PriceLists/aws/AmazonEC2/USD/")
+    with urllib.request.urlopen(url) as answer:
+        found = json.load(answer)
+    usages = {one["attributes"]["usagetype"] for one in found["products"].values()}
+    assert {"BoxUsage:t3.micro", "EBS:VolumeUsage.gp3"} <= usages
+    with pytest.raises(urllib.error.HTTPError, match="403"):
+        urllib.request.urlopen(url.partition("?")[0])
 
 
 def test_each_tier_is_a_dimension_of_the_price(api, prices):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from stead_controller.aws import sealed_tokens as tokens
 from stead_controller.aws.call import Call, Later, Params, Result, operation
-from stead_controller.aws.ebs import tokens
 from stead_controller.errors import InvalidParameter, MissingParameter
 from stead_controller.request.questions import HostAnswer, ReadBlock
 from stead_controller.resources.storage import snapshot_blocks, volume_keys

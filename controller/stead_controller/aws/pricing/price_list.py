@@ -16,14 +16,16 @@ from stead_controller.catalog import instance_types as catalogue
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.errors import InvalidParameter, NotFound
 from stead_controller.metering import bills, price_book, price_books, skus
+from stead_controller.metering.price_books import StoredBook
 from stead_controller.request import instance_types
+from stead_controller.request.transaction import Transaction
 
 FORMAT: Final = "aws_v1"
 # Regions that the price list calls Europe; the others of Europe are EU in it, unlike in botocore's list of regions.
 _EUROPE: Final = frozenset({"eu-central-2", "eu-south-2"})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PriceList:
     """The products of all services, in one currency, at prices that are valid since a moment (seconds since 1970).
 
@@ -40,6 +42,16 @@ class PriceList:
         """What changes when prices do."""
         return str(self.valid_from)
 
+    @property
+    def file_version(self) -> str:
+        """The version as files and ARNs have it."""
+        return version_of(self.valid_from)
+
+    @property
+    def published(self) -> str:
+        """Since when it is valid, as AWS writes times."""
+        return f"{datetime.fromtimestamp(self.valid_from, UTC):%Y-%m-%dT%H:%M:%SZ}"
+
     def of_service(self, code: str) -> list[Product]:
         """Return the products of a service; raises NotFound for one that sells nothing here."""
         require_service(code)
@@ -47,24 +59,23 @@ class PriceList:
 
     def text_of(self, product: Product) -> str:
         """Return a product with its price as AWS's JSON text."""
-        since = datetime.fromtimestamp(self.valid_from, UTC)
-        moment = f"{since:%Y-%m-%dT%H:%M:%SZ}"
         family = {"productFamily": product.family} if product.family else {}
         found = {
             "product": {**family, "attributes": product.attributes, "sku": product.sku},
             "serviceCode": product.service,
-            "terms": {products.ON_DEMAND: {f"{product.sku}.{skus.TERM}": self._term(product, moment)}},
-            "version": f"{since:%Y%m%d%H%M%S}",
-            "publicationDate": moment,
+            "terms": {products.ON_DEMAND: {f"{product.sku}.{skus.TERM}": self.term(product)}},
+            "version": self.file_version,
+            "publicationDate": self.published,
         }
         return json.dumps(found, separators=(",", ":"))
 
-    def _term(self, product: Product, moment: str) -> dict[str, Any]:
+    def term(self, product: Product) -> dict[str, Any]:
+        """Return the only term of a product, with its price."""
         dimensions = (self._dimension(product, number) for number in range(len(product.price)))
         return {
             "priceDimensions": {dimension["rateCode"]: dimension for dimension in dimensions},
             "sku": product.sku,
-            "effectiveDate": moment,
+            "effectiveDate": self.published,
             "offerTermCode": skus.TERM,
             "termAttributes": {},
         }
@@ -88,8 +99,17 @@ class PriceList:
 
 def current(call: Call) -> PriceList:
     """Return the price list that is valid now."""
-    book = price_books.current(call.tx, call.now)
-    return _made(book.valid_from, book.text, call.cloud.region, tuple(instance_types.own(call.tx)))
+    return of_book(call.tx, price_books.current(call.tx, call.now), call.cloud.region)
+
+
+def of_book(tx: Transaction, book: StoredBook, region: str) -> PriceList:
+    """Return the price list of a price book."""
+    return _made(book.valid_from, book.text, region, tuple(instance_types.own(tx)))
+
+
+def version_of(valid_from: int) -> str:
+    """Return the version of what is valid since a moment, in seconds since 1970."""
+    return f"{datetime.fromtimestamp(valid_from, UTC):%Y%m%d%H%M%S}"
 
 
 def require_service(code: str) -> str:

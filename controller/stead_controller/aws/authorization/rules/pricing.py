@@ -7,5 +7,7 @@ from stead_controller.aws.authorization.rule import Rule, rule
 RULES: Final[dict[str, Rule]] = {
     "DescribeServices": rule(),
     "GetAttributeValues": rule(),
+    "GetPriceListFileUrl": rule(),
     "GetProducts": rule(),
+    "ListPriceLists": rule(),
 }
