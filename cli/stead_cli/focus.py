@@ -24,6 +24,7 @@ _UNITS: Final = {
     "GB": "GiB",
     "Alarms": "Alarm-Months",
     "Requests": "Requests",
+    "Metrics": "Metrics",
 }
 # Category and subcategory of a service, by its name: each service has one, so volumes are of compute too.
 _CATEGORIES: Final = {
@@ -45,6 +46,9 @@ _METERS: Final = {
     "EBS:VolumeP-IOPS": ("Volume", "Volume IOPS"),
     "EBS:VolumeP-Throughput": ("Volume", "Volume Throughput"),
     "EBS:SnapshotUsage": ("Snapshot", "Snapshot Storage"),
+    "CW:MetricMonitorUsage": ("Metric", "Metrics"),
+    "CW:GMD-Metrics": ("Metric", "Metrics requested"),
+    "CW:Requests": ("Metric", "Requests of CloudWatch"),
     "CW:": ("Alarm", "Alarms"),
     "Requests-Tier1": ("Bucket", "Requests that write or list"),
     "Requests-Tier2": ("Bucket", "Requests that get"),

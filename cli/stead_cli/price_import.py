@@ -25,6 +25,9 @@ _NOT_OF_HOURS: Final = {
     "EBS:VolumeP-IOPS": "IOPS-Mo",
     "EBS:VolumeP-Throughput": "MiBps-Mo",
     "CPUCredits:": "vCPU-Hours",
+    "CW:MetricMonitorUsage": "Metrics",
+    "CW:GMD-Metrics": "Metrics",
+    "CW:Requests": "Requests",
     "CW:": "Alarms",
     "Requests-": "Requests",
     "TimedStorage-": "GB-Mo",
@@ -42,6 +45,7 @@ _UNITS: Final = {
     "vcpu-hours": ("vCPU-Hours", 1),
     "gb": ("GB", 1),
     "alarms": ("Alarms", 1),
+    "metrics": ("Metrics", 1),
     "requests": ("Requests", 1),
     "gibps-mo": ("MiBps-Mo", 1024),
 }

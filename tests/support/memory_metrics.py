@@ -36,6 +36,13 @@ class MemoryMetrics:
         ordered = sorted(found, key=_order)
         return [one for one in ordered if after is None or _order(one) > _order(after)][:limit]
 
+    async def count(self, start: int, end: int) -> dict[str, int]:
+        """Count metrics of namespaces that are not AWS's."""
+        self._check()
+        mine = {one.identity for one in self.data if start <= one.at < end}
+        own = [one.account for one in mine if not one.namespace.startswith("AWS/")]
+        return {account: own.count(account) for account in own}
+
     async def close(self) -> None:
         """Nothing is open."""
 

@@ -95,6 +95,14 @@ def change(tx: Transaction, resource: Resource, uses: Iterable[Use], now: dateti
     begin(tx, resource, wanted.values(), now)
 
 
+def adjust(tx: Transaction, resource: Resource, use: Use, now: datetime, *, wanted: bool) -> None:
+    """Begin or end one use of a resource that has others; a resource without any is not billed at the moment."""
+    meters = [Meter(*row) for row in _METERS.all(tx.connection, {"resource_id": resource.id})]
+    others = [Use(one.usage, one.operation, one.quantity, one.least) for one in meters if one.usage != use.usage]
+    if others:
+        change(tx, resource, [*others, use] if wanted else others, now)
+
+
 def end(tx: Transaction, resource: Resource, moment: datetime) -> None:
     """End all uses of a resource; nothing happens where it has none, and none ends before it began."""
     _keep(tx, resource, {}, moment, least_counts=True)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from stead_controller.errors import InvalidParameter
 from stead_controller.metering import price_tiers
 from stead_controller.metering.price_tiers import Tier, Tiers
-from stead_controller.metering.uses import KINDS
+from stead_controller.metering.uses import KINDS, unit_of
 
 _MEMBERS: Final = frozenset({"currency", "instances", "price", "discount"})
 _DISCOUNT_MEMBERS: Final = frozenset({"account", "usage", "percent"})
@@ -57,12 +57,23 @@ class PriceBook:
         return tuple(name for name, tiers in self.prices.items() if len(tiers) > 1)
 
     def find(self, usage: str) -> Tiers | None:
-        """Return the price that is written for one unit of a use."""
-        return _best(self.prices, usage)
+        """Return the price that is written for one unit of a use: one for several counts for those of its first unit.
+
+        So `CW:*` is the price of alarms, and of no request.
+        """
+        found = {name: tiers for name, tiers in self.prices.items() if _is_of_unit(name, usage)}
+        return _best(found, usage)
 
     def discount(self, account_id: str, usage: str) -> Decimal:
         """Return how many percent less than the price an account pays for a use."""
         return _best(self.discounts.get(account_id, {}), usage) or Decimal(0)
+
+
+def _is_of_unit(name: str, usage: str) -> bool:
+    """Tell whether the price of this name may be one of a use."""
+    return name == usage or (
+        name.endswith("*") and usage.startswith(name[:-1]) and unit_of(name[:-1]) == unit_of(usage)
+    )
 
 
 def _best[Value](found: Mapping[str, Value], usage: str) -> Value | None:

@@ -45,7 +45,27 @@ METRIC_ALARM: Final = "CW:AlarmMonitorUsage"
 CLOSE_ALARM: Final = "CW:HighResAlarmMonitorUsage"
 """Of an alarm whose period is less than a minute."""
 COMPOSITE_ALARM: Final = "CW:CompositeAlarmMonitorUsage"
+METRIC: Final = "CW:MetricMonitorUsage"
+"""A metric that is one's own or of detailed monitoring, for each hour in which it has data."""
+METRIC_CALL: Final = "CW:Requests"
+"""Requests of CloudWatch: https://aws.amazon.com/cloudwatch/pricing/ says which are not free."""
+METRIC_READ: Final = "CW:GMD-Metrics"
+"""Metrics that GetMetricData is asked for."""
 OF_CLOUDWATCH: Final = "CW:"
+_METRICS: Final = "Metrics"
+_METRICS_OF_INSTANCE: Final = 7  # that AWS bills of detailed monitoring
+METRIC_CALLS: Final = frozenset(
+    {
+        "DeleteDashboards",
+        "GetDashboard",
+        "GetMetricStatistics",
+        "ListDashboards",
+        "ListMetrics",
+        "PutDashboard",
+        "PutMetricData",
+    }
+)
+"""The operations of CloudWatch that cost something by the call."""
 _CPU_HOURS: Final = "vCPU-Hours"
 IOPS_MONTH: Final = "IOPS-Mo"
 # https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/apply_ri.html#ri-normalization-factor
@@ -67,6 +87,9 @@ _UNITS: Final = {
     "HostUsage:": _HOURS,
     "CPUCredits:": _CPU_HOURS,
     "NatGateway-Hours": _HOURS,
+    METRIC: _METRICS,
+    METRIC_READ: _METRICS,
+    METRIC_CALL: _REQUESTS,
     OF_CLOUDWATCH: _ALARMS,
     TIER_1: _REQUESTS,
     TIER_2: _REQUESTS,
@@ -84,6 +107,8 @@ _PARTS: Final = {
     NAT_BYTES: _BYTES_OF_GIB,
     "DataTransfer-": _BYTES_OF_GIB,
     OF_REQUESTS: 1,
+    METRIC_READ: 1,
+    METRIC_CALL: 1,
     "CPUCredits:": 60 * 1000,  # thousandths of credits, of which each is a minute of a vCPU
 }
 UNITS: Final = tuple(dict.fromkeys(_UNITS.values()))
@@ -102,6 +127,9 @@ NAMES: Final = frozenset(
         METRIC_ALARM,
         CLOSE_ALARM,
         COMPOSITE_ALARM,
+        METRIC,
+        METRIC_READ,
+        METRIC_CALL,
         TIER_1,
         TIER_2,
         KEPT,
@@ -149,10 +177,11 @@ def normalization(usage: str) -> Fraction:
     return int(found[1]) * _FACTORS["xlarge"] if found else _FACTORS.get(size, Fraction(0))
 
 
-def of_instance(instance_type: str, tenancy: str, *, spot: bool) -> list[Use]:
-    """Return what an instance uses while it runs: seconds of its type, one minute at least."""
+def of_instance(instance_type: str, tenancy: str, *, spot: bool, monitoring: bool = False) -> list[Use]:
+    """Return what an instance uses while it runs: seconds of its type, one minute at least, and of its metrics."""
     box = "SpotUsage" if spot else _BOXES.get(tenancy, "BoxUsage")
-    return [Use(f"{box}:{instance_type}", "RunInstances", least=_LEAST_SECONDS)]
+    found = [Use(f"{box}:{instance_type}", "RunInstances", least=_LEAST_SECONDS)]
+    return [*found, of_detailed_monitoring()] if monitoring else found
 
 
 def of_unused_slots(instance_type: str, slots: int) -> list[Use]:
@@ -195,6 +224,23 @@ def of_metric_alarm(metrics: int, period: int) -> list[Use]:
 def of_composite_alarm() -> list[Use]:
     """Return what an alarm on other alarms uses while it is there."""
     return [Use(COMPOSITE_ALARM, "Unknown")]
+
+
+def of_detailed_monitoring() -> Use:
+    """Return what an instance uses beside its type while it runs and is monitored in detail."""
+    return Use(METRIC, "MetricStorage:AWS/EC2", _METRICS_OF_INSTANCE)
+
+
+def of_own_metrics(count: int) -> Use:
+    """Return what so many metrics of one's own use that have data in an hour: seconds, as of an instance's metrics."""
+    return Use(METRIC, "MetricStorage", count * _SECONDS_OF_HOUR)
+
+
+def of_metric_call(operation: str, metrics: int) -> Use | None:
+    """Return what a call of CloudWatch uses that asks for so many metrics; None for one that is free."""
+    if operation == "GetMetricData":
+        return Use(METRIC_READ, operation, metrics)
+    return Use(METRIC_CALL, operation) if operation in METRIC_CALLS else None
 
 
 def of_volume(volume_type: str, size: int, iops: int | None, throughput: int | None) -> list[Use]:

@@ -4,7 +4,7 @@ Of an instance and its volume there are some 25 data each minute, so both are ch
 a datum is not frozen, which would make it cost several times as much. Nobody changes one.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -121,6 +121,9 @@ class Store(Protocol):
 
     async def find(self, wanted: Filter, *, after: Identity | None = None, limit: int = 500) -> list[Identity]:
         """Return the next metrics that match, in a fixed order."""
+
+    async def count(self, start: int, end: int) -> Mapping[str, int]:
+        """Return how many metrics of their own accounts have with data from `start` to before `end`, by account."""
 
     async def close(self) -> None:
         """Close connections; the engine keeps running."""

@@ -80,6 +80,13 @@ class EngineStore:
         known = {identity_of(labels) for labels in listed}
         return sorted((one for one in known if after is None or _order(one) > _order(after)), key=_order)[:limit]
 
+    async def count(self, start: int, end: int) -> Mapping[str, int]:
+        """Return how many metrics of their own accounts have with data from `start` to before `end`, by account."""
+        await self._engine.show_written()
+        query, time = queries.count_query(start, end)
+        answer = await self._ask("/api/v1/query", {"query": query, "time": time, "nocache": "1"})
+        return {series["metric"]["account"]: int(series["value"][1]) for series in answer["result"]}
+
     async def close(self) -> None:
         """Close connections; the engine keeps running."""
         await self._engine.close()

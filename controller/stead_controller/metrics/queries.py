@@ -72,6 +72,12 @@ def sets_query(group: Group) -> tuple[str, str]:
     return f"count by (id) ({found})", _seconds(group.end - 1)
 
 
+def count_query(start: int, end: int) -> tuple[str, str]:
+    """Return the query of how many metrics each account has with data in a time, but those of AWS's namespaces."""
+    found = f'last_over_time({NAME}{{namespace!~"AWS/.*"}}[{end - start}ms])'
+    return f"count by (account) (count by (account, id) ({found}))", _seconds(end - 1)
+
+
 def plain_query(group: Group, share: float | None) -> str:
     """Return the query of a statistic of metrics that have single values alone: one series for each metric and unit.
 

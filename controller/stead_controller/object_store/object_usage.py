@@ -1,4 +1,4 @@
-"""What calls to S3 cost is counted from their records in the audit files, each once, whatever ends this process when.
+"""What calls to S3 and CloudWatch cost is counted from their records in the audit files, each once, whatever happens.
 
 A record is in its file before its call is answered. The place up to which a file is read, and what was read there, are
 written in one transaction. A file is known by its first line, not by its name: it may be copied or come back. Rules:
@@ -28,6 +28,7 @@ from stead_controller.metering import amounts, uses
 from stead_controller.metering.ledger import Resource, Use
 from stead_controller.object_store.answers import STATUSES
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.metrics import own_metrics
 from stead_controller.resources.storage import bucket_sizes
 
 SECONDS: Final = 30.0
@@ -36,6 +37,8 @@ _log = logging.getLogger(__name__)
 _PIECE: Final = 1 << 20
 _BUCKET: Final = "AWS::S3::Bucket"
 _MARK: Final = f'"type":"{_BUCKET}"'.encode()  # in each line that can cost something
+_METRICS: Final = "monitoring.amazonaws.com"
+_METRICS_MARK: Final = f'"eventSource":"{_METRICS}"'.encode()
 _ARN: Final = "arn:aws:s3:::"
 _OBJECT_GOT: Final = "GetObject"
 _UNKNOWN: Final = "Unknown"
@@ -45,9 +48,9 @@ _NO_ZONE: Final = ""
 
 
 class Cost(NamedTuple):
-    """What some of a bucket's calls use; `source` is the address that bytes were sent to, empty for requests."""
+    """What some calls of a bucket use, or those of CloudWatch by an account; `source` is where bytes were sent to."""
 
-    bucket: str
+    resource: str
     account_id: str
     usage: str
     operation: str
@@ -96,7 +99,7 @@ def tally(lines: Iterable[bytes]) -> Counter[Cost]:
     found: Counter[Cost] = Counter()
     unreadable = 0
     for line in lines:
-        if _MARK not in line:
+        if _MARK not in line and _METRICS_MARK not in line:
             continue
         try:
             found.update(dict(_costs(json.loads(line))))
@@ -108,6 +111,9 @@ def tally(lines: Iterable[bytes]) -> Counter[Cost]:
 
 
 def _costs(record: Mapping[str, Any]) -> Iterator[tuple[Cost, int]]:
+    if record["eventSource"] == _METRICS:
+        yield from _costs_of_metrics(record)
+        return
     buckets = [one for one in record["resources"] if one["type"] == _BUCKET and "accountId" in one]
     if not buckets or not _is_billed(record, buckets[0]["accountId"]):
         return
@@ -118,6 +124,15 @@ def _costs(record: Mapping[str, Any]) -> Iterator[tuple[Cost, int]]:
     if operation == _OBJECT_GOT and "errorCode" not in record and "vpcEndpointId" not in record:
         sent = int(record["additionalEventData"]["bytesTransferredOut"])
         yield Cost(bucket, owner, uses.OUT, operation, record["sourceIPAddress"]), sent
+
+
+def _costs_of_metrics(record: Mapping[str, Any]) -> Iterator[tuple[Cost, int]]:
+    """Yield what a call of CloudWatch costs who made it, unless it failed."""
+    operation, account_id = record["eventName"], record["recipientAccountId"]
+    asked = (record["requestParameters"] or {}).get("metricDataQueries") or ()
+    use = uses.of_metric_call(operation, max(1, sum("metricStat" in one for one in asked)))
+    if use is not None and "errorCode" not in record:
+        yield Cost(own_metrics.resource_of(account_id), account_id, use.usage, operation), use.quantity
 
 
 def _is_billed(record: Mapping[str, Any], owner: str) -> bool:
@@ -161,11 +176,11 @@ def _bill(  # noqa: PLR0917 - which part of which file, what, when
     if _reached(tx, digest) != start:
         return  # somebody else has billed it
     inside = _inside(tx, {cost.source for cost in costs if cost.source})
-    id_of = bucket_sizes.resource_ids(tx, {cost.bucket for cost in costs}, now)
+    id_of = bucket_sizes.resource_ids(tx, {cost.resource for cost in costs}, now)
     total: Counter[tuple[Resource, str, str]] = Counter()
     for cost, count in costs.items():
         if cost.source not in inside:
-            resource = Resource(id_of(cost.bucket, cost.account_id), cost.account_id, _NO_ZONE)
+            resource = Resource(id_of(cost.resource, cost.account_id), cost.account_id, _NO_ZONE)
             total[resource, cost.usage, cost.operation] += count
     used = [(resource, Use(usage, operation, count)) for (resource, usage, operation), count in total.items()]
     amounts.add(tx, used, now)

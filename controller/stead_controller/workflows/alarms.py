@@ -5,7 +5,7 @@ each round finds those whose time has come. See `resources/metrics/due_alarms.py
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -124,6 +124,10 @@ class WatchedStore:
     async def find(self, wanted: Filter, *, after: Identity | None = None, limit: int = 500) -> list[Identity]:
         """Return the next metrics that match."""
         return await self._store.find(wanted, after=after, limit=limit)
+
+    async def count(self, start: int, end: int) -> Mapping[str, int]:
+        """Return how many metrics of their own accounts have with data in a time."""
+        return await self._store.count(start, end)
 
     async def close(self) -> None:
         """Close connections; the engine keeps running."""

@@ -48,6 +48,25 @@ async def test_each_statistic_of_single_values_sets_and_values_with_counts(metri
     assert whole == {"Count": [(0, 1945)]}
 
 
+async def test_metrics_are_counted_that_have_data_in_a_time(metrics_store):
+    start, end = NOW + 7_200_000, NOW + 10_800_000
+    await metrics_store.write([
+        single(_metric("counted", "A"), start, "Count", 1),
+        single(_metric("counted", "A"), start + 60_000, "Bytes", 1),
+        single(_metric("counted", "B", Name="x"), end - 1, "Count", 1),
+        Datum(_metric("counted", "C"), start + 5000, "Count", 60, 4, 10, 1, 4),
+        single(_metric("counted", "D"), start - 1, "Count", 1),
+        single(_metric("counted", "E"), end, "Count", 1),
+        single(Identity("counted", "AWS/EC2", "F"), start, "Count", 1),
+        single(_metric("counted-too"), start, "Count", 1),
+    ])  # fmt: skip
+    found = await metrics_store.count(start, end)
+    assert {account: count for account, count in found.items() if account.startswith("counted")} == {
+        "counted": 3,
+        "counted-too": 1,
+    }
+
+
 async def test_a_set_alone_has_averages_but_no_percentiles(metrics_store):
     one = _metric("sets")
     await metrics_store.write([Datum(one, NOW, "Count", 60, 4, 10, 1, 4)])

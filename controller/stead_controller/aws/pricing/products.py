@@ -245,6 +245,12 @@ def _others() -> Iterator[_Offer]:
         ("composite", uses.of_composite_alarm()),
     ):
         yield _Offer(alarm, "Alarm", {"alarmType": name.title()}, f"alarm-month of a {name} alarm")
+    yield _Offer(uses.of_own_metrics(1), "Metric", {"group": "Metric"}, "metric-month")
+    yield _Offer(uses.of_detailed_monitoring(), "Metric", {"group": "Metric"}, "metric-month of detailed monitoring")
+    for operation in sorted(uses.METRIC_CALLS):
+        yield _Offer(Use(uses.METRIC_CALL, operation), "API Request", {"group": "CW-Requests"}, f"{operation} request")
+    read = Use(uses.METRIC_READ, "GetMetricData")
+    yield _Offer(read, "API Request", {"group": "CW-GMD-Metrics"}, "metric requested by GetMetricData")
     [gateway] = uses.of_nat_gateway()
     yield _Offer(gateway, "NAT Gateway", {"group": "NGW:NatGateway"}, "NAT Gateway Hour")
     for word, found in (

@@ -91,6 +91,11 @@ def resume_use(tx: Transaction, instance: Instance, began: datetime) -> None:
     _measure(tx, instance, began, began)
 
 
+def monitoring_changed(tx: Transaction, instance: Instance, now: datetime) -> None:
+    """Bill the metrics of an instance from now on, if it runs and is billed, or no more."""
+    ledger.adjust(tx, _resource(instance), uses.of_detailed_monitoring(), now, wanted=instance.monitoring)
+
+
 def skip_use(tx: Transaction, instance: Instance, since: datetime, until: datetime) -> None:
     """Do not bill an instance for a time that is over, in which its guest did not run."""
     ledger.skip(tx, _resource(instance), since, until)
@@ -104,7 +109,7 @@ def _measure(tx: Transaction, instance: Instance, now: datetime, ended: datetime
         ledger.end(tx, _resource(instance), ended)
         return
     spot = instance.spot_request_id is not None
-    used = uses.of_instance(instance.instance_type, instance.tenancy, spot=spot)
+    used = uses.of_instance(instance.instance_type, instance.tenancy, spot=spot, monitoring=instance.monitoring)
     ledger.change(tx, _resource(instance), used, now)
 
 

@@ -4,18 +4,22 @@ The answer is `pending` or `disabling`, as EC2's is, and the next description sh
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Final
 
 from stead_controller.desired import desired_state
 from stead_controller.errors import WrongState
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.instances import instance_states
 from stead_controller.resources.instances.instance_lookup import find_instances
 
 _ENDED: Final = ("shutting-down", "terminated")
 
 
-def set_monitoring(tx: Transaction, caller: Caller, instance_ids: Sequence[str], *, enabled: bool) -> list[str]:
+def set_monitoring(
+    tx: Transaction, caller: Caller, instance_ids: Sequence[str], now: datetime, *, enabled: bool
+) -> list[str]:
     """Switch detailed monitoring on or off; return the ids in the order of the request, each once.
 
     Raises WrongState for an instance that is being terminated, and then none is changed.
@@ -29,5 +33,6 @@ def set_monitoring(tx: Transaction, caller: Caller, instance_ids: Sequence[str],
     for instance in instances:
         if instance.monitoring != enabled:
             instance.monitoring = enabled
+            instance_states.monitoring_changed(tx, instance, now)
             desired_state.refresh_instance(tx, instance.id)
     return [instance.id for instance in instances]

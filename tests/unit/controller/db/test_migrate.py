@@ -455,6 +455,27 @@ def test_buckets_that_are_there_are_counted_after_an_upgrade(tmp_path, file_at):
     database.close()
 
 
+def test_detailed_monitoring_is_billed_from_an_upgrade_on(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("8b41d7c60e25"))
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    box = {"usage": "BoxUsage:t3.micro", "operation": "RunInstances", "account_id": "1", "zone": "a", "quantity": 1}
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        for number in range(3):
+            insert(connection, "instances", id=f"i-{number}", account_id="1", monitoring=number > 0)
+        for number in range(2):
+            insert(connection, "usage_meters", resource_id=f"i-{number}", **box)
+    upgrade(database.engine)
+    query = "SELECT resource_id, operation, account_id, zone, quantity, least, began > 1700000000 FROM usage_meters "
+    with database.engine.connect() as connection:
+        found = connection.exec_driver_sql(query + "WHERE usage LIKE 'CW:%'").all()
+        assert [tuple(row) for row in found] == [("i-1", "MetricStorage:AWS/EC2", "1", "a", 7, 0, 1)]
+    downgrade(database.engine, "8b41d7c60e25")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT DISTINCT usage FROM usage_meters").all() == [("BoxUsage:t3.micro",)]
+    database.close()
+
+
 def test_hosts_have_reserved_what_their_guests_take(tmp_path, file_at):
     """By the figures of `memory_of`, by which it is given back: other ones need another migration."""
     (tmp_path / "old.sqlite").write_bytes(file_at("5b1c7e90a4d2"))

@@ -128,6 +128,23 @@ def test_a_time_is_left_out_of_one_resource_and_of_what_had_begun(run):
     assert (line.resource_id, line.began - START, line.ended - START) == (OTHER.id, 0, 50)
 
 
+def test_one_use_is_added_or_ended_while_others_go_on(run):
+    def uses():
+        return run(lambda tx: sorted(tx.session.execute(select(UsageMeter.usage, UsageMeter.began)).all()))
+
+    run(ledger.adjust, ONE, MORE, at(START), wanted=True)
+    assert uses() == [], "it is not billed at the moment"
+    run(ledger.begin, ONE, [BOX], at(START))
+    run(ledger.adjust, ONE, MORE, at(START + 5), wanted=True)
+    run(ledger.adjust, ONE, MORE, at(START + 6), wanted=True)
+    assert uses() == [("BoxUsage:t", START), ("EBS:VolumeP-IOPS.gp3", START + 5)]
+    run(ledger.adjust, ONE, MORE, at(START + 9), wanted=False)
+    run(ledger.adjust, ONE, MORE, at(START + 10), wanted=False)
+    assert uses() == [("BoxUsage:t", START)]
+    lines = run(lambda tx: tx.session.execute(select(UsageLine.usage, UsageLine.began, UsageLine.ended)).all())
+    assert [tuple(one) for one in lines] == [("EBS:VolumeP-IOPS.gp3", START + 5, START + 9)]
+
+
 def test_no_least_time_counts_for_what_is_interrupted(run):
     run(ledger.begin, ONE, [BOX], at(START))
     run(ledger.interrupt, ONE, at(START + 5))

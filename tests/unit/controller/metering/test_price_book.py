@@ -37,6 +37,13 @@ def test_the_name_that_fits_best_counts(usage, price):
     assert parse(BOOK).find(usage) == (None if price is None else flat(Decimal(price)))
 
 
+def test_the_price_of_alarms_is_none_of_other_units_of_cloudwatch():
+    book = parse('currency = "EUR"\n[[price]]\nusage = "CW:*"\nprice = "3"\n[[price]]\nusage = "CW:R*"\nprice = "4"')
+    assert book.find("CW:AlarmMonitorUsage") == book.find("CW:CompositeAlarmMonitorUsage") == flat(Decimal(3))
+    assert (book.find("CW:MetricMonitorUsage"), book.find("CW:GMD-Metrics")) == (None, None)
+    assert book.find("CW:Requests") is None
+
+
 def test_the_default_prices_are_right_and_name_each_kind():
     book = parse(default_text())
     assert book.instances is not None

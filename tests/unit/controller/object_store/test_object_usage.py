@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -86,6 +87,34 @@ def test_requests_are_of_two_classes_and_deletions_are_free(reader):
     writes, reads = ("PutObject", "CopyObject", "ListObjects", "UploadPart", "CreateBucket"), names[4:6]
     assert reader.billed() == {(OWNER, "b", WRITES, name): 1 for name in writes} | {
         (OWNER, "b", READS, name): 1 for name in (*reads, "GetBucketLocation")
+    }
+
+
+def of_metrics(operation, *, code=None, **params):
+    made = call(operation, code=code)
+    made = replace(made, service="cloudwatch", operation=operation, params=params, owner_id="", additional={})
+    return draw(made, "us-east-1").text
+
+
+def test_calls_of_cloudwatch_are_billed_to_who_makes_them(reader):
+    query = {"Id": "a", "MetricStat": {"Metric": {"Namespace": "N", "MetricName": "M"}, "Period": 60, "Stat": "Sum"}}
+    queries = [query, {**query, "Id": "b"}, {"Id": "c", "Expression": "a+b"}]
+    times = {"StartTime": NOW, "EndTime": NOW}
+    reader.append(
+        *[of_metrics("PutMetricData", Namespace="N", MetricData=[])] * 2,
+        of_metrics("PutMetricData", Namespace="N", code="InvalidParameterValue"),
+        of_metrics("GetMetricData", MetricDataQueries=queries, **times),
+        of_metrics("GetMetricData", MetricDataQueries=[queries[2]], **times),
+    )
+    reader.append(
+        of_metrics("ListMetrics"), of_metrics("DescribeAlarms"), of_metrics("GetMetricWidgetImage"), data=False
+    )
+    reader.read()
+    resource = f"cloudwatch:{OWNER}"
+    assert reader.billed() == {
+        (OWNER, resource, "CW:Requests", "PutMetricData"): 2,
+        (OWNER, resource, "CW:Requests", "ListMetrics"): 1,
+        (OWNER, resource, "CW:GMD-Metrics", "GetMetricData"): 3,
     }
 
 

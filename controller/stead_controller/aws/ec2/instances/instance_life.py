@@ -56,14 +56,14 @@ def terminate(call: Call, params: Params) -> Result:
 def monitor(call: Call, params: Params) -> Result:
     """Enable detailed monitoring of instances."""
     _refuse_categories(params)
-    return _monitored(set_monitoring(call.tx, call.caller, params["InstanceIds"], enabled=True), "pending")
+    return _monitored(set_monitoring(call.tx, call.caller, params["InstanceIds"], call.now, enabled=True), "pending")
 
 
 @operation("UnmonitorInstances")
 def unmonitor(call: Call, params: Params) -> Result:
     """Disable detailed monitoring of instances."""
     _refuse_categories(params)
-    return _monitored(set_monitoring(call.tx, call.caller, params["InstanceIds"], enabled=False), "disabling")
+    return _monitored(set_monitoring(call.tx, call.caller, params["InstanceIds"], call.now, enabled=False), "disabling")
 
 
 def _refuse_categories(params: Params) -> None:

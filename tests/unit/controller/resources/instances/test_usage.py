@@ -10,6 +10,7 @@ from sqlalchemy import select
 from stead_controller.db.tables import Host, Instance, UsageLine, UsageMeter, Volume
 from stead_controller.request.client_tokens import Repeatable
 from stead_controller.resources.instances.instance_states import change_state
+from stead_controller.resources.instances.monitor_instances import set_monitoring
 from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances
@@ -97,6 +98,26 @@ def off(life, made, reason, *, since, now):
         off_since=moment,
     )
     life.report(desired.KIND_MACHINE, made, now=now, machine=machine)
+
+
+def test_metrics_of_detailed_monitoring_are_billed_while_an_instance_is(life):
+    def monitor(moment, *, enabled):
+        life.run(lambda tx: set_monitoring(tx, life.caller, [made], later(moment), enabled=enabled))
+
+    metrics, box = "CW:MetricMonitorUsage", "BoxUsage:t3.micro"
+    (made,) = life.launch(instance_type="t3.micro", monitoring=True)
+    life.power(made, pb.MACHINE_POWER_RUNNING, now=later(5))
+    assert meters(life)[:2] == [(box, 1, 5), (metrics, 7, 5)]
+    monitor(50, enabled=True)
+    assert lines(life) == [], "it is what it was"
+    monitor(105, enabled=False)
+    assert (lines(life), meters(life)[0]) == ([(metrics, 7, 5, 105)], (box, 1, 5))
+    monitor(110, enabled=True)
+    life.run(stop_instances, life.caller, [made], later(205))
+    assert sorted(lines(life)[1:]) == [(box, 1, 5, 205), (metrics, 7, 110, 205)]
+    for enabled in (False, True):
+        monitor(300, enabled=enabled)
+    assert len(meters(life)) == 1, "a stopped instance has no metrics"
 
 
 @pytest.mark.parametrize("reason", [pb.OFF_REASON_GUEST, pb.OFF_REASON_CRASHED, pb.OFF_REASON_ASKED])
