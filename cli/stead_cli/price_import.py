@@ -15,7 +15,7 @@ BOXES: Final = ("BoxUsage", "DedicatedUsage", "HostBoxUsage", "UnusedBox")
 """What AWS has a price for of instances: Spot prices are in no file."""
 _OF_INSTANCES: Final = (*BOXES, "SpotUsage")
 # Usage types of all regions but us-east-1 begin with a code of the region: EUC1-, APN1-, EU-.
-_PREFIX: Final = re.compile(r"[A-Z]{2,4}[0-9]{0,2}-")
+_PREFIX: Final = re.compile(r"\A[A-Z]{2,4}[0-9]{0,2}-")
 _NAME: Final = re.compile(r"[A-Za-z0-9:.-]{1,100}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 # The unit in which Stead prices, by how the name of the use begins; all others are for an hour.
