@@ -25,6 +25,7 @@ _UNITS: Final = {
     "Alarms": "Alarm-Months",
     "Requests": "Requests",
     "Metrics": "Metrics",
+    "SnapshotAPIUnits": "Blocks",
 }
 # Category and subcategory of a service, by its name: each service has one, so volumes are of compute too.
 _CATEGORIES: Final = {
@@ -46,6 +47,7 @@ _METERS: Final = {
     "EBS:VolumeP-IOPS": ("Volume", "Volume IOPS"),
     "EBS:VolumeP-Throughput": ("Volume", "Volume Throughput"),
     "EBS:SnapshotUsage": ("Snapshot", "Snapshot Storage"),
+    "EBS:directAPI.": ("Snapshot", "Calls of the EBS direct APIs"),
     "CW:MetricMonitorUsage": ("Metric", "Metrics"),
     "CW:GMD-Metrics": ("Metric", "Metrics requested"),
     "CW:Requests": ("Metric", "Requests of CloudWatch"),

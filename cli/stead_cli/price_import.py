@@ -24,6 +24,8 @@ _NOT_OF_HOURS: Final = {
     "EBS:VolumeUsage": "GB-Mo",
     "EBS:VolumeP-IOPS": "IOPS-Mo",
     "EBS:VolumeP-Throughput": "MiBps-Mo",
+    "EBS:directAPI.snapshot.List": "Requests",
+    "EBS:directAPI.": "SnapshotAPIUnits",
     "CPUCredits:": "vCPU-Hours",
     "CW:MetricMonitorUsage": "Metrics",
     "CW:GMD-Metrics": "Metrics",
@@ -46,6 +48,7 @@ _UNITS: Final = {
     "gb": ("GB", 1),
     "alarms": ("Alarms", 1),
     "metrics": ("Metrics", 1),
+    "snapshotapiunits": ("SnapshotAPIUnits", 1),
     "requests": ("Requests", 1),
     "gibps-mo": ("MiBps-Mo", 1024),
 }

@@ -40,6 +40,18 @@ KEPT: Final = "TimedStorage-ByteHrs"
 _REQUESTS: Final = "Requests"
 _FREE_REQUESTS: Final = ("Delete", "Abort")
 _GETTING_REQUESTS: Final = ("Get", "Head", "Select")
+DIRECT_LIST: Final = "EBS:directAPI.snapshot.List"
+DIRECT_GET: Final = "EBS:directAPI.snapshot.Get"
+DIRECT_PUT: Final = "EBS:directAPI.snapshot.Put"
+"""Calls of the EBS direct APIs: https://aws.amazon.com/ebs/pricing/; those that begin and end a snapshot are free."""
+_BLOCKS: Final = "SnapshotAPIUnits"  # AWS's word for blocks of 512 KiB that are read or written
+DIRECT_CALLS: Final = {
+    "GetSnapshotBlock": DIRECT_GET,
+    "ListChangedBlocks": DIRECT_LIST,
+    "ListSnapshotBlocks": DIRECT_LIST,
+    "PutSnapshotBlock": DIRECT_PUT,
+}
+"""What each operation of the EBS direct APIs counts as that is not free."""
 _ALARMS: Final = "Alarms"
 METRIC_ALARM: Final = "CW:AlarmMonitorUsage"
 CLOSE_ALARM: Final = "CW:HighResAlarmMonitorUsage"
@@ -98,6 +110,9 @@ _UNITS: Final = {
     "DataTransfer-": _GB,
     "PublicIPv4:": _HOURS,
     _SNAPSHOT: "GB-Mo",
+    DIRECT_LIST: _REQUESTS,
+    DIRECT_GET: _BLOCKS,
+    DIRECT_PUT: _BLOCKS,
     "EBS:VolumeUsage": "GB-Mo",
     "EBS:VolumeP-IOPS": IOPS_MONTH,
     "EBS:VolumeP-Throughput": "MiBps-Mo",
@@ -107,6 +122,7 @@ _PARTS: Final = {
     NAT_BYTES: _BYTES_OF_GIB,
     "DataTransfer-": _BYTES_OF_GIB,
     OF_REQUESTS: 1,
+    "EBS:directAPI.": 1,
     METRIC_READ: 1,
     METRIC_CALL: 1,
     "CPUCredits:": 60 * 1000,  # thousandths of credits, of which each is a minute of a vCPU
@@ -139,6 +155,7 @@ NAMES: Final = frozenset(
         "PublicIPv4:InUseAddress",
         "PublicIPv4:IdleAddress",
         _SNAPSHOT,
+        *DIRECT_CALLS.values(),
         "EBS:VolumeUsage",
         *(f"EBS:VolumeUsage{suffix}" for suffix in _TYPES.values()),
         *(f"EBS:VolumeP-IOPS{_TYPES[name]}" for name in _FREE_IOPS),

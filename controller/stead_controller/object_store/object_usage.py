@@ -1,4 +1,4 @@
-"""What calls to S3 and CloudWatch cost is counted from their records in the audit files, each once, whatever happens.
+"""What calls to S3, CloudWatch and EBS cost is counted from their records in audit files, each once, whatever happens.
 
 A record is in its file before its call is answered. The place up to which a file is read, and what was read there, are
 written in one transaction. A file is known by its first line, not by its name: it may be copied or come back. Rules:
@@ -37,8 +37,6 @@ _log = logging.getLogger(__name__)
 _PIECE: Final = 1 << 20
 _BUCKET: Final = "AWS::S3::Bucket"
 _MARK: Final = f'"type":"{_BUCKET}"'.encode()  # in each line that can cost something
-_METRICS: Final = "monitoring.amazonaws.com"
-_METRICS_MARK: Final = f'"eventSource":"{_METRICS}"'.encode()
 _ARN: Final = "arn:aws:s3:::"
 _OBJECT_GOT: Final = "GetObject"
 _UNKNOWN: Final = "Unknown"
@@ -48,7 +46,7 @@ _NO_ZONE: Final = ""
 
 
 class Cost(NamedTuple):
-    """What some calls of a bucket use, or those of CloudWatch by an account; `source` is where bytes were sent to."""
+    """What some calls of a resource use, by an account; `source` is where bytes were sent to."""
 
     resource: str
     account_id: str
@@ -99,7 +97,7 @@ def tally(lines: Iterable[bytes]) -> Counter[Cost]:
     found: Counter[Cost] = Counter()
     unreadable = 0
     for line in lines:
-        if _MARK not in line and _METRICS_MARK not in line:
+        if not any(mark in line for mark in _MARKS):
             continue
         try:
             found.update(dict(_costs(json.loads(line))))
@@ -111,8 +109,10 @@ def tally(lines: Iterable[bytes]) -> Counter[Cost]:
 
 
 def _costs(record: Mapping[str, Any]) -> Iterator[tuple[Cost, int]]:
-    if record["eventSource"] == _METRICS:
-        yield from _costs_of_metrics(record)
+    of_service = _OF_SERVICES.get(record["eventSource"])
+    if of_service is not None:
+        if "errorCode" not in record:
+            yield from of_service(record)
         return
     buckets = [one for one in record["resources"] if one["type"] == _BUCKET and "accountId" in one]
     if not buckets or not _is_billed(record, buckets[0]["accountId"]):
@@ -127,12 +127,24 @@ def _costs(record: Mapping[str, Any]) -> Iterator[tuple[Cost, int]]:
 
 
 def _costs_of_metrics(record: Mapping[str, Any]) -> Iterator[tuple[Cost, int]]:
-    """Yield what a call of CloudWatch costs who made it, unless it failed."""
+    """Yield what a call of CloudWatch costs who made it."""
     operation, account_id = record["eventName"], record["recipientAccountId"]
     asked = (record["requestParameters"] or {}).get("metricDataQueries") or ()
     use = uses.of_metric_call(operation, max(1, sum("metricStat" in one for one in asked)))
-    if use is not None and "errorCode" not in record:
+    if use is not None:
         yield Cost(own_metrics.resource_of(account_id), account_id, use.usage, operation), use.quantity
+
+
+def _costs_of_blocks(record: Mapping[str, Any]) -> Iterator[tuple[Cost, int]]:
+    """Yield what a call of the EBS direct APIs costs who made it: each reads or writes one block."""
+    operation, asked = record["eventName"], record["requestParameters"]
+    if usage := uses.DIRECT_CALLS.get(operation):
+        snapshot_id = asked.get("snapshotId") or asked["secondSnapshotId"]
+        yield Cost(snapshot_id, record["recipientAccountId"], usage, operation), 1
+
+
+_OF_SERVICES: Final = {"monitoring.amazonaws.com": _costs_of_metrics, "ebs.amazonaws.com": _costs_of_blocks}
+_MARKS: Final = (_MARK, *(f'"eventSource":"{source}"'.encode() for source in _OF_SERVICES))
 
 
 def _is_billed(record: Mapping[str, Any], owner: str) -> bool:

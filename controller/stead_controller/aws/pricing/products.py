@@ -231,6 +231,8 @@ def _others() -> Iterator[_Offer]:
     [snapshot] = uses.of_snapshot(1)
     media = {"storageMedia": "Amazon S3"}
     yield _Offer(snapshot, "Storage Snapshot", media, "GB-month of snapshot data stored")
+    for operation, usage in uses.DIRECT_CALLS.items():
+        yield _Offer(Use(usage, operation), "EBS direct API Requests", {"group": "EBS direct API"}, f"{operation} call")
     yield from _traffic()
     for usage, group, words in (
         (uses.TIER_1, "S3-API-Tier1", "PUT, COPY, POST, or LIST requests"),

@@ -41,6 +41,7 @@ _RESOURCES: Final = {
     "CPUCredits:": "Instance",
     "EBS:Volume": "Volume",
     "EBS:Snapshot": "Snapshot",
+    "EBS:directAPI.": "Snapshot",
     "NatGateway": "NAT Gateway",
     "PublicIPv4:": "Public IPv4 Address",
     "DataTransfer-": "Data Transfer",

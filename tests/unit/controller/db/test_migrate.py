@@ -470,8 +470,13 @@ def test_detailed_monitoring_is_billed_from_an_upgrade_on(tmp_path, file_at):
     with database.engine.connect() as connection:
         found = connection.exec_driver_sql(query + "WHERE usage LIKE 'CW:%'").all()
         assert [tuple(row) for row in found] == [("i-1", "MetricStorage:AWS/EC2", "1", "a", 7, 0, 1)]
+    kept = {"resource_id": "b", "operation": "", "account_id": "1", "zone": "", "amount": 3}
+    with database.engine.begin() as connection:
+        for usage in ("EBS:directAPI.snapshot.Get", "CW:Requests", "NatGateway-Bytes"):
+            insert(connection, "usage_amounts", usage=usage, hour=1, began=3600, **kept)
     downgrade(database.engine, "8b41d7c60e25")
     with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT usage FROM usage_amounts").all() == [("NatGateway-Bytes",)]
         assert connection.exec_driver_sql("SELECT DISTINCT usage FROM usage_meters").all() == [("BoxUsage:t3.micro",)]
     database.close()
 

@@ -107,8 +107,8 @@ def test_thousandths_of_credits_are_billed_in_hours_of_a_vcpu():
 def test_metrics_are_billed_by_the_month_and_calls_by_their_number():
     made = line("CW:MetricMonitorUsage", 7 * MONTH, "MetricStorage:AWS/EC2")
     assert (made.quantity, made.unit, made.service) == (7, "Metrics", "AmazonCloudWatch")
-    made = [line(usage, 5, "any") for usage in ("CW:Requests", "CW:GMD-Metrics")]
-    assert [(one.quantity, one.unit) for one in made] == [(5, "Requests"), (5, "Metrics")]
+    made = [line(usage, 5, "any") for usage in ("CW:Requests", "CW:GMD-Metrics", "EBS:directAPI.snapshot.Put")]
+    assert [(one.quantity, one.unit) for one in made] == [(5, "Requests"), (5, "Metrics"), (5, "SnapshotAPIUnits")]
 
 
 def test_alarms_are_billed_by_the_month():

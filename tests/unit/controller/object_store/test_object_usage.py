@@ -90,10 +90,35 @@ def test_requests_are_of_two_classes_and_deletions_are_free(reader):
     }
 
 
-def of_metrics(operation, *, code=None, **params):
-    made = call(operation, code=code)
-    made = replace(made, service="cloudwatch", operation=operation, params=params, owner_id="", additional={})
+def of_metrics(operation, *, code=None, service="cloudwatch", by=OWNER, **params):
+    made = call(operation, code=code, by=by)
+    made = replace(made, service=service, operation=operation, params=params, owner_id="", additional={})
     return draw(made, "us-east-1").text
+
+
+def of_blocks(operation, **more):
+    return of_metrics(operation, service="ebs", **more)
+
+
+def test_calls_of_the_ebs_direct_apis_are_billed_to_who_makes_them(reader):
+    block = {"SnapshotId": "snap-1", "BlockIndex": 0}
+    reader.append(
+        *[of_blocks("GetSnapshotBlock", **block, BlockToken="t")] * 3,
+        of_blocks("GetSnapshotBlock", **block, BlockToken="t", by=OTHER),
+        of_blocks("GetSnapshotBlock", **block, BlockToken="t", code="AccessDeniedException"),
+        of_blocks("ListSnapshotBlocks", SnapshotId="snap-1"),
+        of_blocks("ListChangedBlocks", FirstSnapshotId="snap-1", SecondSnapshotId="snap-2"),
+        of_blocks("StartSnapshot", VolumeSize=1),
+        of_blocks("CompleteSnapshot", SnapshotId="snap-3", ChangedBlocksCount=0),
+    )
+    reader.read()
+    usage = "EBS:directAPI.snapshot."
+    assert reader.billed() == {
+        (OWNER, "snap-1", f"{usage}Get", "GetSnapshotBlock"): 3,
+        (OTHER, f"snap-1.{OTHER}", f"{usage}Get", "GetSnapshotBlock"): 1,
+        (OWNER, "snap-1", f"{usage}List", "ListSnapshotBlocks"): 1,
+        (OWNER, "snap-2", f"{usage}List", "ListChangedBlocks"): 1,
+    }
 
 
 def test_calls_of_cloudwatch_are_billed_to_who_makes_them(reader):

@@ -11,7 +11,9 @@ branch_labels = None
 depends_on = None
 
 _METRIC = "CW:MetricMonitorUsage"
-_NEW = (_METRIC, "CW:Requests", "CW:GMD-Metrics")  # which an older release takes for alarms
+_BLOCKS = "EBS:directAPI.snapshot."
+# What an older release takes for alarms, or has no unit for.
+_NEW = (_METRIC, "CW:Requests", "CW:GMD-Metrics", *(f"{_BLOCKS}{name}" for name in ("Get", "List", "Put")))
 
 
 def upgrade() -> None:
