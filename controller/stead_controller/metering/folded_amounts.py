@@ -40,13 +40,12 @@ def fold(tx: Transaction, now: datetime) -> bool:
         return False
     begin, end = day * DAY, (day + 1) * DAY
     found = [] if _has_two_books(tx, begin, end) else tx.connection.execute(_several_hours(begin, end)).all()
-    if found:
-        rows = [
-            {"of": row[0], "named": row[1], "by": row[2], "first": row[3], "total": int(row[4]), "until": end}
-            for row in found
-        ]
-        _FIRST.many(tx.connection, [{name: row[name] for name in row if name != "until"} for row in rows])
-        _OTHERS.many(tx.connection, [{name: row[name] for name in row if name != "total"} for row in rows])
+    rows = [
+        {"of": row[0], "named": row[1], "by": row[2], "first": row[3], "total": int(row[4]), "until": end}
+        for row in found
+    ]
+    _FIRST.many(tx.connection, rows)
+    _OTHERS.many(tx.connection, rows)
     if len(found) < _AT_ONCE:
         upsert(tx.session, UsageDaysMark, [{"id": _MARK, "number": day + 1}])
     return True

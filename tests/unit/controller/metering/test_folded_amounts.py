@@ -61,6 +61,13 @@ def test_hours_of_a_day_become_its_first_one(used):
     ]
 
 
+def test_a_day_with_more_than_one_transaction_takes_is_done_whole(used, monkeypatch):
+    monkeypatch.setattr(folded_amounts, "_AT_ONCE", 1)
+    used(amounts.add, [(OTHER, OUT)], at(START + 9000))
+    used(fold_all)
+    assert [row[4] for row in used(rows)] == [3, 28, 14, 7, 14]
+
+
 def test_only_days_become_so_whose_hours_nobody_asks_for(used):
     before = used(rows)
     used(fold_all, START + KEPT_DAYS * DAY - 1)
