@@ -27,9 +27,9 @@ def repeated(word: str) -> str:
 
 
 def fill(guest: Inhabitant, volume_id: str, word: str, at: int = 0) -> str:
-    """Write 4 MiB of a word at an offset in MiB, and give the sum of what is there now."""
+    """Write 1 MiB of a word at an offset in MiB, and give the sum of what is there now."""
     guest.run(
-        f"{repeated(word)} | head -c {4 * MIB} >/tmp/words; sudo dd if=/tmp/words of={disk(volume_id)} bs=1M seek={at}"
+        f"{repeated(word)} | head -c {MIB} >/tmp/words; sudo dd if=/tmp/words of={disk(volume_id)} bs=1M seek={at}"
         " conv=fsync 2>/dev/null; rm /tmp/words",
         120,
     )
@@ -37,9 +37,9 @@ def fill(guest: Inhabitant, volume_id: str, word: str, at: int = 0) -> str:
 
 
 def total(guest: Inhabitant, volume_id: str, at: int = 0) -> str:
-    """The sum of 4 MiB at an offset in MiB, from the disk itself."""
+    """The sum of 1 MiB at an offset in MiB, from the disk itself."""
     guest.run("sync; echo 3 | sudo tee /proc/sys/vm/drop_caches >/dev/null")
-    return guest.run(f"sudo dd if={disk(volume_id)} bs=1M skip={at} count=4 2>/dev/null | sha256sum", 120)
+    return guest.run(f"sudo dd if={disk(volume_id)} bs=1M skip={at} count=1 2>/dev/null | sha256sum", 120)
 
 
 @contextmanager
@@ -90,9 +90,7 @@ def test_a_volume_goes_from_a_guest_to_one_of_another_host_and_back(street: Stre
 
 def check_snapshot(street: Street, volume_id: str) -> None:
     """A snapshot that another host takes of an encrypted volume has its bytes, which nobody else can read."""
-    pipe = (
-        f"{repeated(WORD)} | head -c {4 * MIB} | sudo dd of={disk(volume_id)} bs=1M seek=200 iflag=fullblock conv=fsync"
-    )
+    pipe = f"{repeated(WORD)} | head -c {MIB} | sudo dd of={disk(volume_id)} bs=1M seek=200 iflag=fullblock conv=fsync"
     street.east.run(f"{pipe} 2>/dev/null", 120)
     snapshot_id = street.user.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
     street.complete(snapshot_id)
@@ -123,7 +121,7 @@ def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(stree
         host.place.run("kill", "-9", str(daemon))
         wait_for(lambda: street.east.tries("test -s /tmp/done"), "all is written", 60, poll=0.5)
         assert street.east.run("cat /tmp/done; rm /tmp/done").strip() == "0"
-        expected = street.east.run(f"{repeated(host.name)} | head -c {4 * MIB} | sha256sum")
+        expected = street.east.run(f"{repeated(host.name)} | head -c {MIB} | sha256sum")
         assert total(street.east, volume_id) == expected
     before = daemons(one) + daemons(two)
     for host in (one, two):
