@@ -6,6 +6,7 @@ from itertools import islice
 from stead_agent.wanted import SHARED_KINDS, Key
 from stead_proto import limits
 from stead_proto.v1 import host_pb2
+from stead_proto.v1.desired_pb2 import KIND_MAPPING
 from stead_proto.v1.host_pb2 import ResourceStatus
 
 _FINAL = {host_pb2.CONDITION_READY, host_pb2.CONDITION_FAILED, host_pb2.CONDITION_ABSENT}
@@ -50,6 +51,7 @@ class Reports:
         """
         self._news = news
         self._unclaimed = unclaimed
+        self._shared_unclaimed: set[Key] = set()  # said to be so: it must be said that they are not any more
         self._latest: dict[Key, ResourceStatus] = {}
         self._unsent: dict[Key, None] = {}
         self._open: dict[Key, int] = {}  # revisions without a final status
@@ -89,14 +91,15 @@ class Reports:
     def put(self, new: ResourceStatus) -> None:
         """Record a resource's status; it is sent unless it equals the last one.
 
-        For resources that are the same on all hosts of a VPC, only failures, and their end, are sent.
+        For resources that are the same on all hosts of a VPC, only failures, that they are unclaimed, and the
+        end of that are sent.
         """
         key = Key(new.kind, new.id)
         if new.condition in _FINAL and self._open.get(key, new.revision + 1) <= new.revision:
             self._close(key)
         last = self._latest.get(key)
         is_well = new.condition == host_pb2.CONDITION_READY
-        if key.kind in SHARED_KINDS and is_well and not self.is_failed(key):
+        if key.kind in SHARED_KINDS and is_well and not self.is_failed(key) and not self._is_unclaimed(key):
             self._latest.pop(key, None)
             self._unsent.pop(key, None)
         elif last != new:
@@ -105,10 +108,22 @@ class Reports:
         if self._unsent or self._reached_changed:
             self._news()
 
+    def _is_unclaimed(self, key: Key) -> bool:
+        """Tell whether a shared resource that is well must be reported: it is unclaimed, or was and is not any more."""
+        if key.kind == KIND_MAPPING:  # there may be thousands, and nobody adopts them by themselves
+            return False
+        if self._unclaimed(key) is not None:
+            self._shared_unclaimed.add(key)
+            return True
+        was = key in self._shared_unclaimed
+        self._shared_unclaimed.discard(key)
+        return was
+
     def forget(self, key: Key) -> None:
         """Forget a resource that needs no more reports."""
         self._latest.pop(key, None)
         self._unsent.pop(key, None)
+        self._shared_unclaimed.discard(key)
         if key in self._open:
             self._close(key)
             if self.has_news():
@@ -164,6 +179,7 @@ class Reports:
     def clear(self) -> None:
         """Forget everything: revisions are counted in another database now."""
         self._latest.clear()
+        self._shared_unclaimed.clear()
         self._unsent.clear()
         self._open.clear()
         self._patient.clear()

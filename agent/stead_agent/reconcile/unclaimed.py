@@ -1,7 +1,7 @@
 """What an unclaimed resource has: the controller, whose database lacks it, must not assign that to others.
 
-A machine, an interface or a volume is also said whole, so that the controller can adopt it: without keys and
-credentials, of which only those sealed by the controller itself are said.
+So that the controller can adopt it, it is also said whole: machines, interfaces, volumes, and VPCs with
+their parts. Keys and credentials are not, except those sealed by the controller itself.
 """
 
 from typing import Final, Literal
@@ -10,7 +10,23 @@ from stead_agent.wanted import Key, Wanted
 from stead_proto import limits
 from stead_proto.v1 import desired_pb2, host_pb2
 
-_ADOPTABLE: Final = frozenset({"interface", "machine", "volume"})
+_ADOPTABLE: Final = frozenset(
+    {
+        "endpoint_interface",
+        "flow_log",
+        "interface",
+        "machine",
+        "nat_gateway",
+        "network_acl",
+        "peering",
+        "route_table",
+        "security_group",
+        "subnet",
+        "volume",
+        "vpc",
+        "vpc_endpoint",
+    }
+)
 _CREDENTIALS: Final[tuple[Literal["access_key_id", "secret_access_key", "session_token", "without_token"], ...]] = (
     "access_key_id",
     "secret_access_key",

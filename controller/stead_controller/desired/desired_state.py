@@ -25,6 +25,7 @@ from stead_controller.db.tables import (
 )
 from stead_controller.desired import outbox, topics
 from stead_controller.desired.messages.body import Key
+from stead_controller.desired.messages.gateway import of_endpoint_interface, of_nat_gateway
 from stead_controller.desired.messages.instance import Parts, of_instance, parts_of
 from stead_controller.desired.messages.interface import of_interface
 from stead_controller.desired.messages.region import region_of
@@ -187,7 +188,7 @@ def refresh_nat_gateway(tx: Transaction, gateway_id: str) -> None:
     interface = tx.session.get_one(NetworkInterface, gateway.interface_id)
     wanted: dict[Key, Message] = {
         (pb.KIND_INTERFACE, interface.id): of_interface(tx, interface, (), region_of(tx)),
-        (pb.KIND_NAT_GATEWAY, gateway.id): pb.NatGateway(vpc_id=gateway.vpc_id, interface_id=interface.id),
+        (pb.KIND_NAT_GATEWAY, gateway.id): of_nat_gateway(tx, gateway.id, interface),
     }
     outbox.write(tx, gateway.host_id, wanted)
     topics.refresh_host(tx, gateway.vpc_id, gateway.host_id)
@@ -210,9 +211,7 @@ def refresh_endpoint_interface(tx: Transaction, interface_id: str) -> None:
     group_ids = tx.session.scalars(groups.order_by(InterfaceGroup.group_id)).all()
     wanted: dict[Key, Message] = {
         (pb.KIND_INTERFACE, interface_id): of_interface(tx, interface, group_ids, region_of(tx)),
-        (pb.KIND_ENDPOINT_INTERFACE, interface_id): pb.EndpointInterface(
-            vpc_id=interface.vpc_id, endpoint_id=row.endpoint_id
-        ),
+        (pb.KIND_ENDPOINT_INTERFACE, interface_id): of_endpoint_interface(tx, row.endpoint_id, interface),
     }
     outbox.write(tx, row.host_id, wanted)
     topics.refresh_host(tx, interface.vpc_id, row.host_id)

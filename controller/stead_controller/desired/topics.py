@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, select
 from stead_controller.db.insert import upsert
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import VpcResource
+from stead_controller.db.tables import VpcHost, VpcResource
 from stead_controller.desired import host_errors, subscriptions
 from stead_controller.desired.messages.body import encode
 from stead_controller.desired.parts import PARTS
@@ -57,6 +57,24 @@ def refresh_host(tx: Transaction, vpc_id: str, host_id: str) -> None:
     """Begin or end a host's subscription to a VPC (and its peered ones) after interfaces came to or left the host."""
     tx.session.flush()
     _draw_missing(tx, subscriptions.refresh(tx, vpc_id, host_id))
+
+
+def is_desired(tx: Transaction, host_id: str, kind: int, resource_id: str) -> bool:
+    """Tell whether a resource is a part of a VPC to which a host is subscribed."""
+    if kind not in PARTS:
+        return False
+    query = (
+        select(VpcResource.resource_id)
+        .join(VpcHost, VpcHost.vpc_id == VpcResource.vpc_id)
+        .where(
+            VpcHost.host_id == host_id,
+            VpcHost.gone_revision.is_(None),
+            VpcResource.kind == kind,
+            VpcResource.resource_id == resource_id,
+            VpcResource.body.is_not(None),
+        )
+    )
+    return tx.session.scalar(query) is not None
 
 
 def _draw_missing(tx: Transaction, vpc_ids: Iterable[str]) -> None:

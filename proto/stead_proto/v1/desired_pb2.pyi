@@ -511,12 +511,15 @@ class Vpc(_message.Message):
     DOMAIN_NAME_FIELD_NUMBER: _builtins.int
     IPV6_CIDR_BLOCKS_FIELD_NUMBER: _builtins.int
     DHCP_OPTIONS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     vni: _builtins.int
     dns_support: _builtins.bool
     dns_hostnames: _builtins.bool
     """without them no name of an interface resolves"""
     domain_name: _builtins.str
     """handed out by DHCP"""
+    rows: _builtins.bytes
+    """What only the controller needs of it, as all records: rows of its database, which are to hosts without meaning."""
     @_builtins.property
     def cidr_blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -533,10 +536,11 @@ class Vpc(_message.Message):
         domain_name: _builtins.str = ...,
         ipv6_cidr_blocks: _abc.Iterable[_builtins.str] | None = ...,
         dhcp_options: Global___DhcpOptions | None = ...,
+        rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["dhcp_options", b"dhcp_options"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_blocks", b"cidr_blocks", "dhcp_options", b"dhcp_options", "dns_hostnames", b"dns_hostnames", "dns_support", b"dns_support", "domain_name", b"domain_name", "ipv6_cidr_blocks", b"ipv6_cidr_blocks", "vni", b"vni"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_blocks", b"cidr_blocks", "dhcp_options", b"dhcp_options", "dns_hostnames", b"dns_hostnames", "dns_support", b"dns_support", "domain_name", b"domain_name", "ipv6_cidr_blocks", b"ipv6_cidr_blocks", "rows", b"rows", "vni", b"vni"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -591,6 +595,7 @@ class Subnet(_message.Message):
     IPV6_CIDR_BLOCK_FIELD_NUMBER: _builtins.int
     ROUTE_TABLE_ID_FIELD_NUMBER: _builtins.int
     NETWORK_ACL_ID_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     cidr_block: _builtins.str
     """empty: IPv6 only"""
@@ -599,6 +604,7 @@ class Subnet(_message.Message):
     route_table_id: _builtins.str
     """the one that applies: associated, or the VPC's main one"""
     network_acl_id: _builtins.str
+    rows: _builtins.bytes
     def __init__(
         self,
         *,
@@ -607,10 +613,11 @@ class Subnet(_message.Message):
         ipv6_cidr_block: _builtins.str = ...,
         route_table_id: _builtins.str = ...,
         network_acl_id: _builtins.str = ...,
+        rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_block", b"cidr_block", "ipv6_cidr_block", b"ipv6_cidr_block", "network_acl_id", b"network_acl_id", "route_table_id", b"route_table_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cidr_block", b"cidr_block", "ipv6_cidr_block", b"ipv6_cidr_block", "network_acl_id", b"network_acl_id", "route_table_id", b"route_table_id", "rows", b"rows", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -626,7 +633,9 @@ class RouteTable(_message.Message):
 
     VPC_ID_FIELD_NUMBER: _builtins.int
     ROUTES_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
+    rows: _builtins.bytes
     @_builtins.property
     def routes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Route]:
         """prefix lists written out"""
@@ -636,10 +645,11 @@ class RouteTable(_message.Message):
         *,
         vpc_id: _builtins.str = ...,
         routes: _abc.Iterable[Global___Route] | None = ...,
+        rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["routes", b"routes", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["routes", b"routes", "rows", b"rows", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -699,7 +709,9 @@ class NetworkAcl(_message.Message):
 
     VPC_ID_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
+    rows: _builtins.bytes
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___NetworkAclEntry]:
         """by rule number; what none matches is denied"""
@@ -709,10 +721,11 @@ class NetworkAcl(_message.Message):
         *,
         vpc_id: _builtins.str = ...,
         entries: _abc.Iterable[Global___NetworkAclEntry] | None = ...,
+        rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["entries", b"entries", "rows", b"rows", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -769,10 +782,12 @@ class Peering(_message.Message):
     PEER_VPC_ID_FIELD_NUMBER: _builtins.int
     PEERING_ID_FIELD_NUMBER: _builtins.int
     PEER_CIDR_BLOCKS_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     peer_vpc_id: _builtins.str
     """its own resources are told to the same hosts"""
     peering_id: _builtins.str
+    rows: _builtins.bytes
     @_builtins.property
     def peer_cidr_blocks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """IPv4 and IPv6"""
@@ -784,10 +799,11 @@ class Peering(_message.Message):
         peer_vpc_id: _builtins.str = ...,
         peering_id: _builtins.str = ...,
         peer_cidr_blocks: _abc.Iterable[_builtins.str] | None = ...,
+        rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["peer_cidr_blocks", b"peer_cidr_blocks", "peer_vpc_id", b"peer_vpc_id", "peering_id", b"peering_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["peer_cidr_blocks", b"peer_cidr_blocks", "peer_vpc_id", b"peer_vpc_id", "peering_id", b"peering_id", "rows", b"rows", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -864,17 +880,20 @@ class NatGateway(_message.Message):
 
     VPC_ID_FIELD_NUMBER: _builtins.int
     INTERFACE_ID_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     interface_id: _builtins.str
+    rows: _builtins.bytes
     def __init__(
         self,
         *,
         vpc_id: _builtins.str = ...,
         interface_id: _builtins.str = ...,
+        rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["interface_id", b"interface_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["interface_id", b"interface_id", "rows", b"rows", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -896,11 +915,13 @@ class VpcEndpoint(_message.Message):
     CONTROLLER_PORT_FIELD_NUMBER: _builtins.int
     NAMES_FIELD_NUMBER: _builtins.int
     INTERFACE_NAMES_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     service: _builtins.str
     """such as "s3" """
     controller_port: _builtins.int
     """TCP, at which controllers take what comes by endpoints"""
+    rows: _builtins.bytes
     @_builtins.property
     def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """IPv4, at which the service is"""
@@ -927,10 +948,11 @@ class VpcEndpoint(_message.Message):
         controller_port: _builtins.int = ...,
         names: _abc.Iterable[_builtins.str] | None = ...,
         interface_names: _abc.Iterable[Global___EndpointName] | None = ...,
+        rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "controller_port", b"controller_port", "interface_names", b"interface_names", "names", b"names", "ports", b"ports", "service", b"service", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "controller_port", b"controller_port", "interface_names", b"interface_names", "names", b"names", "ports", b"ports", "rows", b"rows", "service", b"service", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -977,17 +999,20 @@ class EndpointInterface(_message.Message):
 
     VPC_ID_FIELD_NUMBER: _builtins.int
     ENDPOINT_ID_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     endpoint_id: _builtins.str
+    rows: _builtins.bytes
     def __init__(
         self,
         *,
         vpc_id: _builtins.str = ...,
         endpoint_id: _builtins.str = ...,
+        rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint_id", b"endpoint_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint_id", b"endpoint_id", "rows", b"rows", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1005,6 +1030,7 @@ class FlowLog(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     LOG_GROUP_FIELD_NUMBER: _builtins.int
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     resource_id: _builtins.str
     """the VPC, a subnet or an interface of it"""
@@ -1017,6 +1043,7 @@ class FlowLog(_message.Message):
     log_group: _builtins.str
     """name of the folder below the host's flow logs"""
     account_id: _builtins.str
+    rows: _builtins.bytes
     def __init__(
         self,
         *,
@@ -1028,10 +1055,11 @@ class FlowLog(_message.Message):
         format: _builtins.str = ...,
         log_group: _builtins.str = ...,
         account_id: _builtins.str = ...,
+        rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "account_id", b"account_id", "aggregation_seconds", b"aggregation_seconds", "format", b"format", "log_group", b"log_group", "rejected", b"rejected", "resource_id", b"resource_id", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "account_id", b"account_id", "aggregation_seconds", b"aggregation_seconds", "format", b"format", "log_group", b"log_group", "rejected", b"rejected", "resource_id", b"resource_id", "rows", b"rows", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1044,9 +1072,11 @@ class SecurityGroup(_message.Message):
     VPC_ID_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     vpc_id: _builtins.str
     name: _builtins.str
     """of no use to hosts, as a record"""
+    rows: _builtins.bytes
     @_builtins.property
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecurityGroupRule]: ...
     def __init__(
@@ -1055,10 +1085,11 @@ class SecurityGroup(_message.Message):
         vpc_id: _builtins.str = ...,
         rules: _abc.Iterable[Global___SecurityGroupRule] | None = ...,
         name: _builtins.str = ...,
+        rows: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "rules", b"rules", "vpc_id", b"vpc_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "rows", b"rows", "rules", b"rules", "vpc_id", b"vpc_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import FlowLog
+from stead_controller.desired.messages import noted_rows
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -23,6 +24,7 @@ def draw(tx: Transaction, flow_log_id: str) -> pb.FlowLog | None:
         format=log.log_format,
         log_group=log.log_group_name,
         account_id=log.account_id,
+        rows=noted_rows.of(tx, (FlowLog, FlowLog.id == flow_log_id)),
     )
 
 

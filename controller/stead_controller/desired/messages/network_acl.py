@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import NetworkAcl, NetworkAclEntry
+from stead_controller.desired.messages import noted_rows
 from stead_proto.v1 import desired_pb2 as pb
 
 _LAST_RULE: Final = 32766
@@ -23,7 +24,13 @@ def draw(tx: Transaction, acl_id: str) -> pb.NetworkAcl | None:
         .where(NetworkAclEntry.acl_id == acl_id, NetworkAclEntry.rule_number <= _LAST_RULE)
         .order_by(NetworkAclEntry.egress, NetworkAclEntry.rule_number)
     )
-    return pb.NetworkAcl(vpc_id=acl.vpc_id, entries=[_entry(entry) for entry in tx.session.scalars(entries)])
+    return pb.NetworkAcl(
+        vpc_id=acl.vpc_id,
+        entries=[_entry(entry) for entry in tx.session.scalars(entries)],
+        rows=noted_rows.of(
+            tx, (NetworkAcl, NetworkAcl.id == acl_id), (NetworkAclEntry, NetworkAclEntry.acl_id == acl_id)
+        ),
+    )
 
 
 def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import VpcPeeringConnection
 from stead_controller.desired import peered_vpcs
+from stead_controller.desired.messages import noted_rows
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -27,6 +28,7 @@ def draw(tx: Transaction, resource_id: str) -> pb.Peering | None:
         peer_vpc_id=peer,
         peering_id=peering_id,
         peer_cidr_blocks=peered_vpcs.blocks_of(tx, peer),
+        rows=noted_rows.of(tx, (VpcPeeringConnection, VpcPeeringConnection.id == peering_id)),
     )
 
 

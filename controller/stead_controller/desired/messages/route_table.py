@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import NatGateway, PrefixListEntry, Route, RouteTable
+from stead_controller.db.tables import NatGateway, PrefixListEntry, Route, RouteTable, RouteTableAssociation
 from stead_controller.desired import peered_vpcs, route_targets
+from stead_controller.desired.messages import noted_rows
 from stead_controller.request.route_destinations import PREFIX_LIST
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -32,7 +33,23 @@ def draw(tx: Transaction, table_id: str) -> pb.RouteTable | None:
                 routes[destination] = message
             else:
                 routes.setdefault(destination, message)
-    return pb.RouteTable(vpc_id=table.vpc_id, routes=[routes[destination] for destination in sorted(routes)])
+    return pb.RouteTable(
+        vpc_id=table.vpc_id,
+        routes=[routes[destination] for destination in sorted(routes)],
+        rows=_rows(tx, table),
+    )
+
+
+def _rows(tx: Transaction, table: RouteTable) -> bytes:
+    main = RouteTableAssociation.subnet_id.is_(None)  # the others are in their subnets
+    lists = select(Route.destination).where(Route.route_table_id == table.id, Route.family == PREFIX_LIST)
+    return noted_rows.of(
+        tx,
+        (RouteTable, RouteTable.id == table.id),
+        (RouteTableAssociation, main & (RouteTableAssociation.route_table_id == table.id)),
+        (Route, Route.route_table_id == table.id),
+        *noted_rows.prefix_lists(table.account_id, lists),
+    )
 
 
 def ids(tx: Transaction, vpc_id: str) -> Iterable[str]:

@@ -7,6 +7,7 @@ from sqlalchemy import select
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import SecurityGroup, SecurityGroupRule, VpcPeeringConnection
 from stead_controller.desired import prefix_list_blocks
+from stead_controller.desired.messages import noted_rows
 from stead_controller.desired.peered_vpcs import ACTIVE
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -20,7 +21,21 @@ def draw(tx: Transaction, group_id: str) -> pb.SecurityGroup | None:
     found = tx.session.scalars(rules).all()
     stale = _ended_peerings(tx, found)
     return pb.SecurityGroup(
-        vpc_id=group.vpc_id, rules=[_rule(tx, rule) for rule in found if rule.peering_id not in stale], name=group.name
+        vpc_id=group.vpc_id,
+        rules=[_rule(tx, rule) for rule in found if rule.peering_id not in stale],
+        name=group.name,
+        rows=_rows(tx, group),
+    )
+
+
+def _rows(tx: Transaction, group: SecurityGroup) -> bytes:
+    mine = SecurityGroupRule.group_id == group.id
+    lists = select(SecurityGroupRule.prefix_list_id).where(mine, SecurityGroupRule.prefix_list_id.is_not(None))
+    return noted_rows.of(
+        tx,
+        (SecurityGroup, SecurityGroup.id == group.id),
+        (SecurityGroupRule, mine),
+        *noted_rows.prefix_lists(group.account_id, lists),
     )
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import NetworkAclAssociation, RouteTableAssociation, Subnet
+from stead_controller.db.tables import NetworkAclAssociation, RouteTableAssociation, Subnet, SubnetCidrReservation
+from stead_controller.desired.messages import noted_rows
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -29,6 +30,13 @@ def draw(tx: Transaction, subnet_id: str) -> pb.Subnet | None:
         ipv6_cidr_block=subnet.ipv6_cidr_block or "",
         route_table_id=tables.get(subnet.id) or tables[None],
         network_acl_id=tx.session.scalar(acl) or "",
+        rows=noted_rows.of(
+            tx,
+            (Subnet, Subnet.id == subnet_id),
+            (SubnetCidrReservation, SubnetCidrReservation.subnet_id == subnet_id),
+            (RouteTableAssociation, RouteTableAssociation.subnet_id == subnet_id),
+            (NetworkAclAssociation, NetworkAclAssociation.subnet_id == subnet_id),
+        ),
     )
 
 

@@ -5,7 +5,16 @@ from collections.abc import Iterable
 from sqlalchemy import select
 
 from stead_controller.db.session import Transaction
-from stead_controller.db.tables import DhcpOptionValue, Vpc, VpcCidrBlock
+from stead_controller.db.tables import (
+    Account,
+    DhcpOptions,
+    DhcpOptionValue,
+    EgressOnlyInternetGateway,
+    InternetGateway,
+    Vpc,
+    VpcCidrBlock,
+)
+from stead_controller.desired.messages import noted_rows
 from stead_proto.v1 import desired_pb2 as pb
 
 
@@ -33,6 +42,20 @@ def draw(tx: Transaction, vpc_id: str) -> pb.Vpc | None:
             netbios_node_type=int(_first(options, "netbios-node-type") or 0),
             ipv6_preferred_lease_seconds=int(_first(options, "ipv6-address-preferred-lease-time") or 0),
         ),
+        rows=_rows(tx, vpc),
+    )
+
+
+def _rows(tx: Transaction, vpc: Vpc) -> bytes:
+    return noted_rows.of(
+        tx,
+        (Account, Account.id == vpc.account_id),
+        (Vpc, Vpc.id == vpc.id),
+        (VpcCidrBlock, VpcCidrBlock.vpc_id == vpc.id),
+        (DhcpOptions, DhcpOptions.id == vpc.dhcp_options_id),
+        (DhcpOptionValue, DhcpOptionValue.options_id == vpc.dhcp_options_id),
+        (InternetGateway, InternetGateway.vpc_id == vpc.id),
+        (EgressOnlyInternetGateway, EgressOnlyInternetGateway.vpc_id == vpc.id),
     )
 
 

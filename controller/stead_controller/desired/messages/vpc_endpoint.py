@@ -13,9 +13,11 @@ from stead_controller.db.tables import (
     PrefixList,
     PrefixListEntry,
     VpcEndpoint,
+    VpcEndpointGroup,
     VpcEndpointInterface,
 )
 from stead_controller.desired.endpoint_names import endpoint_name, private_names, read_service
+from stead_controller.desired.messages import noted_rows
 from stead_proto.v1 import desired_pb2 as pb
 
 FACT: Final = "endpoint_ports"
@@ -36,6 +38,11 @@ def draw(tx: Transaction, endpoint_id: str) -> pb.VpcEndpoint | None:
         service=code,
         ports=known["ports"],
         controller_port=known["controller_port"],
+        rows=noted_rows.of(
+            tx,
+            (VpcEndpoint, VpcEndpoint.id == endpoint_id),
+            (VpcEndpointGroup, VpcEndpointGroup.endpoint_id == endpoint_id),
+        ),
     )
     if endpoint.endpoint_type == _GATEWAY:
         message.addresses.extend(_addresses(tx, endpoint.service))

@@ -37,6 +37,7 @@ def create(
     tx.session.add(gateway)
     tx.session.flush()
     tags.create_on_launch(tx, caller, [(_TYPE, gateway.id)], {_TYPE: gateway_tags})
+    notify_topology.vpc(tx, vpc.id)
     return gateway
 
 
@@ -46,6 +47,7 @@ def remove(tx: Transaction, caller: Caller, gateway_id: str) -> None:
     tx.session.delete(gateway)
     tags.remove_all(tx, [gateway.id])
     notify_topology.target(tx, gateway.id)
+    notify_topology.vpc(tx, gateway.vpc_id)
 
 
 def describe(tx: Transaction, caller: Caller, asked: Selection) -> list[DescribedEgressOnlyGateway]:

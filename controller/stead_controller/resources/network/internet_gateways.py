@@ -70,6 +70,7 @@ def attach(tx: Transaction, caller: Caller, gateway_id: str, vpc_id: str) -> Non
         raise InvalidParameter(f"Network {vpc.id} already has an internet gateway attached")
     gateway.vpc_id = vpc.id
     notify_topology.target(tx, gateway.id)
+    notify_topology.vpc(tx, vpc.id)
 
 
 def detach(tx: Transaction, caller: Caller, gateway_id: str, vpc_id: str) -> None:
@@ -98,6 +99,7 @@ def detach(tx: Transaction, caller: Caller, gateway_id: str, vpc_id: str) -> Non
         )
     gateway.vpc_id = None
     notify_topology.target(tx, gateway.id)
+    notify_topology.vpc(tx, vpc.id)
 
 
 def of_vpc(tx: Transaction, vpc_id: str) -> str | None:

@@ -108,8 +108,8 @@ def create(tx: Transaction, caller: Caller, request: CreateRequest, now: datetim
     )
     tx.session.add(gateway)
     tx.session.flush()
-    _begin(tx, gateway, subnet, request.private_address, now)
     tags.create_on_launch(tx, caller, [(_TYPE, gateway.id)], request.tags)
+    _begin(tx, gateway, subnet, request.private_address, now)
     client_tokens.remember_request(tx, caller, repeatable, gateway.id, now)
     return gateway.id
 

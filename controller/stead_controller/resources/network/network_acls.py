@@ -95,8 +95,8 @@ def create(
         NetworkAcl.vpc_id == vpc.id,
     )
     acl = _add(tx, vpc, is_default=False, now=now)
-    notify_hosts.network_acl(tx, acl.id, acl.vpc_id)
     tags.create_on_launch(tx, caller, [("network-acl", acl.id)], {"network-acl": acl_tags})
+    notify_hosts.network_acl(tx, acl.id, acl.vpc_id)
     client_tokens.remember_request(tx, caller, repeatable, acl.id, now)
     return acl.id
 

@@ -19,7 +19,7 @@ def removed_vpc(tx: Transaction, vpc_id: str) -> None:
 
 
 def vpc(tx: Transaction, vpc_id: str) -> None:
-    """Send the current blocks, DNS settings and DHCP options of a VPC."""
+    """Send the current blocks, DNS settings and DHCP options of a VPC, and which gateways it has."""
     topics.refresh_part(tx, pb.KIND_VPC, vpc_id, vpc_id)
 
 

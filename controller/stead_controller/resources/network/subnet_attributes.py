@@ -6,7 +6,7 @@ from stead_controller.db.tables import Subnet
 from stead_controller.errors import InvalidParameter, Unsupported
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.network import subnets
+from stead_controller.resources.network import notify_topology, subnets
 
 # The attributes that are on or off: their columns, and EC2's names of them in messages.
 _FLAGS: Final = {
@@ -47,6 +47,7 @@ def modify_flag(tx: Transaction, caller: Caller, subnet_id: str, flag: str, *, v
     if value and flag == "dns64":
         raise Unsupported("The resolver makes no IPv6 addresses of IPv4 ones (EnableDns64).")
     setattr(subnet, flag, value)
+    notify_topology.subnet(tx, subnet.id, subnet.vpc_id)
 
 
 def modify_hostname_type(tx: Transaction, caller: Caller, subnet_id: str, hostname_type: str) -> None:
@@ -59,6 +60,7 @@ def modify_hostname_type(tx: Transaction, caller: Caller, subnet_id: str, hostna
         )
     check_hostname_type(subnet, hostname_type, "privateDnsHostnameTypeOnLaunch")
     subnet.hostname_type = hostname_type
+    notify_topology.subnet(tx, subnet.id, subnet.vpc_id)
 
 
 def check_hostname_type(subnet: Subnet, hostname_type: str | None, parameter: str) -> None:

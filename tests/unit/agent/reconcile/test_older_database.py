@@ -279,3 +279,22 @@ def test_the_vpc_of_a_peer_stays_with_the_interface(bench: Bench, sender: make.S
     bench.settle(older.change(gone=(Key(pb.KIND_MACHINE, "i-1"), Key(pb.KIND_INTERFACE, "eni-1"))))
     bench.settle(older.full())
     assert _kept(bench, pb.KIND_VPC) == set()
+
+
+def test_parts_of_a_vpc_are_said_whole_and_that_they_are_known_again(bench: Bench) -> None:
+    """But for mappings, of which there may be thousands."""
+    older = make.Sender("epoch-2")
+    bench.reported.clear()
+    bench.settle(older.change(make.host_network(), full=True))
+    kept = bench.reconciler.wanted
+    [subnet] = [key for key in kept.unclaimed if key.kind == pb.KIND_SUBNET]
+    reported = bench.report()
+    assert reported[subnet].condition == host_pb2.CONDITION_UNCLAIMED
+    assert reported[subnet].unclaimed.resource == kept.resources[subnet]
+    assert {key.kind for key in kept.unclaimed} - {key.kind for key in reported} <= {pb.KIND_MAPPING}
+    for rows, said in ((b"first", {host_pb2.CONDITION_READY}), (b"second", set())):
+        known = pb.Resource.FromString(kept.resources[subnet].SerializeToString())
+        known.subnet.rows = rows
+        bench.reported.clear()
+        bench.settle(older.change(known))
+        assert {each.condition for key, each in bench.report().items() if key == subnet} == said
