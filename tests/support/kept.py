@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stead_agent.reconcile.unclaimed import what_it_has
-from stead_agent.wanted import Change, Key, Wanted, key_of
+from stead_agent.wanted import SHARED_KINDS, Change, Key, Wanted, key_of
 from stead_controller.desired.changes import Reader
 from stead_controller.hosts.reports import apply_progress
 from stead_controller.resources.storage import volume_keys
@@ -57,9 +57,10 @@ REPORTED = frozenset(
         desired.KIND_MACHINE,
         desired.KIND_NAT_GATEWAY,
         desired.KIND_ENDPOINT_INTERFACE,
+        *(SHARED_KINDS - {desired.KIND_MAPPING}),
     }
 )
-"""Kinds of which a host reports that they are well."""
+"""Kinds of which a host reports that they are unclaimed."""
 
 
 def lose(database: Any, cloud: Any, host_ids: list[str], make: Callable[[Any], Any]) -> Kept:

@@ -70,6 +70,12 @@ def new_row[Model: DeclarativeBase](model: type[Model], **values: Any) -> Model:
     return made
 
 
+def with_defaults(model: type[DeclarativeBase], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a whole row: those that are not given are their columns' defaults."""
+    _, makers = _insert_new(model)
+    return {name: values[name] if name in values else make() for name, make in makers.items()}
+
+
 @cache
 def _attributes(model: type[DeclarativeBase]) -> frozenset[str]:
     return frozenset(inspect(model).column_attrs.keys())

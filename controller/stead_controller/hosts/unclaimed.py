@@ -11,7 +11,7 @@ from sqlalchemy import select, tuple_
 
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, NetworkInterface, PublicAddress, UnclaimedAddress, UnclaimedResource
-from stead_controller.desired import desired_state, outbox
+from stead_controller.desired import desired_state, outbox, topics
 from stead_controller.placement.guest_memory import memory_of
 from stead_controller.resources.host_capacity import unclaimed_room
 from stead_controller.resources.network import interface_changes
@@ -26,7 +26,10 @@ def without_adopted(tx: Transaction, host_id: str, statuses: Sequence[pb.Resourc
     return [
         each
         for each in statuses
-        if each.condition != pb.CONDITION_UNCLAIMED or not outbox.is_desired(tx, host_id, each.kind, each.id)
+        if each.condition != pb.CONDITION_UNCLAIMED
+        or not (
+            outbox.is_desired(tx, host_id, each.kind, each.id) or topics.is_desired(tx, host_id, each.kind, each.id)
+        )
     ]
 
 

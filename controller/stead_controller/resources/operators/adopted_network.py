@@ -1,16 +1,17 @@
 """Adopts an interface of an instance with its addresses and groups: the same ids, MAC and addresses as its host has.
 
-A security group that this database does not know is made again by what the host knows of it. Networks are not: an
-interface of a subnet that is unknown cannot be adopted.
+Its VPC was adopted before, where that was not known (`adopted_vpcs.py`). A security group that is still not known,
+since an agent of an earlier release did not say it whole, is made again by what the host knows of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 
 from stead_controller.catalog import ids
-from stead_controller.db.insert import insert_new
+from stead_controller.db.insert import insert_new, new_row
 from stead_controller.db.tables import (
     ElasticAddress,
     Instance,
@@ -24,7 +25,13 @@ from stead_controller.db.tables import (
 from stead_controller.desired import topics
 from stead_controller.errors import WrongState
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.network import address_pools, address_usage, interface_groups, private_addresses
+from stead_controller.resources.network import (
+    address_pools,
+    address_usage,
+    interface_groups,
+    notify_topology,
+    private_addresses,
+)
 from stead_controller.resources.operators import adopted_rows
 from stead_controller.resources.operators.unclaimed_resources import NO_WORD, Unclaimed
 from stead_proto.v1 import desired_pb2 as pb
@@ -41,9 +48,9 @@ def subnet_of(tx: Transaction, found: Unclaimed, account_id: str) -> Subnet:
     if subnet is None or subnet.vpc_id != body.vpc_id:
         raise WrongState(
             "network-interface",
-            f"The subnet {body.subnet_id} of {found.id}, in {body.vpc_id}, is not in the database: it was made after "
-            "the backup, and hosts do not know enough of it. Restore a newer backup; or save by other means what is on "
-            "its disks, and remove it.",
+            f"The subnet {body.subnet_id} of {found.id}, in {body.vpc_id}, is not in the database, and its host does "
+            "not know enough of it: the controller of an earlier release told it less. Restore a newer backup; or "
+            "save by other means what is on its disks, and remove it.",
         )
     if subnet.account_id != account_id:
         raise WrongState("network-interface", f"The subnet {subnet.id} is the account {subnet.account_id}'s.")
@@ -62,7 +69,7 @@ def adopt(  # noqa: PLR0917 - what an interface consists of
     row = tx.session.get(NetworkInterface, found.id)
     notes: list[str] = []
     if row is None:
-        row = _new(tx, found.id, body, subnet, now)
+        row = _new(tx, found.id, body, subnet, adopted_rows.interface(found.id, body, subnet, now))
         groups, notes = _groups(tx, found, subnet.account_id, now)
         interface_groups.join(tx, row.id, groups)
     elif row.attachment_id is not None or row.account_id != subnet.account_id:
@@ -72,7 +79,26 @@ def adopt(  # noqa: PLR0917 - what an interface consists of
     tx.session.flush()
     for each in body.public_addresses:
         _give_public(tx, row, each, now)
+    notify_topology.target(tx, row.id)
     return notes
+
+
+def adopt_of_service(
+    tx: Transaction, found: Unclaimed, subnet: Subnet, values: Mapping[str, Any], now: datetime
+) -> None:
+    """Make the rows of an interface of a NAT gateway or an endpoint, of which its host keeps the row itself.
+
+    Its row as unclaimed must be gone already. Raises WrongState where somebody else has one of its addresses by now.
+    """
+    assert found.resource is not None
+    body = found.resource.interface
+    if tx.session.get(NetworkInterface, found.id) is not None:
+        raise WrongState("network-interface", f"The database has {found.id} with another owner.")
+    row = _new(tx, found.id, body, subnet, new_row(NetworkInterface, **values))
+    interface_groups.join(tx, row.id, list(body.security_group_ids))
+    tx.session.flush()
+    for each in body.public_addresses:
+        _give_public(tx, row, each, now)
 
 
 def public_of(tx: Transaction, interface_id: str) -> str | None:
@@ -80,13 +106,15 @@ def public_of(tx: Transaction, interface_id: str) -> str | None:
     return address_pools.public_of(tx, tx.session.get_one(NetworkInterface, interface_id))
 
 
-def _new(tx: Transaction, interface_id: str, body: pb.Interface, subnet: Subnet, now: datetime) -> NetworkInterface:
+def _new(
+    tx: Transaction, interface_id: str, body: pb.Interface, subnet: Subnet, row: NetworkInterface
+) -> NetworkInterface:
+    """Insert the row of an interface with its private addresses; raises WrongState for a MAC in use."""
     with_mac = select(NetworkInterface.id).where(NetworkInterface.mac_address == body.mac_address)
     if (other := tx.session.scalar(with_mac)) is not None or address_pools.is_unclaimed(tx, body.mac_address):
         raise WrongState(
             "network-interface", f"{other or 'Another host'} has the MAC {body.mac_address} of {interface_id}."
         )
-    row = adopted_rows.interface(interface_id, body, subnet, now)
     if body.private_address:
         private_addresses.take(tx, subnet, interface_id, body.private_address, primary=True)
     for address in body.secondary_addresses:

@@ -6,7 +6,11 @@ What shows in a guest's metadata only, and what a host changes without any effec
 from collections.abc import Iterable
 from typing import Final
 
-from stead_controller.db.tables import HostResource
+from google.protobuf.message import Message
+from sqlalchemy import select
+
+from stead_controller.db.tables import HostResource, VpcResource
+from stead_controller.desired.parts import PARTS
 from stead_controller.errors import WrongState
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.operators.unclaimed_resources import Unclaimed
@@ -24,6 +28,7 @@ _FREE: Final = {
     ),
     "volume": ("iops", "throughput", "record"),
 }
+_ALWAYS_FREE: Final = "rows"
 """The fields of each kind that may differ."""
 
 
@@ -31,13 +36,20 @@ def require_unchanged(tx: Transaction, taken: Iterable[Unclaimed]) -> None:
     """Raise WrongState where what a host is now sent of an adopted resource is not what it has."""
     for each in taken:
         assert each.resource is not None  # else it is not taken
-        row = tx.session.get_one(HostResource, each.key, populate_existing=True)
-        if changed := differing(each.resource, pb.Resource.FromString(row.body or b"")):
+        if changed := differing(each.resource, pb.Resource.FromString(_sent(tx, each) or b"")):
             raise WrongState(
                 "instance",
                 f"To adopt {each.id} would change it on its host ({', '.join(changed)}): it stays as it is. Restore a "
                 "newer backup, or remove it.",
             )
+
+
+def _sent(tx: Transaction, one: Unclaimed) -> bytes | None:
+    """Return what a host is now sent of a resource: by its own outbox, or with all hosts of a VPC."""
+    if one.kind not in PARTS:
+        return tx.session.get_one(HostResource, one.key, populate_existing=True).body
+    where = (VpcResource.kind == one.kind, VpcResource.resource_id == one.id)
+    return tx.session.scalar(select(VpcResource.body).where(*where))
 
 
 def differing(had: pb.Resource, new: pb.Resource) -> list[str]:
@@ -50,13 +62,14 @@ def differing(had: pb.Resource, new: pb.Resource) -> list[str]:
     return [name for name in names if getattr(before, name) != getattr(after, name)]
 
 
-def _essence(resource: pb.Resource, kind: str) -> pb.Machine | pb.Interface | pb.Volume:
+def _essence(resource: pb.Resource, kind: str) -> Message:
     """Copy what may not differ of a resource; a key is as sealed, whether the host or the database says it."""
     copy = pb.Resource()
     copy.CopyFrom(resource)
-    body: pb.Machine | pb.Interface | pb.Volume = getattr(copy, kind)
-    for name in _FREE[kind]:
-        body.ClearField(name)  # type: ignore[arg-type]  # a field of its own kind
+    body: Message = getattr(copy, kind)
+    for name in (*_FREE.get(kind, ()), _ALWAYS_FREE):
+        if name in body.DESCRIPTOR.fields_by_name:
+            body.ClearField(name)
     if isinstance(body, pb.Volume) and body.sealed_key:
         body.encryption_key = body.sealed_key
         body.ClearField("sealed_key")

@@ -1,11 +1,12 @@
 """Adopts what hosts have and this database, an older copy, does not know: rows are made of what hosts say of it.
 
-A unit is an instance with its interfaces, their public addresses and its volumes, or a volume that no instance has. It
-is adopted in one transaction, whole or not at all, and only if its host then has to do nothing: what the rows make of
-the desired state must be what the host was last told (`adopted_state.py`). Its use is billed from the adoption on.
+A unit is an instance with its interfaces, their public addresses and its volumes, and with what is not known of their
+VPCs; or such a VPC with its gateways; or a volume that no instance has. It is adopted in one transaction, whole or not
+at all, and only if its host then has to do nothing: what the rows make of the desired state must be what the host was
+last told (`adopted_state.py`). Its use is billed from the adoption on.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -34,12 +35,15 @@ from stead_controller.resources.instances import instance_needs, instance_states
 from stead_controller.resources.network import private_names
 from stead_controller.resources.network.private_names import NameOptions
 from stead_controller.resources.operators import (
+    adopted_gateways,
     adopted_network,
     adopted_profiles,
     adopted_rows,
     adopted_state,
+    adopted_vpcs,
     unclaimed_resources,
 )
+from stead_controller.resources.operators.adopted_vpcs import Networks
 from stead_controller.resources.operators.unclaimed_resources import Unclaimed
 from stead_controller.resources.storage import volume_keys, volume_usage
 from stead_proto.v1 import desired_pb2 as pb
@@ -54,9 +58,15 @@ class Adoption:
     """An adoption under way: what of the hosts' words is taken over, and what the operator should know of it."""
 
     cloud: Cloud
-    now: datetime
+    networks: Networks
     taken: list[Unclaimed] = field(default_factory=list)
+    under_way: set[str] = field(default_factory=set)  # instances
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def now(self) -> datetime:
+        """When it is."""
+        return self.networks.now
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +86,49 @@ def adopt(tx: Transaction, cloud: Cloud, resource_id: str, account_id: str, now:
     unclaimed, WrongState and InvalidParameter where it cannot be adopted; they say why and what to do.
     """
     found = unclaimed_resources.find(tx, resource_id)
-    adoption = Adoption(cloud, now)
+    adoption = Adoption(cloud, Networks(now))
     kinds = {each.kind for each in found}
     if kinds == {pb.KIND_MACHINE}:
         _adopt_instance(tx, adoption, _only(found))
     elif kinds == {pb.KIND_VOLUME}:
         _adopt_volume(tx, adoption, found, account_id)
+    elif kinds == {pb.KIND_VPC} or kinds <= adopted_gateways.KINDS:
+        _adopt_vpc(tx, adoption, found[0])
     elif found[0].part_of:
         raise InvalidParameter(f"{resource_id} is a part of {found[0].part_of}: adopt that.")
     else:
         raise InvalidParameter(
-            f"{resource_id} cannot be adopted by itself: only instances, with all that they have, and volumes can. "
+            f"{resource_id} cannot be adopted by itself: only instances, with all that they have, VPCs and volumes. "
             "Make it anew, and remove this one."
         )
-    return adoption.notes
+    adopted_vpcs.settle(tx, adoption.networks.vpc_ids)
+    adopted_state.require_unchanged(tx, [*adoption.networks.parts, *adoption.taken])
+    return [*adoption.networks.notes, *adoption.notes]
+
+
+def _adopt_vpc(tx: Transaction, adoption: Adoption, one: Unclaimed) -> None:
+    """Adopt a VPC with its gateways and what its routes lead to; further instances in it are adopted by themselves."""
+    _require_host(tx, one.host_id)
+    vpc_id = adopted_vpcs.vpc_of(one)
+    if one.resource is None or not vpc_id:
+        raise WrongState("vpc", f"{one.id} cannot be adopted: {unclaimed_resources.NO_WORD}.")
+    owner = adopted_vpcs.owner_of(tx, one.host_id, vpc_id)
+    _take_networks(tx, adoption, one.host_id, [vpc_id], owner)
+    if not adoption.networks.parts and not adoption.taken:
+        raise InvalidParameter(f"{vpc_id} is known, and cannot be adopted by itself: adopt what is in it.")
+
+
+def _take_networks(tx: Transaction, adoption: Adoption, host_id: str, vpc_ids: Iterable[str], account_id: str) -> None:
+    """Make what is not known of VPCs, and of all that their routes lead to."""
+    adoption.notes += adopted_vpcs.make_account(tx, host_id, account_id)
+    _require_account(tx, account_id)
+    for vpc_id in sorted(set(vpc_ids) - adoption.networks.vpc_ids):
+        adopted_vpcs.take(tx, adoption.networks, host_id, vpc_id, account_id)
+    adoption.taken += adopted_gateways.take(tx, adoption.networks.vpc_ids, adoption.now)
+    for interface_id in adopted_vpcs.appliances(tx, adoption.networks.vpc_ids):
+        for each in unclaimed_resources.list_all(tx):
+            if each.id == interface_id and each.part_of and each.part_of not in adoption.under_way:
+                _adopt_instance(tx, adoption, _only(unclaimed_resources.find(tx, each.part_of)))
 
 
 def _adopt_volume(tx: Transaction, adoption: Adoption, found: Sequence[Unclaimed], account_id: str) -> None:
@@ -115,23 +154,25 @@ def _adopt_volume(tx: Transaction, adoption: Adoption, found: Sequence[Unclaimed
     _take_room(tx, row)
     volume_usage.begin(tx, row, adoption.now)
     desired_state.refresh_volume(tx, row)
-    adopted_state.require_unchanged(tx, adoption.taken)
 
 
 def _adopt_instance(tx: Transaction, adoption: Adoption, one: Unclaimed) -> None:
     machine = _said(one).machine
     words = machine.metadata
-    _require_account(tx, words.account_id)
     host = _require_host(tx, one.host_id)
+    adoption.under_way.add(one.id)
     _require_new_instance(tx, one, machine)
     parts = {each.id: each for each in unclaimed_resources.list_all(tx, one.host_id)}
     interfaces = [_part(parts, pb.KIND_INTERFACE, each.interface_id, one) for each in machine.interfaces]
+    vpc_ids = {_said(each).interface.vpc_id for each in interfaces}
+    _take_networks(tx, adoption, one.host_id, vpc_ids, words.account_id)
     subnets = [adopted_network.subnet_of(tx, each, words.account_id) for each in interfaces]
     disks = [_disk(tx, parts, disk, one) for disk in machine.disks if disk.volume_id]
-    adoption.taken += [one, *interfaces]
+    taken = [one, *interfaces]
     for disk in disks:
-        adoption.taken += {each.key: each for each in (disk.here, disk.home) if each is not None}.values()
-    unclaimed_resources.forget(tx, [each.key for each in adoption.taken])
+        taken += {each.key: each for each in (disk.here, disk.home) if each is not None}.values()
+    unclaimed_resources.forget(tx, [each.key for each in taken])
+    adoption.taken += taken
     row = _new_instance(tx, adoption, one, subnets[0], host)
     insert_new(tx.session, row)
     tx.session.add_all([*adopted_rows.scratch_disks(row.id, machine), *adopted_rows.tags(row.id, machine)])
@@ -146,7 +187,6 @@ def _adopt_instance(tx: Transaction, adoption: Adoption, one: Unclaimed) -> None
         instance_states.change_state(tx, row, "running", adoption.now)
     tx.events.add(row.id)
     desired_state.refresh_instance(tx, row.id)
-    adopted_state.require_unchanged(tx, adoption.taken)
 
 
 def _require_new_instance(tx: Transaction, one: Unclaimed, machine: pb.Machine) -> None:

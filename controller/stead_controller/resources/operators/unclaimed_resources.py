@@ -12,6 +12,7 @@ from sqlalchemy import delete, select
 
 from stead_controller.db.tables import HostError, UnclaimedAddress, UnclaimedResource, Volume
 from stead_controller.desired import host_errors, outbox
+from stead_controller.desired.parts import PARTS
 from stead_controller.errors import InvalidParameter, NotFound
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.host_capacity import unclaimed_room
@@ -120,6 +121,12 @@ def _owners(words: dict[Key, pb.Unclaimed]) -> dict[tuple[int, str], tuple[str, 
             owners[desired.KIND_VOLUME, disk.volume_id] = (said.resource.id, account_id)
         for interface in machine.interfaces:
             owners[desired.KIND_INTERFACE, interface.interface_id] = (said.resource.id, account_id)
+        if said.resource.HasField("nat_gateway"):
+            owners[desired.KIND_INTERFACE, said.resource.nat_gateway.interface_id] = (said.resource.id, "")
+    for (_, kind, resource_id), said in words.items():
+        if kind in PARTS and kind != desired.KIND_VPC:
+            body = said.resource.WhichOneof("body")
+            owners[kind, resource_id] = (getattr(said.resource, body).vpc_id if body else "", "")
     return owners
 
 
@@ -161,7 +168,9 @@ def _laid_over(tx: Transaction, base: Unclaimed, everything: Collection[Unclaime
 
 
 def _require_loose(tx: Transaction, one: Unclaimed, everything: Collection[Unclaimed], going: Collection[Key]) -> None:
-    """Raise InvalidParameter for a part of an instance, or a base under a disk, that would go without these."""
+    """Raise InvalidParameter for a part of an instance or a VPC, or a base under a disk, that would go by itself."""
+    if one.kind in PARTS:
+        raise InvalidParameter(f"{one.id} goes by itself, with the last that {one.host_id} has in its VPC.")
     if one.part_of:
         owners = [each for each in everything if each.id == one.part_of]  # it may use a volume from elsewhere
         if any(each.key not in going for each in owners):
