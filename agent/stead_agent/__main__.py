@@ -118,10 +118,12 @@ def main(log_format: Literal["text", "json"], log_level: str, log_file: Path | N
 @click.option("--controller", required=True, metavar="HOST:PORT", help="The controller's port for enrolment.")
 @click.option("--ca", type=click.File("rb"), required=True, help="The CA's certificate, PEM.")
 @click.option("--token-file", type=click.File("r"), required=True, help="The one-time token; - is standard input.")
-def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any) -> None:
+@click.option("--again", is_flag=True, help="Of a new controller, after the other was lost: the host keeps its id.")
+def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any, *, again: bool) -> None:
     """Get this machine's certificate for a one-time token."""
+    token = token_file.read().strip()
     try:
-        host_id = asyncio.run(enrolment.enrol(controller, ca.read(), token_file.read().strip(), state_dir))
+        host_id = asyncio.run(enrolment.enrol(controller, ca.read(), token, state_dir, again=again))
     except enrolment.EnrolmentError as error:
         raise click.ClickException(str(error)) from error
     click.echo(host_id)

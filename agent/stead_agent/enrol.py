@@ -23,8 +23,13 @@ class EnrolmentError(Exception):
     """This machine was not enrolled; the message is for the operator."""
 
 
-async def enrol(address: str, ca_pem: bytes, token: str, state_dir: Path, hostname: str | None = None) -> str:
+async def enrol(
+    address: str, ca_pem: bytes, token: str, state_dir: Path, hostname: str | None = None, *, again: bool = False
+) -> str:
     """Exchange a one-time token for a certificate in the state directory and return the host id.
+
+    With `again` the host keeps the id of its present certificate, in a cloud whose controller was lost. An agent that
+    runs uses the new certificate from its next start on.
 
     The private key never leaves this machine. It is stored until the answer comes, so that a second try proves that
     it comes from the same machine.
@@ -34,7 +39,8 @@ async def enrol(address: str, ca_pem: bytes, token: str, state_dir: Path, hostna
     name = hostname or socket.gethostname()
     key_pem = await asyncio.to_thread(_pending_key, state_dir / _PENDING_KEY_FILE)
     csr_pem = certificates.signing_request(key_pem, name)
-    request = host_pb2.EnrolRequest(token=token, csr_pem=csr_pem, hostname=name)
+    former_id = await asyncio.to_thread(_present_id, state_dir) if again else ""
+    request = host_pb2.EnrolRequest(token=token, csr_pem=csr_pem, hostname=name, former_host_id=former_id)
     try:
         async with tls.channel_to_enrolment(address, ca_pem) as channel:
             answer = await host_pb2_grpc.EnrolmentStub(channel).Enrol(request, timeout=_ANSWER_SECONDS)
@@ -44,6 +50,14 @@ async def enrol(address: str, ca_pem: bytes, token: str, state_dir: Path, hostna
     await asyncio.to_thread((state_dir / _PENDING_KEY_FILE).unlink)
     _log.info("enrolled", host=answer.host_id, controller=address)
     return answer.host_id
+
+
+def _present_id(state_dir: Path) -> str:
+    """Return the host id of the certificate in the state directory."""
+    try:
+        return Identity.load(state_dir).peer.name
+    except (tls.NoIdentityError, tls.UnknownPeerError) as error:
+        raise EnrolmentError(f"this machine was no host before: {error}") from error
 
 
 def _pending_key(path: Path) -> bytes:

@@ -37,6 +37,7 @@ _NAMES: Final = (
     "image",
     "blocks",
     "backup",
+    "recover",
     "unclaimed",
     "net",
     "rig",

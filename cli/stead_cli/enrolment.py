@@ -15,13 +15,26 @@ def is_enrolled(chosen: Settings) -> bool:
     except FileNotFoundError:
         return False
     if agent_ca.strip() != chosen.ca_file.read_bytes().strip():
-        hint = f"its guests belong to that cloud; to give them up: ./stead down --purge (state: {chosen.agent_dir})"
+        hint = (
+            "its guests belong to that cloud; if its controller was lost and this is the new one: stead join --again; "
+            f"to give them up: ./stead down --purge (state: {chosen.agent_dir})"
+        )
         raise CliError("this machine's agent is enrolled with another cloud", hint)
     return (chosen.agent_dir / "identity.pem").exists()
 
 
-def enrol(chosen: Settings, token: str, run: Callable[[list[str | Path], str], tuple[int, str]]) -> None:
-    """Enrol the agent; `run` runs a command with this stdin where the agent is, and returns its status and stderr."""
+def has_lost_its_controller(chosen: Settings) -> bool:
+    """Tell whether this machine's agent is a host's, and the controller that was here has no state any more."""
+    return (chosen.agent_dir / "identity.pem").exists() and not (chosen.controller_dir / "ca.pem").exists()
+
+
+def enrol(
+    chosen: Settings, token: str, run: Callable[[list[str | Path], str], tuple[int, str]], *, again: bool = False
+) -> None:
+    """Enrol the agent; `run` runs a command with this stdin where the agent is, and returns its status and stderr.
+
+    With `again`, for a new controller after the other was lost: the host keeps its id, and all that it has.
+    """
     command: list[str | Path] = [
         cloud.BIN / "stead-agent",
         "enrol",
@@ -29,6 +42,7 @@ def enrol(chosen: Settings, token: str, run: Callable[[list[str | Path], str], t
         f"--controller={chosen.controller_address or chosen.listen}:{chosen.enrolment_port}",
         f"--ca={chosen.ca_file}",
         "--token-file=-",
+        *(["--again"] if again else []),
     ]
     status, said = run(command, token)
     if status != 0:

@@ -7,7 +7,7 @@ from typing import IO
 
 import click
 
-from stead_cli import cloud, enrolment, settings
+from stead_cli import cloud, enrolment, processes, settings
 from stead_cli.errors import CliError
 from stead_cli.output import json_or, output_option, say
 from stead_proto import tls
@@ -17,8 +17,9 @@ from stead_proto import tls
 @click.argument("controller", metavar="ADDRESS")
 @click.option("--ca", type=click.File("rb"), help="The CA's certificate, ca.pem of the controller; once is enough.")
 @click.option("--token-file", type=click.File("r"), help="The one-time token; - is standard input. Once is enough.")
+@click.option("--again", is_flag=True, help="The cloud's controller was lost, this is its new one: keep all guests.")
 @output_option
-def join(controller: str, ca: IO[bytes] | None, token_file: IO[str] | None, output: str) -> None:
+def join(controller: str, ca: IO[bytes] | None, token_file: IO[str] | None, output: str, *, again: bool) -> None:
     """Make this machine a host of the cloud whose controller is at ADDRESS, or repair that, or bring it up to date.
 
     `stead host token`, on the controller, makes the token. Guests outlive the agent, which is started anew when it is
@@ -34,10 +35,12 @@ def join(controller: str, ca: IO[bytes] | None, token_file: IO[str] | None, outp
             tls.write_public(chosen.ca_file, ca.read())
         if not chosen.ca_file.exists():
             raise CliError("the CA's certificate is missing", "copy ca.pem from the controller: --ca ca.pem")
-        if not enrolment.is_enrolled(chosen):
+        if again or not enrolment.is_enrolled(chosen):
             if token_file is None:
                 raise CliError("a token is missing", "on the controller: stead host token; here: --token-file FILE")
-            enrolment.enrol(chosen, token_file.read().strip(), _run)
+            enrolment.enrol(chosen, token_file.read().strip(), _run, again=again)
+        if again:
+            processes.stop(cloud.agent_program(chosen))  # it has the former certificate
         chosen.remember()
         began = cloud.start_agent(chosen)
     json_or(

@@ -12,7 +12,8 @@ from stead_cli.operator import Operator
 from stead_cli.output import output_option, say, show_json, show_rows
 from stead_proto.v1 import operator_pb2 as pb
 
-_ADOPTED_ALONE = ("machine", "volume")
+_ADOPTED_ALONE = ("machine", "nat_gateway", "endpoint_interface", "volume")
+_ADOPTED_WITH_ANOTHER = "No host has an unclaimed"
 
 
 @click.group()
@@ -74,7 +75,9 @@ def show(resource_id: str, account_id: str, output: str) -> None:
 
 @unclaimed.command()
 @click.argument("ids", nargs=-1, metavar="ID...")
-@click.option("--all", "everything", is_flag=True, help="All instances, then all volumes that no instance has.")
+@click.option(
+    "--all", "everything", is_flag=True, help="All instances, then gateways and volumes that no instance has."
+)
 @click.option("--account", "account_id", default="", help="Whose volumes they are to be, if their hosts do not know.")
 @output_option
 def adopt(ids: tuple[str, ...], account_id: str, output: str, *, everything: bool) -> None:
@@ -88,6 +91,8 @@ def adopt(ids: tuple[str, ...], account_id: str, output: str, *, everything: boo
     rows = []
     for resource_id in _all_of(operator) if everything else ids:
         notes, refusal = _try(operator, resource_id, account_id, really=True)
+        if everything and refusal is not None and _ADOPTED_WITH_ANOTHER in refusal:
+            continue  # such as an instance to which a route of another one's VPC leads
         rows.append({"id": resource_id, "adopted": refusal is None, "notes": notes, "refusal": refusal})
         if output != "json":
             say(f"{resource_id} is adopted" if refusal is None else f"{resource_id} is not adopted: {refusal}")

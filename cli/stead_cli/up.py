@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from stead_cli import cloud, enrolment, image_build, services, settings
+from stead_cli import cloud, enrolment, image_build, processes, services, settings
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.output import bytes_text, output_option, say, say_heading, show_json
@@ -60,8 +60,18 @@ def _show_next(chosen: Settings, seconds: float) -> None:
         say("No systemd here, so nothing starts Stead at boot: let this machine run ./stead up then.")
 
 
-def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...], *, is_host: bool = True) -> Up:
-    """Do the steps of `up`, and import the named images; micro always, since KVM is tested with it."""
+def bring_up(
+    chosen: Settings, steps: Steps, kinds: tuple[str, ...], *, is_host: bool = True, again: bool = False
+) -> Up:
+    """Do the steps of `up`, and import the named images; micro always, since KVM is tested with it.
+
+    With `again` this machine is a host of a cloud whose controller was lost, and gets a new one.
+    """
+    if is_host and not again and enrolment.has_lost_its_controller(chosen):
+        raise CliError(
+            f"the controller's state is not in {chosen.controller_dir}, and this machine's agent has guests of it",
+            "put a backup back: ./stead backup restore; without any: ./stead recover; to give up: ./stead down --purge",
+        )
     chosen.remember()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="micro") as builder:
         micro = builder.submit(image_build.build, chosen, "micro", _quietly)
@@ -70,7 +80,7 @@ def bring_up(chosen: Settings, steps: Steps, kinds: tuple[str, ...], *, is_host:
             step.note = controller = cloud.start_controller(chosen)
         cloud.share_access(chosen)
         if is_host:
-            enrol(chosen, steps)
+            enrol(chosen, steps, again=again)
         with steps.step("micro image is built") as step:
             step.note = micro.result().name
     host = _start_host(chosen, steps, controller, began) if is_host else None
@@ -115,11 +125,13 @@ def _quietly(line: str) -> None:
     """Drop the output of the build, which runs in parallel with other steps; its errors include it."""
 
 
-def enrol(chosen: Settings, steps: Steps) -> None:
+def enrol(chosen: Settings, steps: Steps, *, again: bool = False) -> None:
     """Get this machine's agent its certificate, unless it has one of this cloud's CA."""
-    if not enrolment.is_enrolled(chosen):
-        with steps.step("host is enrolled"):
-            enrolment.enrol(chosen, Operator(chosen).create_token().token, _run_here)
+    if again or not enrolment.is_enrolled(chosen):
+        with steps.step("host is enrolled again" if again else "host is enrolled"):
+            enrolment.enrol(chosen, Operator(chosen).create_token().token, _run_here, again=again)
+            if again:
+                processes.stop(cloud.agent_program(chosen))  # it has the former certificate
 
 
 def _run_here(command: list[str | Path], stdin: str) -> tuple[int, str]:

@@ -58,6 +58,7 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
         self.sessions: dict[str, HostSession] = {}
         self.connections = 0
         self.tokens: set[str] = set()
+        self.former_ids: list[str] = []  # that hosts said they had
         self.renewals = 0
         self.moved = asyncio.Condition()
         self.port = 0
@@ -166,7 +167,8 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
         if request.token not in self.tokens:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no such enrolment token")
         self.tokens.discard(request.token)
-        host_id = ids.new_id("host")
+        self.former_ids.append(request.former_host_id)
+        host_id = request.former_host_id or ids.new_id("host")
         certificate = self.authority.sign_host(request.csr_pem, host_id)
         return pb.EnrolResponse(host_id=host_id, certificate_pem=certificate, ca_pem=self.authority.certificate_pem)
 

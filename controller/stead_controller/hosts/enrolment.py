@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import secrets
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -13,7 +14,14 @@ from stead_controller.catalog import ids
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import EnrolmentToken, Host
-from stead_controller.errors import LimitExceeded, NotAuthorized, SteadError, TooManyRequests
+from stead_controller.errors import (
+    AlreadyExists,
+    InvalidParameter,
+    LimitExceeded,
+    NotAuthorized,
+    SteadError,
+    TooManyRequests,
+)
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.network import host_addresses
 from stead_proto import tls
@@ -24,6 +32,14 @@ from stead_proto.v1 import host_pb2_grpc
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine that wants to be a host: its name, and the id that it had in a cloud whose controller was lost."""
+
+    hostname: str
+    former_id: str = ""
+
+
 def create_token(tx: Transaction, zone: str, valid: timedelta, now: datetime) -> tuple[str, datetime]:
     """Create a one-time token for a zone and return when it expires; only its hash is stored."""
     token = secrets.token_urlsafe(32)
@@ -32,8 +48,12 @@ def create_token(tx: Transaction, zone: str, valid: timedelta, now: datetime) ->
     return token, expires
 
 
-def enrol_host(tx: Transaction, cloud: Cloud, token: str, hostname: str, now: datetime) -> str | None:
-    """Use up a token and create the host's row; None when there is no such token (any more). Raises LimitExceeded."""
+def enrol_host(tx: Transaction, cloud: Cloud, token: str, machine: Machine, now: datetime) -> str | None:
+    """Use up a token and create the host's row; None when there is no such token (any more).
+
+    A host of a cloud that was lost keeps its id, unless there is a host with that: then AlreadyExists is raised, and
+    the token stays. Raises InvalidParameter for what is no host's id, LimitExceeded.
+    """
     used = tx.session.execute(
         delete(EnrolmentToken)
         .where(EnrolmentToken.digest == _digest(token))
@@ -41,8 +61,12 @@ def enrol_host(tx: Transaction, cloud: Cloud, token: str, hostname: str, now: da
     ).first()
     if used is None or used.expires <= now:
         return None
-    host_id = ids.new_id("host")
-    host = Host(id=host_id, hostname=hostname[:255], zone=used.zone, state="enrolled", created=now)
+    host_id = machine.former_id or ids.new_id("host")
+    if not ids.is_id("host", host_id):
+        raise InvalidParameter(f"'{host_id[:40]}' is no host's id.")
+    if machine.former_id and tx.session.get(Host, host_id) is not None:
+        raise AlreadyExists("host", f"There is a host {host_id} in this cloud already.")
+    host = Host(id=host_id, hostname=machine.hostname[:255], zone=used.zone, state="enrolled", created=now)
     tx.session.add(host)
     tx.session.flush()
     host_addresses.take(tx, cloud, host, now)
@@ -81,13 +105,16 @@ class Enrolment(host_pb2_grpc.EnrolmentServicer):
     ) -> pb.EnrolResponse:
         """Exchange a token and a certificate request for a host id and a certificate."""
         address = tls.address_of(context)
+        machine = Machine(request.hostname, request.former_host_id)
         try:
             self._failed_logins.check(address, "")  # an invalid token costs a writing transaction
             host_id = await self._database.run(
-                lambda tx: enrol_host(tx, self._cloud, request.token, request.hostname, self._clock())
+                lambda tx: enrol_host(tx, self._cloud, request.token, machine, self._clock())
             )
         except (LimitExceeded, TooManyRequests) as error:
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, error.message)
+        except (AlreadyExists, InvalidParameter) as error:
+            await context.abort(grpc.StatusCode.ALREADY_EXISTS, error.message)
         if host_id is None:
             refusal = NotAuthorized("no such enrolment token, or it was used or is over")
             self._failed_logins.failed(address, refusal)

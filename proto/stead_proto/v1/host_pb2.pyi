@@ -277,20 +277,26 @@ class EnrolRequest(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     CSR_PEM_FIELD_NUMBER: _builtins.int
     HOSTNAME_FIELD_NUMBER: _builtins.int
+    FORMER_HOST_ID_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     csr_pem: _builtins.bytes
     """PKCS#10, its key stays on the host"""
     hostname: _builtins.str
+    former_host_id: _builtins.str
+    """The id that the host had in a cloud whose controller was lost, which it keeps: what it has names it by this. Empty: a
+    new host. A controller of an earlier release gives it a new id, and what it has cannot be adopted then.
+    """
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         csr_pem: _builtins.bytes = ...,
         hostname: _builtins.str = ...,
+        former_host_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr_pem", b"csr_pem", "hostname", b"hostname", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr_pem", b"csr_pem", "former_host_id", b"former_host_id", "hostname", b"hostname", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

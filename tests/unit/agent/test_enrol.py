@@ -58,3 +58,14 @@ async def test_the_token_is_not_shown_to_another_server(controller: FakeControll
 async def test_no_controller_listens(tmp_path: Path) -> None:
     with pytest.raises(EnrolmentError, match="refused"):
         await enrol("127.0.0.1:1", Authority.create().certificate_pem, "once", tmp_path)
+
+
+async def test_a_host_of_a_lost_cloud_says_who_it_was(controller: FakeController, tmp_path: Path) -> None:
+    ca_pem = controller.authority.certificate_pem
+    with pytest.raises(EnrolmentError, match="was no host before"):
+        await enrol(controller.enrolment_address, ca_pem, "once", tmp_path, again=True)
+    host_id = await enrol(controller.enrolment_address, ca_pem, "once", tmp_path)
+    for token, again in (("second", True), ("third", False)):
+        controller.tokens.add(token)
+        await enrol(controller.enrolment_address, ca_pem, token, tmp_path, again=again)
+    assert controller.former_ids == ["", host_id, ""]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from stead_cli import cloud, join, settings
+from stead_cli import cloud, join, processes, settings
 from stead_cli.__main__ import cli
 from stead_cli.processes import Began
 
@@ -27,7 +27,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def _enrol(folder: Path, command: list[str | Path], stdin: str) -> tuple[int, str]:
     (folder / "asked").write_text(" ".join(map(str, command)) + f" < {stdin}")
-    (folder / "agent").mkdir()
+    (folder / "agent").mkdir(exist_ok=True)
     (folder / "agent/ca.pem").write_text("a certificate")
     (folder / "agent/identity.pem").touch()
     return 0, ""
@@ -94,3 +94,18 @@ def test_it_is_for_root_and_not_for_a_rig(machine: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     status, said = run()
     assert (status, "needs root" in said) == (1, True)
+
+
+def test_one_of_a_cloud_whose_controller_was_lost_joins_the_new_one_on_purpose(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its agent has the former certificate until it is started anew."""
+    stopped = []
+    monkeypatch.setattr(processes, "stop", lambda program: stopped.append(program.name) or True)
+    _enrol(machine, [], "")
+    (machine / "agent/ca.pem").write_text("another")
+    given = (f"--ca={machine / 'their-ca.pem'}", f"--token-file={machine / 'token'}")
+    assert run(*given)[0] == 1
+    assert run(*given, "--again")[0] == 0
+    assert "--again" in (machine / "asked").read_text()
+    assert stopped == ["agent"]

@@ -115,7 +115,15 @@ def test_each_is_adopted_by_itself(call):
 
 def test_all_are_instances_first_and_no_parts(call):
     call("adopt", "--all", "--account", "1")
-    assert [asked[0] for asked in ASKED] == ["i-1", "i-2", "vol-2"]
+    assert [asked[0] for asked in ASKED] == ["i-1", "i-2", "nat-1", "vol-2"]
+
+
+def test_what_was_adopted_with_another_is_no_failure_of_all(call, monkeypatch):
+    def gone(self, resource_id, account_id="", *, dry_run=False):
+        raise CliError(f"No host has an unclaimed {resource_id}.")
+
+    monkeypatch.setattr(FakeOperator, "adopt_unclaimed", gone)
+    assert (call("adopt", "--all").exit_code, call("adopt", "i-1").exit_code) == (0, 1)
 
 
 @pytest.mark.parametrize("words", [[], ["--all", "i-1"]])

@@ -8,8 +8,8 @@ from sqlalchemy import select
 
 from stead_controller.db.tables import Host, HostResource, NetworkInterface, PublicAddress, VpcResource
 from stead_controller.desired import host_networks
-from stead_controller.errors import LimitExceeded
-from stead_controller.hosts.enrolment import create_token, enrol_host
+from stead_controller.errors import AlreadyExists, InvalidParameter, LimitExceeded
+from stead_controller.hosts.enrolment import Machine, create_token, enrol_host
 from stead_controller.hosts.facts import Taken, take_facts
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.run_instances import run_instances
@@ -24,7 +24,7 @@ SMALL = replace(CLOUD, public_pools=("192.0.2.0/29",))
 
 def enrol(run, cloud=CLOUD):
     token, _ = run(create_token, "us-east-1a", timedelta(hours=1), NOW)
-    return run(enrol_host, cloud, token, "box", NOW)
+    return run(enrol_host, cloud, token, Machine("box"), NOW)
 
 
 def hello(run, host_id, address, cloud=CLOUD):
@@ -117,7 +117,7 @@ def test_a_removed_hosts_address_rests(run):
     run(host_records.remove_host, CLOUD, one, NOW, lost=False)
     assert pool_address(run, enrol(run)) == "198.18.0.2"
     token, _ = run(create_token, "us-east-1a", timedelta(days=1), NOW)
-    late = run(enrol_host, CLOUD, token, "box", NOW + timedelta(hours=1))
+    late = run(enrol_host, CLOUD, token, Machine("box"), NOW + timedelta(hours=1))
     assert pool_address(run, late) == "198.18.0.3"
 
 
@@ -140,3 +140,15 @@ def test_a_host_that_moves_takes_the_mappings_of_its_interfaces_along(run, world
 def test_the_unknown_host_is_sent_nothing(run):
     assert hello(run, "h-00000000000000000", "10.0.0.1") is Taken.UNKNOWN
     assert run(lambda tx: tx.session.scalars(select(HostResource)).all()) == []
+
+
+def test_a_host_of_a_lost_cloud_keeps_its_id_and_takes_no_other_hosts(run):
+    token, _ = run(create_token, "us-east-1a", timedelta(hours=1), NOW)
+    with pytest.raises(InvalidParameter, match="no host's id"):
+        run(enrol_host, CLOUD, token, Machine("box", "i-0123456789abcdef0"), NOW)
+    former = "h-0123456789abcdef0"
+    assert run(enrol_host, CLOUD, token, Machine("box", former), NOW) == former
+    token, _ = run(create_token, "us-east-1a", timedelta(hours=1), NOW)
+    with pytest.raises(AlreadyExists, match=former):
+        run(enrol_host, CLOUD, token, Machine("other", former), NOW)
+    assert run(enrol_host, CLOUD, token, Machine("other"), NOW) not in {None, former}, "the token is still good"

@@ -1,0 +1,141 @@
+"""A controller's disk is lost and there is no backup: a new one learns from the host what it has; guests notice nothing."""
+
+import json
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stead_cli.ssh import Login
+from tests.support import box
+from tests.support.clients import FAST, Account
+from tests.support.real_cloud import RealCloud, User, qemu_process_of
+from tests.support.waiting import wait_for
+
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+
+
+@pytest.mark.timeout(1200)  # a cloud of its own with two guests, beside other tests
+def test_a_cloud_comes_back_without_any_backup(tmp_path: Path) -> None:
+    box.run_in_another(_lose_it_and_recover, tmp_path)
+
+
+def _lose_it_and_recover(folder: Path) -> None:
+    cloud = RealCloud()
+    try:
+        cloud.up()
+        _story(cloud, folder)
+    finally:
+        cloud.purge()
+
+
+def _story(cloud: RealCloud, folder: Path) -> None:
+    user = User(cloud, cloud.new_account(), folder)
+    front, back = _two_subnets(user)
+    outer, inner = (user.run(SubnetId=each)[0] for each in (front, back))
+    address = user.ec2.allocate_address(Domain="vpc")
+    user.ec2.associate_address(InstanceId=outer, AllocationId=address["AllocationId"])
+    volume_id = _another_volume(user, outer)
+    _allow_ssh(user, outer)
+    logins = {outer: user.login(outer)}
+    before = _seen(user, logins, (outer, inner))
+
+    cloud.kill(cloud.controller)
+    shutil.rmtree(cloud.settings.controller_dir)
+    refused = cloud.stead("up")
+    assert refused.returncode != 0
+    assert "./stead recover" in refused.stderr
+    assert not cloud.settings.controller_dir.exists()
+    cloud.stead_well("recover", timeout=400)
+    wait_for(lambda: {outer, inner} <= set(_unclaimed(cloud)), "the host says what it has", 60, explain=cloud.log_ends)
+    adopted = json.loads(cloud.stead_well("unclaimed", "adopt", "--all", "--output", "json"))
+    assert {outer, inner} <= {each["id"] for each in adopted if each["adopted"]}
+    wait_for(lambda: not set(_unclaimed(cloud)) & {outer, inner, volume_id}, "all of it is known", 60)
+
+    user.account = _again(cloud, user.account.account_id)
+    user.ec2 = user.account.ec2
+    user.wait("instance_running", [outer, inner])
+    assert _seen(user, logins, (outer, inner)) == before
+    user.ec2.stop_instances(InstanceIds=[outer])
+    user.wait("instance_stopped", [outer])
+    user.ec2.start_instances(InstanceIds=[outer])
+    user.wait("instance_running", [outer])
+    assert user.login(outer).address == address["PublicIp"]
+    user.terminate([outer, inner])
+    user.ec2.delete_volume(VolumeId=volume_id)
+    wait_for(lambda: not _left(cloud, (outer, inner, volume_id)), "nothing is left", 60, explain=cloud.log_ends)
+    assert [qemu_process_of(each) for each in (outer, inner)] == [None, None]
+
+
+def _two_subnets(user: User) -> list[str]:
+    """Make a VPC with a way out and two subnets, which have public addresses; return their ids."""
+    vpc_id = user.ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    user.ec2.create_tags(Resources=[vpc_id], Tags=[{"Key": "Name", "Value": "lost"}])
+    gateway = user.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    user.ec2.attach_internet_gateway(InternetGatewayId=gateway, VpcId=vpc_id)
+    [table] = user.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])["RouteTables"]
+    user.ec2.create_route(RouteTableId=table["RouteTableId"], DestinationCidrBlock="0.0.0.0/0", GatewayId=gateway)
+    blocks = ("10.9.1.0/24", "10.9.2.0/24")
+    return [user.ec2.create_subnet(VpcId=vpc_id, CidrBlock=each)["Subnet"]["SubnetId"] for each in blocks]
+
+
+def _allow_ssh(user: User, instance_id: str) -> None:
+    [group] = user.describe(instance_id)["SecurityGroups"]
+    user.ec2.authorize_security_group_ingress(
+        GroupId=group["GroupId"], IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="0.0.0.0/0"
+    )
+
+
+def _another_volume(user: User, instance_id: str) -> str:
+    zone = user.describe(instance_id)["Placement"]["AvailabilityZone"]
+    volume_id = user.ec2.create_volume(AvailabilityZone=zone, Size=1, VolumeType="gp3")["VolumeId"]
+    user.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdf")
+    user.ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume_id], WaiterConfig=FAST)
+    return volume_id
+
+
+def _seen(user: User, logins: dict[str, Login], instance_ids: Iterable[str]) -> dict[str, Any]:
+    """What must not change: boots and processes, and what EC2 shows of guests, subnets, routes and rules."""
+    shown = [user.describe(each) for each in instance_ids]
+    ec2: Any = user.ec2
+    vpc = [{"Name": "vpc-id", "Values": [shown[0]["VpcId"]]}]
+    tables = ec2.describe_route_tables(Filters=vpc)["RouteTables"]
+    groups = ec2.describe_security_groups(Filters=vpc)["SecurityGroups"]
+    subnets = ec2.describe_subnets(Filters=vpc)["Subnets"]
+    return {
+        "boots": {each: login.run(BOOT_ID) for each, login in logins.items()},
+        "processes": [qemu_process_of(each["InstanceId"]) for each in shown],
+        "guests": [
+            (each["PrivateIpAddress"], each.get("PublicIpAddress"), each["SubnetId"], each["KeyName"], each["State"])
+            for each in shown
+        ],
+        "disks": [sorted(disk["Ebs"]["VolumeId"] for disk in each["BlockDeviceMappings"]) for each in shown],
+        "subnets": subnets,
+        "routes": sorted(str(each["Routes"]) for each in tables),
+        "rules": sorted(str(each["IpPermissions"]) for each in groups),
+        "vpc": user.ec2.describe_vpcs(VpcIds=[shown[0]["VpcId"]])["Vpcs"],
+    }
+
+
+def _unclaimed(cloud: RealCloud) -> list[str]:
+    return [row["id"] for row in json.loads(cloud.stead_well("unclaimed", "list", "--output", "json"))]
+
+
+def _again(cloud: RealCloud, account_id: str) -> Account:
+    """A new root key of an account that was made again."""
+    made = json.loads(cloud.stead_well("account", "create-key", account_id, "--output", "json"))
+    return Account(
+        account_id,
+        made["access_key_id"],
+        made["secret_access_key"],
+        endpoint=cloud.settings.https_endpoint,
+        ca_file=cloud.settings.ca_file,
+    )
+
+
+def _left(cloud: RealCloud, ids: Iterable[str]) -> list[Path]:
+    """List the files of resources, but for disks in the trash, for a while, and notes that they were removed."""
+    found = [path for each in ids for path in cloud.state_dir.rglob(f"*{each}*")]
+    return [path for path in found if not {"trash", "made"} & set(path.parts)]
