@@ -389,11 +389,11 @@ class Reconciler:
     def _gone_all(self, keys: Iterable[Key], last_words: host_pb2.MachineStatus | None = None) -> None:
         shared = []
         for key in keys:
-            if key.kind in SHARED_KINDS and not self.reports.is_failed(key):
+            if key.kind in SHARED_KINDS and not self.reports.is_told_of(key):
                 shared += [key] if key in self.wanted.tombstones else []
             else:
                 self._gone(key, last_words)
-        if shared:  # these are not reported to the controller, unless it knows that they failed
+        if shared:  # these are not reported to the controller, unless it knows that they failed or were unclaimed
             self._forget(shared)
 
     def _forget(self, keys: Collection[Key]) -> None:

@@ -77,6 +77,10 @@ class Reports:
         last = self._latest.get(key)
         return last is not None and last.condition == host_pb2.CONDITION_FAILED
 
+    def is_told_of(self, key: Key) -> bool:
+        """Tell whether the controller knows that a shared resource failed or is unclaimed: it must learn of its end."""
+        return self.is_failed(key) or key in self._shared_unclaimed
+
     def expect(self, key: Key, revision: int, *, patient: bool = False) -> None:
         """Record that a resource has a new revision, which is to be reconciled.
 

@@ -298,3 +298,12 @@ def test_parts_of_a_vpc_are_said_whole_and_that_they_are_known_again(bench: Benc
         bench.reported.clear()
         bench.settle(older.change(known))
         assert {each.condition for key, each in bench.report().items() if key == subnet} == said
+
+
+def test_that_parts_of_a_vpc_went_with_the_last_guest_in_it_is_said(bench: Bench) -> None:
+    older = make.Sender("epoch-2")
+    bench.settle(older.change(make.host_network(), full=True))
+    [subnet] = [key for key in bench.reconciler.wanted.unclaimed if key.kind == pb.KIND_SUBNET]
+    bench.reported.clear()
+    bench.settle(older.change(gone=(Key(pb.KIND_MACHINE, "i-1"), Key(pb.KIND_INTERFACE, "eni-1"))))
+    assert bench.report()[subnet].condition == host_pb2.CONDITION_ABSENT
