@@ -26,6 +26,7 @@ _UNITS: Final = {
     "IOPS-Mo": "IOPS-Months",
     "MiBps-Mo": "MiB-Months/Second",
     "Alarms": "Alarm-Months",
+    "SnapshotAPIUnits": "Blocks",
 }
 _OF_EC2: Final = ("Compute", "Virtual Machines")
 _CATEGORIES: Final = {

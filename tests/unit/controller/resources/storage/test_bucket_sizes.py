@@ -108,6 +108,7 @@ def test_nothing_is_written_more_often_than_needed(buckets):
 
 def test_a_bucket_is_counted_again_only_when_it_was_written_to_and_each_day(buckets):
     buckets.begin()
+    buckets.begin("other", "other")
     assert buckets.to_count() == []
     assert buckets.to_count("b-1", "absent") == [ToCount("b-1", 0)]
     buckets.write(bucket_sizes.write_begins, "b-1")
@@ -122,7 +123,7 @@ def test_a_bucket_is_counted_again_only_when_it_was_written_to_and_each_day(buck
     buckets.later(86_399)
     assert buckets.to_count() == []
     buckets.later(1)
-    assert buckets.to_count() == [ToCount("b-1", 2)]
+    assert buckets.to_count() == [ToCount("b-1", 2), ToCount("other", 0)]
 
 
 def test_a_bucket_that_is_removed_is_billed_until_then_and_only_once(buckets):
@@ -145,6 +146,20 @@ def test_the_same_name_of_another_account_in_one_hour_is_told_apart(buckets):
         buckets.later(1)
         buckets.end(f"b-{number}")
     assert buckets.billed() == kept(1) | kept(1, f"b.{OTHER}", OTHER)
+
+
+def test_a_name_is_told_apart_in_that_hour_alone_and_fits_however_long_it_is(buckets):
+    name = "b" * 63
+    buckets.now = buckets.now.replace(minute=0, second=0)
+    for number, account_id in enumerate((ONE, OTHER, OTHER)):
+        buckets.begin(f"b-{number}", name, account_id)
+        buckets.count(3600, f"b-{number}")
+        buckets.later(1)
+        buckets.end(f"b-{number}")
+        buckets.later(3600 * (number == 1))
+    apart = f"{name[:51]}.{OTHER}"
+    assert len(apart) == 64
+    assert buckets.billed() == kept(1, name) | kept(1, apart, OTHER) | kept(1, name, OTHER)
 
 
 def test_a_time_is_billed_once_when_the_clock_is_set_back(buckets):
