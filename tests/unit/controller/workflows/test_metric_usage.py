@@ -109,11 +109,14 @@ async def test_what_cannot_be_counted_is_counted_later(usage, caplog):
     assert usage.billed() == {(ONE, 0): 1}
 
 
-async def test_counts_of_old_hours_are_forgotten(usage):
+async def test_counts_of_old_hours_are_forgotten_and_no_others(usage):
+    other = {"resource_id": "i-1", "name": "out", "epoch": "", "total": 7}
+    usage.database.run_blocking(lambda tx: tx.session.add(UsageCounter(**other)))
     for hour in range(5):
         usage.second = hour * 3600
         await usage.put("a")
         await usage.run()
     found = usage.database.run_blocking(lambda tx: tx.session.scalars(select(UsageCounter.epoch)).all())
-    assert sorted(int(epoch) - HOUR for epoch in found) == [2, 3, 4]
+    assert sorted(int(epoch) - HOUR for epoch in found if epoch) == [2, 3, 4]
+    assert "" in found
     assert usage.billed() == {(ONE, hour): 1 for hour in range(5)}
