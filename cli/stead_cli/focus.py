@@ -62,6 +62,7 @@ _METERS: Final = {
     "PublicIPv4:": ("Public IPv4 Address", "Public IPv4 Address Hours"),
 }
 _SPOT: Final = "SpotUsage:"
+_UNUSED: Final = "UnusedBox:"
 _CREDITS: Final = "CPUCredits"
 _OF_TYPES: Final = frozenset({"Instance", "Capacity Reservation"})
 
@@ -102,6 +103,11 @@ class Charge:
         return f"{self.line.usage}: {self.line.quantity} {unit} at {self.contracted_price} {self.line.currency}"
 
     @property
+    def reservation(self) -> tuple[str, str]:
+        """The capacity reservation that is not used, and that it is not; what runs in one is not told apart."""
+        return (self.line.resource_id, "Unused") if self.line.usage.startswith(_UNUSED) else ("", "")
+
+    @property
     def price_details(self) -> str:
         """What is always so at this price; empty for none."""
         resource, _ = self.meter
@@ -130,6 +136,8 @@ _COLUMNS: Final[dict[str, Callable[[Charge], str]]] = {
     "BillingCurrency": lambda charge: charge.line.currency,
     "BillingPeriodEnd": lambda charge: _written(charge.month[1]),
     "BillingPeriodStart": lambda charge: _written(charge.month[0]),
+    "CapacityReservationId": lambda charge: charge.reservation[0],
+    "CapacityReservationStatus": lambda charge: charge.reservation[1],
     "ChargeCategory": lambda _: "Usage",
     "ChargeClass": lambda _: "",
     "ChargeDescription": lambda charge: charge.description,

@@ -325,6 +325,8 @@ def test_a_row_by_focus(command: Command, database: Database) -> None:
         "BillingCurrency": "USD",
         "BillingPeriodEnd": "2026-12-01T00:00:00Z",
         "BillingPeriodStart": "2026-11-01T00:00:00Z",
+        "CapacityReservationId": "",
+        "CapacityReservationStatus": "",
         "ChargeCategory": "Usage",
         "ChargeClass": "",
         "ChargeDescription": "BoxUsage:t3.micro: 1 Hours at 0.0056 USD",

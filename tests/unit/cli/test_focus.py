@@ -8,6 +8,14 @@ from stead_cli import focus
 from stead_controller.metering import bills, skus, uses
 from stead_proto.v1 import operator_pb2 as pb
 
+# "Mandatory" in the table of columns of the Cost and Usage dataset, and of these, those that may be NULL.
+MANDATORY = {
+    "BilledCost", "BillingAccountId", "BillingAccountName", "BillingCurrency", "BillingPeriodEnd", "BillingPeriodStart",
+    "ChargeCategory", "ChargeClass", "ChargeDescription", "ChargePeriodEnd", "ChargePeriodStart", "ContractedCost",
+    "EffectiveCost", "HostProviderName", "InvoiceIssuerName", "ListCost", "PricingQuantity", "PricingUnit",
+    "ServiceCategory", "ServiceName", "ServiceProviderName",
+}  # fmt: skip
+NULLABLE = {"BillingAccountName", "ChargeClass", "ChargeDescription", "PricingQuantity", "PricingUnit"}
 DAY = 86400
 FEB_28 = 1772236800  # 2026-02-28
 
@@ -51,6 +59,24 @@ def test_all_that_is_metered_has_a_meter_and_a_unit_of_focus(usage: str) -> None
 def test_meters_and_units(usage: str, meter: tuple[str, str], unit: str) -> None:
     found = row(usage)
     assert ((found["ResourceType"], found["SkuMeter"]), found["PricingUnit"]) == (meter, unit)
+
+
+@pytest.mark.parametrize(
+    "usage", ["BoxUsage:t3.micro", "TimedStorage-ByteHrs", "CW:Requests", "DataTransfer-Out-Bytes"]
+)
+def test_all_mandatory_columns_are_there_in_order(usage: str) -> None:
+    found = row(usage)
+    assert set(found) >= MANDATORY
+    assert [name for name in MANDATORY - NULLABLE if not found[name]] == []
+    assert list(found) == sorted(found, key=lambda name: (name.startswith("x_"), name))
+
+
+def test_only_an_unused_reservation_is_told_of() -> None:
+    columns = ("CapacityReservationId", "CapacityReservationStatus", "ResourceId")
+    unused = row("UnusedBox:t3.micro", resource_id="cr-1")
+    assert [unused[name] for name in columns] == ["cr-1", "Unused", "cr-1"]
+    used = row("BoxUsage:t3.micro", resource_id="i-1")
+    assert [used[name] for name in columns] == ["", "", "i-1"]
 
 
 def test_a_discount_shows_in_the_contracted_price_and_all_costs_but_the_list_cost() -> None:
