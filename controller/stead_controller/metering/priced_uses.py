@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from fractions import Fraction
 from functools import cache
@@ -14,7 +14,7 @@ from stead_controller.metering.bills import BillLine, Rate, Size
 from stead_controller.metering.price_book import PriceBook
 from stead_controller.metering.price_tiers import Tiers
 from stead_controller.metering.tier_shares import DAY, TierShares
-from stead_controller.metering.usage_sums import Period, Question, Used
+from stead_controller.metering.usage_sums import Period, Question, UsageSum, Used
 from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
 
@@ -56,7 +56,9 @@ def between(
         percent = books[number][1].discount(account_id, usage)
         return bills.rate(None if tiers is None else tiers[tier].price, tier, percent)
 
-    shares = tier_shares.read(tx, books, now, asked.account_id, price_of)
+    by_days = all(bound % DAY == 0 or bound in begins for bound in bounds)
+    once = bounds if by_days and asked == Question(asked.account_id) else ()
+    shares = tier_shares.read(tx, books, now, asked.account_id, price_of, once)
     for used, amount, tier in _by_tiers(tx, bounds, now, asked, shares):
         period = parts[used.part]
         number = bisect_right(begins, period.begin) - 1
@@ -73,19 +75,31 @@ def _by_tiers(
         for found in usage_sums.of_parts(tx, bounds, now, asked):
             yield found.used, found.amount, 0
         return
-    edges = sorted({*bounds, *(edge for edge in shares.edges if bounds[0] < edge < bounds[-1])})
-    if len(edges) > len(bounds) and len(edges) > _MOST_PARTS:
-        edges = sorted({*edges, *range(-(-bounds[0] // DAY) * DAY, bounds[-1], DAY)})
     amounts: dict[tuple[Used, int], Fraction | int] = {}
-    for found in usage_sums.of_parts(tx, edges, now, asked):
-        used = found.used._replace(part=bisect_right(bounds, edges[found.used.part]) - 1)
-        for tier, share in enumerate(shares.at(used.account_id, used.usage, edges[found.used.part])):
+    for begin, found in _between(tx, bounds, now, asked, shares):
+        used = found.used._replace(part=bisect_right(bounds, begin) - 1)
+        for tier, share in enumerate(shares.at(used.account_id, used.usage, begin)):
             if share:
                 amounts[used, tier] = amounts.get((used, tier), 0) + (
                     found.amount if share == 1 else found.amount * share
                 )
-    for (used, tier), amount in amounts.items():
+    for (used, tier), amount in sorted(amounts.items(), key=lambda one: (usage_sums.order(one[0][0]), one[0][1])):
         yield used, amount, tier
+
+
+def _between(
+    tx: Transaction, bounds: Sequence[int], now: datetime, asked: Question, shares: TierShares
+) -> list[tuple[int, UsageSum]]:
+    """Return when parts begin in which no share changes, with what was used in them."""
+    if shares.sums is not None:  # read for the shares
+        rest = usage_sums.of_parts(tx, bounds, now, replace(asked, but=shares.names))
+        found = [(bounds[one.used.part], one) for one in rest]
+        found += [(begin, one) for begin, one in shares.sums if bounds[0] <= begin < bounds[-1]]
+        return found
+    edges = sorted({*bounds, *(edge for edge in shares.edges if bounds[0] < edge < bounds[-1])})
+    if len(edges) > len(bounds) and len(edges) > _MOST_PARTS:
+        edges = sorted({*edges, *range(-(-bounds[0] // DAY) * DAY, bounds[-1], DAY)})
+    return [(edges[one.used.part], one) for one in usage_sums.of_parts(tx, edges, now, asked)]
 
 
 def sizes(tx: Transaction) -> Callable[[str], Size | None]:

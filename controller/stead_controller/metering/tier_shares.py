@@ -17,7 +17,7 @@ from typing import Final
 from stead_controller.metering import months, price_tiers, usage_sums
 from stead_controller.metering.price_book import PriceBook
 from stead_controller.metering.price_tiers import Tiers
-from stead_controller.metering.usage_sums import Period, Question
+from stead_controller.metering.usage_sums import Period, Question, UsageSum
 from stead_controller.metering.uses import units_of
 from stead_controller.request.transaction import Transaction
 
@@ -39,9 +39,14 @@ class _Changes:
 
 @dataclass(frozen=True, slots=True)
 class TierShares:
-    """The shares by account and use; between two `edges` none changes."""
+    """The shares by account and use; between two `edges` none changes.
+
+    `sums` are what they were read of, if that was asked for: uses with one of the `names`, by when their parts begin.
+    """
 
     changes: dict[tuple[str, str], _Changes]
+    names: tuple[str, ...] = ()
+    sums: list[tuple[int, UsageSum]] | None = None
 
     @property
     def edges(self) -> set[int]:
@@ -61,12 +66,18 @@ def whole_days(begin: int, end: int) -> Period:
     return Period(months.begin_of(begin), -(-end // DAY) * DAY)
 
 
-def read(
-    tx: Transaction, books: Books, now: datetime, account_id: str, price_of: Callable[[str, int], Tiers | None]
+def read(  # noqa: PLR0917 - what is read, and of what
+    tx: Transaction,
+    books: Books,
+    now: datetime,
+    account_id: str,
+    price_of: Callable[[str, int], Tiers | None],
+    bounds: Sequence[int] = (),
 ) -> TierShares | None:
     """Read the shares of a time of `whole_days`, which is divided into price books; None if no price has tiers.
 
-    `price_of` is told the name of a use and the number of the book.
+    `price_of` is told the name of a use and the number of the book. With `bounds` the sums are given too, of parts that
+    these divide as well: so that who asks for them need not read the ledger again.
     """
     names = tuple(sorted({name for _, book in books for name in book.tiered}))
     if not names:
@@ -78,6 +89,7 @@ def read(
     changes: dict[tuple[str, str], _Changes] = {}
     if not pieces:
         return TierShares(changes)
+    sums = _sums(tx, sorted({*edges, *bounds}), now, account_id, names)
 
     @cache
     def ends(usage: str, number: int, month: int) -> tuple[Fraction, ...]:
@@ -88,7 +100,7 @@ def read(
 
     month_of = [months.begin_of(piece.begin) for piece in pieces]
     before: dict[tuple[str, str, int], int] = {}
-    for (owner, usage, part), amount in sorted(_amounts(tx, edges, now, account_id, names).items()):
+    for (owner, usage, part), amount in sorted(_amounts(sums, edges).items()):
         begin, month = pieces[part].begin, month_of[part]
         earlier = before.get((owner, usage, month), 0)
         before[owner, usage, month] = earlier + amount
@@ -97,15 +109,22 @@ def read(
         if not known.shares or known.shares[-1] != found:
             known.begins.append(begin)
             known.shares.append(found)
-    return TierShares(changes)
+    return TierShares(changes, names, sums if bounds else None)
 
 
-def _amounts(
+def _sums(
     tx: Transaction, edges: Sequence[int], now: datetime, account_id: str, names: tuple[str, ...]
-) -> dict[tuple[str, str, int], int]:
+) -> list[tuple[int, UsageSum]]:
+    """Return when each part between two edges begins, with what each account used in it of each kind and operation."""
+    found = usage_sums.of_parts(tx, edges, now, Question(account_id, usages=names))
+    return [(edges[one.used.part], one) for one in found]
+
+
+def _amounts(sums: Sequence[tuple[int, UsageSum]], edges: Sequence[int]) -> dict[tuple[str, str, int], int]:
     """Add up what each account used of each kind, whatever the operation, between each two edges."""
     found: dict[tuple[str, str, int], int] = {}
-    for one in usage_sums.of_parts(tx, edges, now, Question(account_id, usages=names)):
-        key = (one.used.account_id, one.used.usage, one.used.part)
-        found[key] = found.get(key, 0) + one.amount
+    for begin, one in sums:
+        if begin < edges[-1]:
+            key = (one.used.account_id, one.used.usage, bisect_right(edges, begin) - 1)
+            found[key] = found.get(key, 0) + one.amount
     return found

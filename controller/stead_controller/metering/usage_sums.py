@@ -8,7 +8,7 @@ from datetime import datetime
 from itertools import combinations, pairwise
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, not_, or_, select
 from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import UsageAmount, UsageDay, UsageLine, UsageMeter, UsageTag, UsageTagDay
@@ -61,7 +61,7 @@ class UsageSum:
 class Question:
     """Whose use is added up (all accounts': empty), apart for what beside its kind, and for which tag keys.
 
-    `usages` are the names of what counts, which may end with `*`; none is all.
+    `usages` are the names of what counts, which may end with `*`; none is all. What has a name of `but` does not count.
     """
 
     account_id: str = ""
@@ -69,6 +69,7 @@ class Question:
     by_resource: bool = False
     tags: tuple[str, ...] = ()
     usages: tuple[str, ...] = ()
+    but: tuple[str, ...] = ()
 
 
 def of_period(tx: Transaction, period: Period, now: datetime, asked: Question) -> list[UsageSum]:
@@ -84,11 +85,12 @@ def of_parts(tx: Transaction, edges: Sequence[int], now: datetime, asked: Questi
         for used, amount in _of_grid(tx, grid, int(now.timestamp()), asked).items():
             amounts[used._replace(part=first + used.part)] = amount
     found = [UsageSum(used, amount) for used, amount in amounts.items() if amount]
-    return sorted(found, key=lambda one: [(value is not None, value or "") for value in _flat(one.used)])
+    return sorted(found, key=lambda one: order(one.used))
 
 
-def _flat(used: Used) -> list[Any]:
-    return [*used[:5], *used.tags, f"{used.part:08d}"]
+def order(used: Used) -> list[Any]:
+    """Give the key by which sums are sorted."""
+    return [(value is not None, value or "") for value in (*used[:5], *used.tags, f"{used.part:08d}")]
 
 
 def _of_grid(tx: Transaction, grid: Grid, now: int, asked: Question) -> dict[Used, int]:
@@ -203,10 +205,16 @@ def _asked(table: _Table | type[UsageAmount | UsageDay | UsageTagDay], asked: Qu
     """Return the conditions of whose uses count, and which."""
     found = [table.account_id == asked.account_id] if asked.account_id else []
     if asked.usages:
-        whole = [name for name in asked.usages if not name.endswith("*")]
-        begun = [table.usage.startswith(name[:-1], autoescape=True) for name in asked.usages if name.endswith("*")]
-        found.append(or_(table.usage.in_(whole), *begun))
+        found.append(_is_named(table, asked.usages))
+    if asked.but:
+        found.append(not_(_is_named(table, asked.but)))
     return found
+
+
+def _is_named(table: _Table | type[UsageAmount | UsageDay | UsageTagDay], names: Sequence[str]) -> ColumnElement[bool]:
+    whole = [name for name in names if not name.endswith("*")]
+    begun = [table.usage.startswith(name[:-1], autoescape=True) for name in names if name.endswith("*")]
+    return or_(table.usage.in_(whole), *begun)
 
 
 def _amounts(grid: Grid, asked: Question, chosen: tuple[int, ...]) -> Select[*tuple[Any, ...]]:

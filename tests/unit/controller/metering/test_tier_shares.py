@@ -128,10 +128,15 @@ def test_costs_are_those_of_the_model_however_the_bill_is_divided(database, used
         mine = costs(tx, (BEGIN, END), Question(ACCOUNTS[0]), lambda one: one.line.used[:2])
         hours = costs(tx, range(BEGIN, END + 1, 3600), Question(), lambda one: one.line.used[:2])
         halves = costs(tx, sorted({BEGIN, cut, END}), Question(), lambda one: one.line.used[:2])
+        of_day = costs(tx, days, Question(), lambda one: (*one.line.used[:2], one.part))
         sums = defaultdict(Fraction)
         for (account, usage, _, _), cost in expected.items():
             sums[account, usage] += cost
         assert whole == hours == halves == sums
+        shared = defaultdict(Fraction)
+        for (account, usage, _, day), cost in expected.items():
+            shared[account, usage, day - BEGIN // DAY] += cost
+        assert of_day == shared
         assert mine == {which: cost for which, cost in sums.items() if which[0] == ACCOUNTS[0]}
 
     database.run_blocking(live, dry_run=True)
@@ -180,7 +185,8 @@ def test_other_prices_for_one_bill_have_tiers_too(run):
     assert run(live) == [0, 70]
 
 
-def test_many_edges_are_asked_for_by_day(run):
+@pytest.mark.parametrize("asked", [Question(), Question(by_resource=True)], ids=["all", "by_resource"])
+def test_many_edges_are_asked_for_by_day(run, asked):
     """Forty accounts that pass a tier on other days: no line is lost or counted twice."""
     october = months.begin_of(BEGIN)
     used = [
@@ -192,7 +198,7 @@ def test_many_edges_are_asked_for_by_day(run):
         fill(tx, used, NOVEMBER)
         edges = (october, NOVEMBER, END)
         found = defaultdict(Fraction)
-        for one in priced_uses.between(tx, edges, NOW, Question()):
+        for one in priced_uses.between(tx, edges, NOW, asked):
             found[one.line.used.account_id, one.part] += one.line.cost
         return found
 
