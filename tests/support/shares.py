@@ -20,6 +20,7 @@ _OWN = (
     "test_bill_of_a_rig.py",
     "test_rack.py",
     "test_readme.py",
+    "test_recover.py",
     "test_rig_life.py",
     "test_systemd.py",
     "test_up_down.py",
