@@ -1,10 +1,8 @@
 """`stead bill` and `stead price` against a controller's service over a real database."""
 
-import asyncio
 import csv
 import io
 import json
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -12,23 +10,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import grpc
 import pytest
 from click.testing import CliRunner, Result
 
 from stead_cli import settings
 from stead_cli.__main__ import cli
 from stead_cli.bill import bars
-from stead_cli.settings import Settings
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Account, UsageTag
 from stead_controller.metering import ledger, skus
 from stead_controller.metering.ledger import Resource, Use
-from stead_controller.operator.bills import Bills
-from stead_proto import tls
-from stead_proto.certificates import Authority
-from stead_proto.v1 import operator_pb2_grpc
-from tests.support import empty_database
+from tests.support import bill_service, empty_database
 from tests.unit.cli.aws_prices import Product, as_json
 
 ONE, OTHER = "1" * 12, "2" * 12
@@ -66,34 +58,9 @@ def command(
     database: Database, clock: list[datetime], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Command]:
     """Run the command against the service."""
-    authority = Authority.create()
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-
-    async def serve() -> tuple[grpc.aio.Server, int]:
-        server = grpc.aio.server()
-        operator_pb2_grpc.add_BillsServicer_to_server(Bills(database, lambda: clock[0], "us-east-1"), server)
-        port = server.add_secure_port("127.0.0.1:0", tls.server_credentials(authority.issue_server(["127.0.0.1"])))
-        await server.start()
-        return server, port
-
-    server, port = asyncio.run_coroutine_threadsafe(serve(), loop).result(60)
-    own = Settings(state_dir=tmp_path, host_port=port)
-    identity = authority.issue_operator("me")
-    own.access_dir.mkdir(parents=True, exist_ok=True)
-    for name, content in (
-        ("operator-key.pem", identity.key_pem),
-        ("operator.pem", identity.certificate_pem),
-        ("ca.pem", identity.ca_pem),
-    ):
-        (own.access_dir / name).write_bytes(content)
-    monkeypatch.setattr(settings, "load", lambda: own)
-    yield lambda *arguments: CliRunner().invoke(cli, arguments)
-    asyncio.run_coroutine_threadsafe(server.stop(None), loop).result(60)
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join(60)
-    loop.close()
+    with bill_service.served(database, lambda: clock[0], tmp_path) as own:
+        monkeypatch.setattr(settings, "load", lambda: own)
+        yield lambda *arguments: CliRunner().invoke(cli, arguments)
 
 
 def rows(result: Result) -> list[dict[str, str]]:
