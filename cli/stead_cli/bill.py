@@ -239,9 +239,9 @@ def _say_end(lines: Iterable[pb.BillLine]) -> None:
 def _month(text: str) -> tuple[datetime, datetime]:
     try:
         begin = datetime.strptime(text, "%Y-%m").replace(tzinfo=UTC) if text else _this_month()
-    except ValueError as error:
+        return begin, (begin + timedelta(days=31)).replace(day=1)
+    except (OverflowError, ValueError) as error:  # no calendar has what follows the year 9999
         raise click.BadParameter(f"{text!r} is no month such as 2026-11.", param_hint="--month") from error
-    return begin, (begin + timedelta(days=31)).replace(day=1)
 
 
 def _this_month() -> datetime:
@@ -251,6 +251,6 @@ def _this_month() -> datetime:
 def _day(text: str) -> tuple[datetime, datetime]:
     try:
         begin = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
-    except ValueError as error:
+        return begin, begin + timedelta(days=1)
+    except (OverflowError, ValueError) as error:
         raise click.BadParameter(f"{text!r} is no day such as 2026-11-30.", param_hint="--day") from error
-    return begin, begin + timedelta(days=1)

@@ -1,10 +1,12 @@
 """Cost Explorer by boto3 and by the aws command: an account's own costs, by its dimensions and tags."""
 
+import calendar
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from stead_controller.db.tables import CostTag, UsageLine, UsageTag
+from tests.api.conftest import SECRET
 from tests.api.identity import refused, who_may
 from tests.support.clients import Account
 
@@ -24,12 +26,12 @@ def by(*keys):
     return [{"Type": "DIMENSION", "Key": key} for key in keys]
 
 
-def used(tx, account_id, resource, usage, operation, first, hours, quantity=1, zone="us-east-1a"):  # noqa: PLR0917 - what a line of the ledger has
+def used(tx, account_id, resource, usage, operation, first, hours, quantity=1, zone="us-east-1a", *, counted=False):  # noqa: PLR0917 - what a line of the ledger has
     began = int(day(first).timestamp())
     tx.session.add(
         UsageLine(
             account_id=account_id, resource_id=resource, usage=usage, operation=operation, zone=zone,
-            quantity=quantity, began=began, ended=began + hours * 3600,
+            quantity=quantity, began=began, ended=began + (1 if counted else hours * 3600),
         )
     )  # fmt: skip
 
@@ -239,6 +241,46 @@ def test_users_need_rights_and_others_see_nothing(api, costs):
     theirs = api.client(api.world.other, "ce")
     assert {key for part in amounts(theirs.get_cost_and_usage(**asked)) for key in part} == {("222222222222",)}
     assert theirs.get_tags(TimePeriod=period())["Tags"] == []
+
+
+def test_the_aws_command_shows_what_is_counted_and_kept(api):
+    caller = api.world.one.caller
+    gib = 1 << 30
+
+    def count(tx):
+        for resource, usage, operation, number in (
+            ("bucket", "TimedStorage-ByteHrs", "StandardStorage", 200 * gib * 24),
+            ("bucket", "DataTransfer-Out-Bytes", "GetObject", 3 * gib),
+            ("i-1", "DataTransfer-Out-Bytes", "RunInstances", 5 * gib),
+            ("metrics", "CW:Requests", "PutMetricData", 4321),
+        ):
+            used(tx, caller.account_id, resource, usage, operation, 2, 0, number, counted=True)
+
+    api.run(count)
+    aws = Account(caller.account_id, caller.access_key_id, SECRET, f"http://127.0.0.1:{api.port}").aws
+    found = aws(
+        "ce", "get-cost-and-usage", "--time-period", f"Start={day(2):%Y-%m-%d},End={day(1):%Y-%m-%d}",
+        "--granularity", "DAILY", "--metrics", "UnblendedCost", "UsageQuantity",
+        "--group-by", "Type=DIMENSION,Key=SERVICE", "Type=DIMENSION,Key=USAGE_TYPE",
+    )  # fmt: skip
+    [part] = found["ResultsByTime"]
+    days = calendar.monthrange(day(2).year, day(2).month)[1]
+    s3, cloudwatch, out = "Amazon Simple Storage Service", "AmazonCloudWatch", "DataTransfer-Out-Bytes"
+    assert {
+        tuple(group["Keys"]): [
+            (float(amount["Amount"]), amount["Unit"])
+            for amount in (group["Metrics"]["UsageQuantity"], group["Metrics"]["UnblendedCost"])
+        ]
+        for group in part["Groups"]
+    } == {
+        ("EC2 - Other", out): [(5, "GB"), (pytest.approx(5 * 0.0006), "USD")],
+        (s3, out): [(3, "GB"), (pytest.approx(3 * 0.0006), "USD")],
+        (s3, "TimedStorage-ByteHrs"): [
+            (pytest.approx(200 / days), "GB-Mo"),
+            (pytest.approx(200 / days * 0.006), "USD"),
+        ],
+        (cloudwatch, "CW:Requests"): [(4321, "Requests"), (pytest.approx(4321e-7), "USD")],
+    }
 
 
 def test_the_aws_command_asks_for_costs(account: Account) -> None:

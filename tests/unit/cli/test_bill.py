@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 from stead_cli import settings
 from stead_cli.__main__ import cli
 from stead_cli.bill import bars
+from stead_cli.errors import CliError
+from stead_cli.operator import Operator
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Account, UsageTag
 from stead_controller.metering import ledger, skus
@@ -153,6 +155,11 @@ def test_prices_are_shown_changed_and_set_for_what_comes(
     [
         (("bill", "--month", "2026-13"), "no month such as"),
         (("bill", "--day", "2026-02-30"), "no day such as"),
+        (("bill", "--month", "9999-12"), "no month such as"),
+        (("bill", "--day", "9999-12-31"), "no day such as"),
+        (("bill", "--month", "-001-01"), "no month such as"),
+        (("bill", "--month", "1969-12"), "is no time: it must lie between"),
+        (("bill", "--day", "0001-01-01", "--output", "focus"), "is no time: it must lie between"),
         (("bill", "--account", "nobody"), "nobody"),
         (("bill", "--by", "tag:"), "is none of account, day, resource, service, type, usage and tag:KEY"),
         (("bill", "--by", "colour"), "'colour' is none of"),
@@ -162,6 +169,34 @@ def test_bad_input_is_refused_in_words(command: Command, arguments: tuple[str, .
     refused = command(*arguments)
     assert refused.exit_code != 0
     assert words in refused.output
+
+
+BEGIN, LATER = int(NOV.timestamp()), 1 << 62
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "words"),
+    [
+        (-1, BEGIN, "-1 is no time"),
+        (-LATER, BEGIN, f"{-LATER} is no time"),
+        (BEGIN, LATER, f"{LATER} is no time"),
+        (LATER, BEGIN, f"{LATER} is no time"),
+        (BEGIN, BEGIN, "must end after it begins"),
+        (BEGIN + 1, BEGIN, "must end after it begins"),
+    ],
+)
+def test_times_that_none_has_are_refused_by_the_service(command: Command, begin: int, end: int, words: str) -> None:
+    del command
+    operator = Operator(settings.load())
+    with pytest.raises(CliError, match=words):
+        operator.bill("", begin, end)
+
+
+@pytest.mark.parametrize("moment", [-1, LATER])
+def test_a_book_for_a_time_that_none_has_is_refused(command: Command, moment: int) -> None:
+    with pytest.raises(CliError, match=f"^{moment} is no time"):
+        Operator(settings.load()).add_price_book('currency = "EUR"', moment)
+    assert len(rows(command("price", "list", "--output", "json"))) == 1
 
 
 def test_a_book_with_an_error_or_for_the_past_is_refused_whole(command: Command, tmp_path: Path) -> None:
