@@ -15,6 +15,7 @@ from stead_controller.db.tables import (
     PublicAddress,
     Subnet,
     Tag,
+    VpcEndpoint,
     VpcEndpointInterface,
 )
 from stead_controller.desired import desired_state, topics
@@ -56,34 +57,65 @@ def _take(tx: Transaction, one: Unclaimed, everything: Sequence[Unclaimed], now:
             "natgateway", f"{one.host_id} is not up, or has not said that it has the interface of {one.id}."
         )
     subnet = adopted_network.subnet_of(tx, interface, _account_of(tx, one))
-    values = {"state": "pending", "state_changed": now, "host_id": host.id, "host_error": ""}
     unclaimed_resources.forget(tx, [one.key, interface.key])
     row = _row_of(one, NetworkInterface, interface_id, subnet) | {"host_id": host.id}
+    tags = [noted_rows.values(Tag, each) for each in noted_rows.read(_noted(one)).get(Tag.__tablename__, ())]
+    its_own = [each for each in tags if each["resource_id"] in {one.id, interface_id}]
+    tx.session.add_all(new_row(Tag, **each) for each in its_own if each["account_id"] == subnet.account_id)
     if is_nat:
-        tags = [noted_rows.values(Tag, row) for row in noted_rows.read(_noted(one)).get(Tag.__tablename__, ())]
-        mine = {"resource_id": one.id, "account_id": subnet.account_id}
-        tx.session.add_all(new_row(Tag, **each) for each in tags if each | mine == each)
-        gateway = new_row(NatGateway, **_row_of(one, NatGateway, one.id, subnet) | values)
-        insert_new(tx.session, gateway)
-        adopted_network.adopt_of_service(tx, interface, subnet, row, now)
-        held = tx.session.get(PublicAddress, gateway.public_address) if gateway.public_address else None
-        if held is not None:
-            held.association_id = gateway.association_id
-        desired_state.refresh_nat_gateway(tx, gateway.id)
+        _take_nat_gateway(tx, one, interface, row, now)
     else:
-        adopted_network.adopt_of_service(tx, interface, subnet, row, now)
-        del values["state_changed"]
-        known = _row_of(one, VpcEndpointInterface, interface_id, subnet) | values
-        tx.session.add(VpcEndpointInterface(**known | {"state": "available"}))
-        desired_state.refresh_endpoint_interface(tx, interface_id)
+        is_named = _is_named(everything, one.resource.endpoint_interface.endpoint_id, interface)
+        _take_endpoint_interface(tx, one, interface, row, now, state="available" if is_named else "pending")
     return [one, interface]
 
 
+def _take_nat_gateway(
+    tx: Transaction, one: Unclaimed, interface: Unclaimed, row: dict[str, Any], now: datetime
+) -> None:
+    subnet = tx.session.get_one(Subnet, row["subnet_id"])
+    values = {"state": "pending", "state_changed": now, "host_id": one.host_id, "host_error": ""}
+    gateway = new_row(NatGateway, **_row_of(one, NatGateway, one.id, subnet) | values)
+    insert_new(tx.session, gateway)
+    adopted_network.adopt_of_service(tx, interface, subnet, row, now)
+    held = tx.session.get(PublicAddress, gateway.public_address) if gateway.public_address else None
+    if held is not None:
+        held.association_id = gateway.association_id
+    desired_state.refresh_nat_gateway(tx, gateway.id)
+
+
+def _take_endpoint_interface(
+    tx: Transaction, one: Unclaimed, interface: Unclaimed, row: dict[str, Any], now: datetime, *, state: str
+) -> None:
+    """Make the rows of an endpoint's interface; while it is pending, so is the endpoint, until its host reports it."""
+    subnet = tx.session.get_one(Subnet, row["subnet_id"])
+    values = _row_of(one, VpcEndpointInterface, one.id, subnet)
+    endpoint = tx.session.get(VpcEndpoint, values.get("endpoint_id", ""))
+    if endpoint is None or endpoint.vpc_id != subnet.vpc_id:
+        raise WrongState("vpc-endpoint", f"The endpoint of {one.id} is not known, or it is not in {subnet.vpc_id}.")
+    adopted_network.adopt_of_service(tx, interface, subnet, row, now)
+    values |= {"state": state, "host_id": one.host_id, "host_error": ""}
+    tx.session.add(VpcEndpointInterface(**values))
+    if state == "pending":
+        endpoint.state = "pending"
+    desired_state.refresh_endpoint_interface(tx, one.id)
+
+
+def _is_named(everything: Sequence[Unclaimed], endpoint_id: str, interface: Unclaimed) -> bool:
+    """Tell whether an endpoint has a name for an interface: hosts are told those of interfaces that are ready."""
+    assert interface.resource is not None
+    said = [each.resource.vpc_endpoint for each in everything if each.id == endpoint_id and each.resource is not None]
+    addresses = {address for body in said for name in body.interface_names for address in name.addresses}
+    return interface.resource.interface.private_address in addresses
+
+
 def _account_of(tx: Transaction, one: Unclaimed) -> str:
-    """Return the account of the gateway's subnet, which is its own."""
+    """Return the account of the gateway's subnet, which is its own; raises WrongState where its host keeps no rows."""
     rows = noted_rows.read(_noted(one)).get(NetworkInterface.__tablename__, ())
     subnet = tx.session.get(Subnet, next((str(row.get("subnet_id")) for row in rows), ""))
-    return subnet.account_id if subnet is not None else ""
+    if subnet is None:
+        raise _not_enough(one)
+    return subnet.account_id
 
 
 def _row_of(one: Unclaimed, model: Any, resource_id: str, subnet: Subnet) -> dict[str, Any]:
@@ -93,8 +125,16 @@ def _row_of(one: Unclaimed, model: Any, resource_id: str, subnet: Subnet) -> dic
     its_own = resource_id in {values.get("id"), values.get("interface_id")}
     there = {"account_id": subnet.account_id, "vpc_id": subnet.vpc_id, "subnet_id": subnet.id}
     if not its_own or any(values.get(name, mine) != mine for name, mine in there.items()):
-        raise WrongState("natgateway", f"{one.host_id} does not know enough of {one.id}, or it belongs to others.")
+        raise _not_enough(one)
     return values
+
+
+def _not_enough(one: Unclaimed) -> WrongState:
+    return WrongState(
+        "natgateway",
+        f"{one.host_id} does not know enough of {one.id}, as the controller of an earlier release told it less, or it "
+        "belongs to others. Restore a newer backup, or remove it.",
+    )
 
 
 def _noted(one: Unclaimed) -> bytes:

@@ -213,14 +213,18 @@ def _make(tx: Transaction, networks: Networks, parts: Sequence[Unclaimed], vpc_i
     if tx.session.get(Account, account_id) is None:
         raise WrongState("vpc", f"{vpc_id} has to do with a VPC of an account that is not known: {account_id or '?'}.")
     rows: dict[type[Base], list[dict[str, Any]]] = {}
+    known: set[str] = set()
     for part in parts:
         for model, values in _own_rows(part, vpc_id, account_id):
             rows.setdefault(model, []).append(values)
+            if "id" in values and tx.session.get(model, values["id"]) is not None:
+                known.add(values["id"])
     try:
         with tx.savepoint():
             for model in _TABLES:
                 for values in rows.get(model, ()):
-                    _insert(tx, networks, model, values)
+                    if values.get(_PARENTS.get(model, "")) not in known:  # what is of those is as the database has it
+                        _insert(tx, networks, model, values)
             tx.session.flush()
     except IntegrityError as error:
         raise WrongState("vpc", f"{vpc_id} refers to what is not known: {error.orig}.") from error

@@ -92,8 +92,10 @@ def adopt(tx: Transaction, cloud: Cloud, resource_id: str, account_id: str, now:
         _adopt_instance(tx, adoption, _only(found))
     elif kinds == {pb.KIND_VOLUME}:
         _adopt_volume(tx, adoption, found, account_id)
-    elif kinds == {pb.KIND_VPC} or kinds <= adopted_gateways.KINDS:
+    elif kinds == {pb.KIND_VPC}:
         _adopt_vpc(tx, adoption, found[0])
+    elif gateways := [each for each in found if each.kind in adopted_gateways.KINDS]:
+        _adopt_vpc(tx, adoption, gateways[0])
     elif found[0].part_of:
         raise InvalidParameter(f"{resource_id} is a part of {found[0].part_of}: adopt that.")
     else:
