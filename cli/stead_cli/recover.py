@@ -1,8 +1,10 @@
 """`stead recover`: a new controller for a cloud whose controller is lost and of which there is no backup."""
 
+from pathlib import Path
+
 import click
 
-from stead_cli import cloud, processes, settings
+from stead_cli import cloud, processes, saved_key, settings
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.output import json_or, output_option, say, say_heading
@@ -19,8 +21,13 @@ _NAMED_AFTER_THE_LOSS = (
 
 @click.command()
 @click.option("--no-host", is_flag=True, help="The controller alone: all hosts are other machines.")
+@click.option(
+    "--master-key-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A copy of the former master.key, which only root may read: encrypted volumes and TPMs come back, too.",
+)
 @output_option
-def recover(output: str, *, no_host: bool) -> None:
+def recover(master_key_file: Path | None, output: str, *, no_host: bool) -> None:
     """Begin a new controller where the former one and all its backups are lost; guests run on, and do not notice.
 
     It has a new CA, and a database that knows nothing: hosts say what they have, and you adopt it.
@@ -29,8 +36,11 @@ def recover(output: str, *, no_host: bool) -> None:
     chosen = settings.load()
     cloud.refuse_rig(chosen)
     _require_loss(chosen, is_host=not no_host)
+    master_key = saved_key.read(master_key_file) if master_key_file is not None else None
     say_heading("A new controller for what hosts have")
     with cloud.exclusively(chosen):
+        if master_key is not None:
+            saved_key.put(chosen, master_key)
         result = bring_up(chosen, Steps(), (), is_host=not no_host, again=not no_host)
     found = [each.id for each in Operator(chosen).list_unclaimed()]
     host_id = result.host.id if result.host is not None else None

@@ -1,13 +1,19 @@
 """A new controller is begun only where the former one is lost, and a host is there to say what it has."""
 
 import os
+import stat
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from stead_cli import processes, recover, settings
 from stead_cli.__main__ import cli
+from stead_controller.resources.storage import volume_keys
+from stead_controller.secrets.master_key import MasterKey
+from stead_controller.settings import Settings as ControllerSettings
+from tests.support.rows import NOW
 
 
 @pytest.fixture(autouse=True)
@@ -61,3 +67,137 @@ def test_up_does_not_begin_another_cloud_beside_guests_of_a_lost_one(machine: Pa
 def test_it_is_for_root(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "needs root" in refusal()
+
+
+# -- with the saved master key
+
+OF_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root has files that are root's")
+KEY, OLDER = bytes(range(32)), bytes(range(1, 33))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    """A file of root's alone, as yet without a key."""
+    path = tmp_path / "saved.key"
+    path.touch(mode=0o600)
+    return path
+
+
+@pytest.fixture
+def begun(machine: Path, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The master key with which a controller was begun, as often as one was."""
+    found: list[bytes] = []
+
+    def bring_up(*_: object, **__: object) -> SimpleNamespace:
+        place = machine / "controller/master.key"
+        assert stat.S_IMODE(place.stat().st_mode) == 0o600
+        assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
+        found.append(place.read_bytes())
+        return SimpleNamespace(host=None)
+
+    monkeypatch.setattr(recover, "bring_up", bring_up)
+    monkeypatch.setattr(recover, "Operator", lambda _: SimpleNamespace(list_unclaimed=list))
+    return found
+
+
+def with_key(saved: Path) -> tuple[int, str]:
+    result = CliRunner().invoke(cli, ["recover", "--master-key-file", str(saved)])
+    assert not any(secret in result.output for secret in (KEY.hex(), OLDER.hex(), KEY.decode(), OLDER.decode()))
+    return result.exit_code, result.output
+
+
+@OF_ROOT
+def test_what_the_former_controller_sealed_is_opened_by_the_new_one(
+    machine: Path, saved: Path, begun: list[bytes]
+) -> None:
+    former = MasterKey.of(ControllerSettings(state_dir=machine))
+    sealed = former.sealer.seal(b"of a volume", volume_keys.CONTEXT)
+    saved.write_bytes((machine / "master.key").read_bytes())
+    assert with_key(saved)[0] == 0
+    assert len(begun) == 1
+    new = MasterKey.of(ControllerSettings(state_dir=machine / "controller"))
+    assert new.sealer.open(sealed, volume_keys.CONTEXT) == b"of a volume"
+
+
+@OF_ROOT
+def test_older_versions_are_kept_since_hosts_have_what_they_sealed(
+    machine: Path, saved: Path, begun: list[bytes]
+) -> None:
+    former = MasterKey.of(ControllerSettings(state_dir=machine))
+    sealed = former.sealer.seal(b"of a volume", volume_keys.CONTEXT)
+    former.add(NOW)
+    saved.write_bytes((machine / "master.key").read_bytes())
+    assert with_key(saved)[0] == 0
+    new = MasterKey.of(ControllerSettings(state_dir=machine / "controller"))
+    assert (sorted(new.versions), len(begun)) == ([1, 2], 1)
+    assert new.old(NOW.replace(year=NOW.year + 1)) == frozenset()
+    assert new.sealer.open(sealed, volume_keys.CONTEXT) == b"of a volume"
+
+
+@OF_ROOT
+def test_a_key_may_be_given_again(saved: Path, begun: list[bytes]) -> None:
+    saved.write_bytes(KEY)
+    assert [with_key(saved)[0] for _ in range(2)] == [0, 0]
+    assert begun == [KEY, KEY]
+
+
+@OF_ROOT
+def test_another_key_is_not_replaced(machine: Path, saved: Path, begun: list[bytes]) -> None:
+    (machine / "controller").mkdir()
+    (machine / "controller/master.key").write_bytes(OLDER)
+    saved.write_bytes(KEY)
+    status, output = with_key(saved)
+    assert (status, "there is another master key" in output, begun) == (1, True, [])
+    assert (machine / "controller/master.key").read_bytes() == OLDER
+
+
+@OF_ROOT
+@pytest.mark.parametrize("owner", [0, 1])
+def test_a_key_that_others_may_read_is_refused(machine: Path, saved: Path, owner: int) -> None:
+    saved.write_bytes(KEY)
+    saved.chmod(0o640 if owner == 0 else 0o600)
+    os.chown(saved, owner, 0)
+    status, output = with_key(saved)
+    assert (status, "others than root may read" in output) == (1, True)
+    assert not (machine / "controller").exists()
+
+
+SPOILED = {
+    "nothing": b"",
+    "short": KEY[:31],
+    "no number": b"x " + KEY.hex().encode(),
+    "number 0": b"0 " + KEY.hex().encode(),
+    "short hex": KEY.hex().encode()[:-2],
+    "more words": b"1 " + KEY.hex().encode() + b" 5 6",
+    "two of a version": f"1 {KEY.hex()}\n1 {OLDER.hex()}".encode(),
+    "a bad second line": f"1 {KEY.hex()}\nx".encode(),
+    "too large": f"1 {KEY.hex()}\n".encode() + b"\n" * (1 << 20),
+}
+
+
+@OF_ROOT
+@pytest.mark.parametrize("content", SPOILED.values(), ids=SPOILED)
+def test_what_is_no_master_key_is_refused(machine: Path, saved: Path, content: bytes) -> None:
+    saved.write_bytes(content)
+    status, output = with_key(saved)
+    assert (status, "is no copy of a controller's master.key" in output) == (1, True)
+    assert not (machine / "controller").exists()
+
+
+@OF_ROOT
+@pytest.mark.parametrize(
+    "content",
+    [
+        KEY.hex().encode(),
+        f"2 {KEY.hex().upper()} 1700000000\n\n 1 {OLDER.hex()}\n1 {OLDER.hex()} 5\n".encode(),
+    ],
+    ids=["one line", "lines of several copies"],
+)
+def test_all_forms_of_a_master_key_are_read_as_the_controller_reads_them(
+    machine: Path, saved: Path, begun: list[bytes], content: bytes
+) -> None:
+    saved.write_bytes(content)
+    assert (with_key(saved)[0], len(begun)) == (0, 1)
+    ring = MasterKey.of(ControllerSettings(state_dir=machine / "controller")).versions
+    assert {number: one.key for number, one in ring.items()} in ({1: KEY}, {1: OLDER, 2: KEY})
+    assert len(ring) == len({*content.split()} & {b"1", b"2"} or {1})
