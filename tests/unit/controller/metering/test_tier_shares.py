@@ -185,6 +185,22 @@ def test_other_prices_for_one_bill_have_tiers_too(run):
     assert run(live) == [0, 70]
 
 
+@pytest.mark.parametrize("end", [NOVEMBER + DAY + 3601, NOVEMBER + 25 * DAY], ids=["with_a_book", "after_now"])
+def test_what_is_read_once_is_what_is_read_twice(run, end):
+    """A bill that ends in a day, when prices do, or that has uses of a time to come, after the clock was set back."""
+
+    def live(tx):
+        fill(tx, [(ACCOUNTS[0], "NatGateway-Hours", "a", 1, NOVEMBER, NOVEMBER + 20 * DAY)], NOVEMBER + DAY + 3601)
+        return [
+            costs(tx, (NOVEMBER, end), asked, lambda one: one.line.used[:2])
+            for asked in (Question(), Question(by_resource=True))
+        ]
+
+    once, twice = run(live)
+    assert once == twice
+    assert once
+
+
 @pytest.mark.parametrize("asked", [Question(), Question(by_resource=True)], ids=["all", "by_resource"])
 def test_many_edges_are_asked_for_by_day(run, asked):
     """Forty accounts that pass a tier on other days: no line is lost or counted twice."""
