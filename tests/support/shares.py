@@ -31,7 +31,19 @@ _WAITING: Final = tuple(f"tests/clients/test_{client}.py" for client in ("machin
 _TOOLS: Final = "tests/house/test_tools.py"  # waits for programs; the other house tests read all files of the checkout
 _LIGHT: Final = ("gw2", "gw3")  # the third process and the fourth, as pytest-xdist names them
 _NO_LIBVIRTD: Final = "test_libvirtd.py"  # needs a process in which the cloud has not started the system's libvirtd
-_RANKS = ("house", "cloud", "host/machines", "rig", "clients", "e2e", "host/volumes", "host")
+_RANKS = (
+    "house",
+    "cloud",
+    "host/machines",
+    "rig",
+    "clients",
+    "host/network",
+    "tests/e2e/test_bill_of_a_rig.py",
+    "tests/e2e/test_rack.py",
+    "e2e",
+    "host/volumes",
+    "host",
+)
 
 
 def share_of(test: str) -> str:
