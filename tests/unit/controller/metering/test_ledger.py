@@ -191,6 +191,16 @@ def test_a_price_book_counts_from_its_time_on(run):
     assert [book.currency for _, book in parts] == ["CHF"]
 
 
+def test_the_current_book_is_the_last_one_that_is_valid(run):
+    present = int(NOW.timestamp())
+    run(price_books.add, 'currency = "CHF"', present + 100, NOW)
+    run(price_books.add, BOOK, present + 50, NOW)
+    found = [run(price_books.current, at(present + later)) for later in (0, 49, 50, 99, 100, 900)]
+    assert [book.valid_from for book in found] == [0, 0, *[present + 50] * 2, *[present + 100] * 2]
+    assert [found[2].text, found[4].text] == [BOOK, 'currency = "CHF"']
+    assert 'currency = "USD"' in found[0].text
+
+
 @pytest.mark.parametrize(
     ("text", "later", "error"),
     [(BOOK, -1, InvalidParameter), (BOOK, 0, AlreadyExists), ("x", 5, InvalidParameter)],
@@ -243,6 +253,7 @@ def test_what_exists_can_have_a_price(run, usage):
         ("BoxUsage:own.one", "there is no instance type own.one"),
         ("SpotUsage:t33.*", "there is no instance type t33.*"),
         ("BoxUsage:", "there is no instance type ."),
+        ("UnusedBox:zz9.large", "there is no instance type zz9.large"),
         ("CPUCredits:m5", "there is no instance family m5"),
         ("HostUsage:t9", "there is no instance family t9"),
         ("HostUsage:t3.micro", "there is no instance family t3.micro"),

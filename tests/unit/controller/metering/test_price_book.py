@@ -166,6 +166,7 @@ percent = "0"
         (ONE, "NatGateway-Hours", "5"),
         (ONE, "BoxUsage:t3.large", "10.5"),
         (ONE, "BoxUsage:t3.micro", "100"),
+        (ONE, "BoxUsage:t3.micrO", "10.5"),
         (OTHER, "BoxUsage:t3.micro", "0"),
         ("3" * 12, "BoxUsage:t3.micro", "0"),
     ],
@@ -206,6 +207,10 @@ def discounted(**members):
 def test_discounts_that_are_not_clear_are_refused(text, words):
     with pytest.raises(InvalidParameter, match=words):
         parse(text)
+
+
+def test_a_discount_may_have_four_places():
+    assert parse(discounted(percent="7.1234")).discount(ONE, "NatGateway-Hours") == Decimal("7.1234")
 
 
 def test_prices_may_be_large_and_small():

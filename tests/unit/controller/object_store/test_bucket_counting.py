@@ -1,12 +1,14 @@
 """A bucket is counted after it was written to, whoever does that when, and seldom if it is large."""
 
 import asyncio
+from datetime import timedelta
+from xml.etree import ElementTree as ET
 
 import pytest
 from sqlalchemy import select
 
-from stead_controller.db.tables import BucketSize
-from stead_controller.object_store import bucket_counting
+from stead_controller.db.tables import BucketSize, UsageAmount
+from stead_controller.object_store import bucket_counting, listings
 from stead_controller.object_store.backend import Ask, Backend, BackendError
 from stead_controller.object_store.bucket_counting import BucketCounting, BucketWrites
 from stead_controller.object_store.forwarding import BackendRefusal
@@ -107,7 +109,32 @@ def test_what_is_written_while_a_bucket_is_counted_is_counted_again(database, co
     asyncio.run(run())
 
 
-def test_a_bucket_that_cannot_be_counted_keeps_its_size_and_is_tried_again(database, controller):
+def test_a_bucket_is_written_to_until_the_last_write_ends(controller):
+    async def run():
+        async with controller.writes.writing("a-1"):
+            await write(controller, "a-1")
+            assert not controller.writes.forget("a-1")
+        assert controller.writes.forget("a-1")
+        assert not controller.writes._under_way, "no name is kept for ever"
+
+    asyncio.run(run())
+
+
+def test_a_write_that_was_broken_off_before_it_was_noted_is_noted_by_the_next(database, controller):
+    async def run():
+        first = asyncio.ensure_future(write(controller, "a-1"))
+        await asyncio.sleep(0)
+        controller.writes._noted["a-1"].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        before = sizes(database)["a-1"][1]
+        await write(controller, "a-1")
+        assert sizes(database)["a-1"] == (0, before + 1)
+
+    asyncio.run(run())
+
+
+def test_a_bucket_that_cannot_be_counted_keeps_its_size_and_is_tried_again(database, controller, caplog):
     async def run():
         controller.sizes |= {"a-1": 5, "b-1": 6}
         for name in ("a-1", "b-1"):
@@ -117,6 +144,9 @@ def test_a_bucket_that_cannot_be_counted_keeps_its_size_and_is_tried_again(datab
             await write(controller, name)
         controller.sizes |= {"a-1": BackendRefusal(500, "InternalError", "no"), "b-1": BackendRefusal(404, "No", "no")}
         assert await controller.run() == ["a-1", "b-1"]
+        assert [(each.message, each.bucket, each.detail) for each in caplog.records] == [
+            ("bucket_not_counted", "a-1", "no")
+        ]
         assert {name: found[0] for name, found in sizes(database).items()} == {"a-1": 5, "b-1": 0}
         controller.sizes["a-1"] = 8
         assert await controller.run() == ["a-1"]
@@ -137,6 +167,79 @@ def test_a_large_bucket_is_counted_less_often(controller, monkeypatch):
         assert await controller.run() == ["b-1"]
 
     asyncio.run(run())
+
+
+def test_after_a_count_of_two_seconds_it_is_not_counted_for_two_hundred(controller, monkeypatch):
+    monkeypatch.setattr(bucket_counting, "_PAUSE", 100)
+    counted = [1000.0]
+
+    async def pass_two():
+        counted[0] += 2
+
+    async def run():
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: counted[0])
+        controller.sizes["a-1"] = 1
+        controller.meanwhile = pass_two
+        await write(controller, "a-1")
+        assert await controller.run() == ["a-1"]
+        await write(controller, "a-1")
+        counted[0] = 1201
+        assert await controller.run() == []
+        counted[0] = 1202
+        assert await controller.run() == ["a-1"]
+        counted[0] = 5000
+        assert await controller.run() == []
+        assert not controller.counting._not_before, "no name is kept for ever"
+
+    asyncio.run(run())
+
+
+def test_what_is_kept_is_billed_each_five_minutes_and_nothing_is_written_before(database, controller):
+    clock, writing = [NOW], []
+
+    class Watched:
+        async def run(self, function, *, writes=True, dry_run=False):
+            writing.append(writes)
+            return await database.run(function, writes=writes, dry_run=dry_run)
+
+    def billed():
+        return database.run_blocking(lambda tx: tx.session.scalars(select(UsageAmount.amount)).all())
+
+    async def run():
+        controller.sizes["a-1"] = 12_000
+        await write(controller, "a-1")
+        await controller.run()
+        counting = BucketCounting(Watched(), None, controller.writes, lambda: clock[0])
+        clock[0] = NOW + timedelta(seconds=299)
+        await counting.run()
+        assert (billed(), writing) == ([], [False, False])
+        clock[0] = NOW + timedelta(seconds=300)
+        await counting.run()
+        assert billed() == [1000]
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("status", [404, 403])
+def test_only_an_upload_that_has_ended_meanwhile_counts_nothing(monkeypatch, status):
+    def pages(*written):
+        async def listed(*_):
+            for each in written:
+                yield ET.fromstring(each)
+                if "Part" in each:
+                    raise BackendRefusal(status, "NoSuchUpload", "ended")
+
+        return listed
+
+    monkeypatch.setattr(listings, "versions", pages("<a><Version><Size>5</Size></Version></a>"))
+    monkeypatch.setattr(listings, "uploads", pages("<a><Upload><Key>k</Key><UploadId>u</UploadId></Upload></a>"))
+    monkeypatch.setattr(listings, "parts", pages("<a><Part><Size>7</Size></Part></a>"))
+    size = bucket_counting.size_of(None, "a-1")
+    if status == 404:
+        assert asyncio.run(size) == 5
+    else:
+        with pytest.raises(BackendRefusal):
+            asyncio.run(size)
 
 
 def test_what_is_no_bucket_of_ours_is_forgotten(controller):
