@@ -38,17 +38,22 @@ def _story(cloud: RealCloud, folder: Path) -> None:
     address = user.ec2.allocate_address(Domain="vpc")
     user.ec2.associate_address(InstanceId=outer, AllocationId=address["AllocationId"])
     volume_id = _another_volume(user, outer)
+    endpoint_id = _endpoint(user, outer)
     _allow_ssh(user, outer)
     logins = {outer: user.login(outer)}
     before = _seen(user, logins, (outer, inner))
 
+    cloud.stead_well("key", "rotate")  # the host keeps what the first version sealed
+    saved = folder / "saved.key"
+    saved.touch(mode=0o600)
+    saved.write_bytes((cloud.settings.controller_dir / "master.key").read_bytes())
     cloud.kill(cloud.controller)
     shutil.rmtree(cloud.settings.controller_dir)
     refused = cloud.stead("up")
     assert refused.returncode != 0
     assert "./stead recover" in refused.stderr
     assert not cloud.settings.controller_dir.exists()
-    cloud.stead_well("recover", timeout=400)
+    cloud.stead_well("recover", "--master-key-file", str(saved), timeout=400)
     wait_for(lambda: {outer, inner} <= set(_unclaimed(cloud)), "the host says what it has", 60, explain=cloud.log_ends)
     adopted = json.loads(cloud.stead_well("unclaimed", "adopt", "--all", "--output", "json"))
     assert {outer, inner} <= {each["id"] for each in adopted if each["adopted"]}
@@ -63,6 +68,8 @@ def _story(cloud: RealCloud, folder: Path) -> None:
     user.ec2.start_instances(InstanceIds=[outer])
     user.wait("instance_running", [outer])
     assert user.login(outer).address == address["PublicIp"]
+    assert _state(user, endpoint_id) == "available"
+    user.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])
     user.terminate([outer, inner])
     user.ec2.delete_volume(VolumeId=volume_id)
     wait_for(lambda: not _left(cloud, (outer, inner, volume_id)), "nothing is left", 60, explain=cloud.log_ends)
@@ -88,9 +95,28 @@ def _allow_ssh(user: User, instance_id: str) -> None:
     )
 
 
+def _endpoint(user: User, instance_id: str) -> str:
+    """Make an interface endpoint in a guest's subnet, wait until it is there, and return its id."""
+    shown = user.describe(instance_id)
+    made = user.ec2.create_vpc_endpoint(
+        VpcEndpointType="Interface",
+        VpcId=shown["VpcId"],
+        ServiceName="com.amazonaws.us-east-1.ec2",
+        SubnetIds=[shown["SubnetId"]],
+        PrivateDnsEnabled=False,
+    )["VpcEndpoint"]["VpcEndpointId"]
+    wait_for(lambda: _state(user, made) == "available", "the endpoint is there", 60)
+    return made
+
+
+def _state(user: User, endpoint_id: str) -> str:
+    [shown] = user.ec2.describe_vpc_endpoints(VpcEndpointIds=[endpoint_id])["VpcEndpoints"]
+    return shown["State"]
+
+
 def _another_volume(user: User, instance_id: str) -> str:
     zone = user.describe(instance_id)["Placement"]["AvailabilityZone"]
-    volume_id = user.ec2.create_volume(AvailabilityZone=zone, Size=1, VolumeType="gp3")["VolumeId"]
+    volume_id = user.ec2.create_volume(AvailabilityZone=zone, Size=1, Encrypted=True)["VolumeId"]
     user.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdf")
     user.ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume_id], WaiterConfig=FAST)
     return volume_id
