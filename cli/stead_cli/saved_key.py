@@ -2,7 +2,6 @@
 
 import os
 import re
-import stat
 from pathlib import Path
 from typing import Final
 
@@ -31,7 +30,7 @@ def read(path: Path) -> bytes:
             raise _no_key(path)
     if not versions:
         raise _no_key(path)
-    return "".join(f"{number} {versions[number]} 0\n" for number in sorted(versions)).encode()
+    return "".join(f"{number} {versions[number]}\n" for number in sorted(versions)).encode()
 
 
 def put(chosen: Settings, content: bytes) -> None:
@@ -47,7 +46,7 @@ def _content(path: Path) -> bytes:
     """Read a file that only root may read, never another one that has its name by then."""
     with path.open("rb") as file:
         found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != 0 or found.st_mode & 0o077:
+        if found.st_uid != 0 or found.st_mode & 0o077:
             raise CliError(f"others than root may read {path}", f"chown root {path} && chmod 600 {path}")
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:

@@ -189,7 +189,7 @@ def test_what_is_no_master_key_is_refused(machine: Path, saved: Path, content: b
     "content",
     [
         KEY.hex().encode(),
-        f"2 {KEY.hex().upper()} 1700000000\n\n 1 {OLDER.hex()}\n1 {OLDER.hex()} 5\n".encode(),
+        f"2 {KEY.hex().upper()} 1700000000\n \n 1 {OLDER.hex()}\n1 {OLDER.hex()} 5\n".encode(),
     ],
     ids=["one line", "lines of several copies"],
 )
