@@ -212,6 +212,15 @@ def owner_of(tx: Transaction, host_id: str, vpc_id: str) -> str:
 def _make(tx: Transaction, networks: Networks, parts: Sequence[Unclaimed], vpc_id: str, account_id: str) -> None:
     if tx.session.get(Account, account_id) is None:
         raise WrongState("vpc", f"{vpc_id} has to do with a VPC of an account that is not known: {account_id or '?'}.")
+    is_new = any(each.kind == pb.KIND_VPC for each in parts)
+    silent = _silent(tx, parts[0].host_id, vpc_id)
+    if is_new and (bare := [each.id for each in silent if each.resource is not None]):
+        raise WrongState(
+            "vpc",
+            f"{parts[0].host_id} does not know enough of {', '.join(bare)}, as the controller of an earlier release "
+            f"told it less. Restore a newer backup; or save what is on the disks in {vpc_id}, and remove its guests.",
+        )
+    lacks = f" ({', '.join(each.id for each in silent)}: {unclaimed_resources.NO_WORD})" if silent else ""
     rows: dict[type[Base], list[dict[str, Any]]] = {}
     known: set[str] = set()
     for part in parts:
@@ -227,12 +236,26 @@ def _make(tx: Transaction, networks: Networks, parts: Sequence[Unclaimed], vpc_i
                         _insert(tx, networks, model, values)
             tx.session.flush()
     except IntegrityError as error:
-        raise WrongState("vpc", f"{vpc_id} refers to what is not known: {error.orig}.") from error
-    if any(each.kind == pb.KIND_VPC for each in parts):
+        raise WrongState("vpc", f"{vpc_id} refers to what is not known: {error.orig}{lacks}.") from error
+    if is_new and not _has_main_table(tx, vpc_id):
+        raise WrongState("vpc", f"The main route table of {vpc_id} is not known{lacks}.")
+    if is_new:
         networks.notes.append(f"the VPC {vpc_id} was made again, as it was when it last changed")
     else:
         networks.notes += [f"{_name(each)} was made again" for each in parts]
     networks.parts += [each for each in parts if each.kind != pb.KIND_PEERING or _is_whole(tx, each)]
+
+
+def _silent(tx: Transaction, host_id: str, vpc_id: str) -> list[Unclaimed]:
+    """List what is not known and of which a host keeps no rows, if it may be of a VPC."""
+    found = unclaimed_resources.list_all(tx, host_id)
+    mine = [each for each in found if each.kind in PARTS and vpc_of(each) in {vpc_id, ""}]
+    return [each for each in mine if not _rows(each) and not _is_known(tx, each)]
+
+
+def _has_main_table(tx: Transaction, vpc_id: str) -> bool:
+    main = (RouteTableAssociation.vpc_id == vpc_id, RouteTableAssociation.subnet_id.is_(None))
+    return tx.session.scalar(select(RouteTableAssociation.route_table_id).where(*main)) is not None
 
 
 def _name(one: Unclaimed) -> str:

@@ -87,3 +87,16 @@ def group(tx, world, *rules, **columns):
 def adopt(tx, world, resource_id, account_id=""):
     """Adopt something a day later."""
     return adoption.adopt(tx, world.cloud, resource_id, account_id, LATER)
+
+
+def without_rows(*kinds):
+    """Return a change of what hosts keep: of these kinds a controller of before told them no rows."""
+
+    def call(before):
+        for wanted in before.hosts.values():
+            for key in wanted.unclaimed:
+                if key.kind in kinds:
+                    each = wanted.resources[key]
+                    getattr(each, each.WhichOneof("body")).ClearField("rows")
+
+    return call

@@ -31,7 +31,8 @@ from stead_proto.v1 import host_pb2 as pb
 from tests.support import kept
 from tests.support.rows import CLOUD, NOW
 from tests.unit.controller.resources.operators import lost_changes as lost
-from tests.unit.controller.resources.operators.test_adopted_vpcs import once, require_same, table, vpc, with_all_parts
+from tests.unit.controller.resources.operators.lost_changes import without_rows
+from tests.unit.controller.resources.operators.test_adopted_vpcs import once, require_same, table, vpc
 
 ENDPOINTS = {
     "flow_logs": set(),
@@ -292,19 +293,6 @@ def spoil(body, table_name, column, value):
     body.rows = json.dumps(rows).encode()
 
 
-def no_rows(kind):
-    """As agents and controllers of the release before leave it."""
-
-    def call(before):
-        for wanted in before.hosts.values():
-            for key in wanted.unclaimed:
-                if key.kind == kind:
-                    each = wanted.resources[key]
-                    getattr(each, each.WhichOneof("body")).ClearField("rows")
-
-    return call
-
-
 PLUG, ENDPOINT, ROUTES = desired.KIND_ENDPOINT_INTERFACE, desired.KIND_VPC_ENDPOINT, desired.KIND_ROUTE_TABLE
 LOG, GROUP = desired.KIND_FLOW_LOG, desired.KIND_SECURITY_GROUP
 OTHER, GONE = "222222222222", "vpce-00000000000000000"
@@ -318,7 +306,7 @@ REFUSED = [  # what to make, what to change of it, and the words of the refusal
     (with_an_interface_endpoint, in_rows(PLUG, "network_interfaces", "account_id", OTHER), "belongs to others"),
     (with_an_interface_endpoint, in_rows(PLUG, "network_interfaces", "vpc_id", "vpc-0"), "belongs to others"),
     (with_an_interface_endpoint, in_rows(PLUG, "vpc_endpoint_interfaces", "zone", "us-east-1b"), "interface_names"),
-    (with_an_interface_endpoint, no_rows(PLUG), "does not know enough of"),
+    (with_an_interface_endpoint, without_rows(PLUG), "does not know enough of"),
     (with_a_gateway_endpoint, in_rows(ENDPOINT, "vpc_endpoints", "vpc_id", "vpc-0"), "belongs to others"),
     (with_flow_logs, in_rows(LOG, "flow_logs", "account_id", OTHER), "belongs to others"),
     (with_flow_logs, in_rows(LOG, "flow_logs", "vpc_id", "vpc-0"), "belongs to others"),
@@ -352,20 +340,3 @@ def test_a_tag_of_others_is_not_taken(run, world, lose, case):
     before = lose(lambda tx: with_an_interface_endpoint(tx, world), change)
     run(lost.adopt, world, before.made)
     assert run(lambda tx: tx.session.scalar(select(Tag.key).where(Tag.value == "plug"))) is None
-
-
-# -- beside an agent or a controller of the release before, which know no rows
-
-
-def all_without_rows(before):
-    for kind in (desired.KIND_VPC, desired.KIND_SUBNET, PLUG, ENDPOINT, ROUTES, LOG, GROUP):
-        no_rows(kind)(before)
-    for kind in (desired.KIND_NETWORK_ACL, desired.KIND_PEERING, desired.KIND_NAT_GATEWAY):
-        no_rows(kind)(before)
-
-
-@pytest.mark.parametrize("make", [*MADE, with_all_parts], ids=lambda each: each.__name__)
-def test_a_vpc_of_which_no_host_keeps_rows_is_refused(world, lose, refused, make):
-    refused(
-        lose(lambda tx: make(tx, world), all_without_rows).made, "the controller of an earlier release told it less"
-    )

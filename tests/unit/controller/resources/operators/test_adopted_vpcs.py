@@ -302,7 +302,7 @@ REFUSED = [
     (without("zone"), "cannot be made again: its host does not know zone"),
     (spoil(b"{"), "cannot be read"),
     (spoil(b"[1]"), "cannot be read"),
-    (spoil(b""), "is not in the database, and its host does not know enough of it"),
+    (spoil(b""), "does not know enough of subnet-.*, as the controller of an earlier release told it less"),
 ]
 
 
