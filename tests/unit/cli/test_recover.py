@@ -201,3 +201,15 @@ def test_all_forms_of_a_master_key_are_read_as_the_controller_reads_them(
     ring = MasterKey.of(ControllerSettings(state_dir=machine / "controller")).versions
     assert {number: one.key for number, one in ring.items()} in ({1: KEY}, {1: OLDER, 2: KEY})
     assert len(ring) == len({*content.split()} & {b"1", b"2"} or {1})
+
+
+@OF_ROOT
+def test_a_key_may_come_through_a_pipe(begun: list[bytes]) -> None:
+    reads, writes = os.pipe()
+    os.write(writes, KEY)
+    os.close(writes)
+    try:
+        assert with_key(Path(f"/dev/fd/{reads}"))[0] == 0
+    finally:
+        os.close(reads)
+    assert begun == [KEY]
