@@ -248,6 +248,8 @@ def test_a_month_by_focus_adds_up_to_the_bill(command: Command, tmp_path: Path) 
             for row in rows(command("bill", *asked, "--output", "json"))
         }
     assert by_focus(command, "--day", "2026-11-12") == []
+    four_tags = [word for key in "abcd" for word in ("--tag", key)]
+    assert len(by_focus(command, "--day", "2026-11-01", *four_tags)) == 2
 
 
 def test_a_month_by_day_and_by_type(command: Command) -> None:

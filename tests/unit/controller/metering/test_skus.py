@@ -22,6 +22,7 @@ def test_a_use_is_of_a_service_and_has_a_price_id() -> None:
     assert skus.sku_of("us-east-1", "BoxUsage:t3.micro", "RunInstances") == "QBBDS4NQJWA276HS"
     assert skus.service_of("Requests-Tier1", "PutObject") == skus.S3
     assert skus.service_of("TimedStorage-ByteHrs", "StandardStorage") == skus.S3
+    assert {skus.service_of(name) for name in ("CW:Requests", "CW:AlarmMonitorUsage")} == {skus.CLOUDWATCH}
     out = "DataTransfer-Out-Bytes"
     assert [skus.service_of(out, name) for name in ("GetObject", "RunInstances")] == [skus.S3, skus.EC2]
     assert skus.sku_of("home", "Requests-Tier1", "PutObject") == skus.sku_of("home", "Requests-Tier1", "")

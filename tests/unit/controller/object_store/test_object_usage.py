@@ -252,15 +252,19 @@ def test_a_file_that_comes_back_by_another_name_is_not_billed_again(reader):
     assert sum(reader.billed().values()) == 3
 
 
-def test_a_shorter_copy_of_a_file_is_billed_from_its_end(reader, tmp_path):
+def test_a_shorter_copy_of_a_file_is_billed_from_its_end(reader, tmp_path, caplog):
     reader.append(line("PutObject"))
     [path] = reader.folder.iterdir()
     shutil.copy(path, tmp_path / "copy")
     reader.append(line("PutObject"), line("PutObject"))
     reader.read()
+    reader.kill()
+    reader.read()
+    assert caplog.records == [], "a file of which all is read is not shorter, and has no line that cannot be read"
     shutil.copy(tmp_path / "copy", path)
     reader.kill()
     reader.read()
+    assert [(each.message, each.path) for each in caplog.records] == [("audit_file_is_shorter", str(path))]
     reader.append(line("PutObject"))
     reader.read()
     assert sum(reader.billed().values()) == 4
