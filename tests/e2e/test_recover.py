@@ -53,6 +53,11 @@ def _story(cloud: RealCloud, folder: Path) -> None:
     assert refused.returncode != 0
     assert "./stead recover" in refused.stderr
     assert not cloud.settings.controller_dir.exists()
+    cloud.stead_well("recover", timeout=400)
+    wait_for(lambda: outer in _unclaimed(cloud), "the host says what it has", 60, explain=cloud.log_ends)
+    assert "--master-key-file" in cloud.stead("unclaimed", "adopt", outer).stderr
+    cloud.stead_well("down")
+    cloud.settings.controller_dir.rename(folder / "without the key")
     cloud.stead_well("recover", "--master-key-file", str(saved), timeout=400)
     wait_for(lambda: {outer, inner} <= set(_unclaimed(cloud)), "the host says what it has", 60, explain=cloud.log_ends)
     adopted = json.loads(cloud.stead_well("unclaimed", "adopt", "--all", "--output", "json"))

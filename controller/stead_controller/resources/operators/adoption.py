@@ -308,7 +308,9 @@ def _require_key(cloud: Cloud, resource_id: str, sealed: bytes) -> None:
         cloud.sealer.open(sealed, volume_keys.CONTEXT)
     except (InvalidTag, ValueError) as error:
         raise WrongState(
-            "volume", f"The key of {resource_id} was sealed by another master key than this cloud has: {_RESTORE}."
+            "volume",
+            f"The key of {resource_id} was sealed by another master key than this cloud has: {_RESTORE}. A saved "
+            "one is for: stead recover --master-key-file.",
         ) from error
 
 
