@@ -3,6 +3,7 @@
 Changed and read on the event loop only. What a worker thread needs is copied out for it (`plan.py`'s tasks).
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
@@ -162,6 +163,8 @@ class Wanted:
         self._users: dict[Key, set[Key]] = {}
         self._members: dict[str, set[Key]] = {}  # parts of VPCs, without mappings
         self._mappings: dict[str, set[Key]] = {}  # there may be thousands of these
+        self._stamps: dict[str, int] = {}  # by VPC: the number of the last change of its parts
+        self._changes = itertools.count(1)
 
     # -- reading
 
@@ -175,6 +178,10 @@ class Wanted:
     def members(self, vpc_id: str) -> frozenset[Key]:
         """List the parts of a VPC, desired or being removed, without its mappings."""
         return frozenset(self._members.get(vpc_id, ()))
+
+    def stamp(self, vpc_id: str) -> int:
+        """Return a number that no other state of a VPC's parts had; 0 when it has none. Mappings do not count."""
+        return self._stamps.get(vpc_id, 0)
 
     def mappings(self, vpc_id: str) -> AbstractSet[Key]:
         """Return the mappings of a VPC, desired or being removed."""
@@ -241,14 +248,14 @@ class Wanted:
         for need in needs_of(resource):
             self._users.setdefault(need, set()).add(key)
         if vpc_id := vpc_of(resource):
-            self._index_of(key).setdefault(vpc_id, set()).add(key)
+            self._link_member(key, vpc_id)
 
     def _bury(self, tombstone: Tombstone) -> None:
         self._drop_tombstone(tombstone.key)
         self._drop_resource(tombstone.key)
         self.tombstones[tombstone.key] = tombstone
         if tombstone.body and not tombstone.done and (vpc_id := vpc_of(tombstone.body)):
-            self._index_of(tombstone.key).setdefault(vpc_id, set()).add(tombstone.key)
+            self._link_member(tombstone.key, vpc_id)
 
     def _drop_resource(self, key: Key) -> None:
         resource = self.resources.pop(key, None)
@@ -263,12 +270,24 @@ class Wanted:
         if tombstone is not None and key not in self.resources:
             self._unlink_member(key, tombstone.body)
 
-    def _unlink_member(self, key: Key, resource: Resource | None) -> None:
-        if resource is not None and (vpc_id := vpc_of(resource)):
-            _discard(self._index_of(key), vpc_id, key)
+    def _link_member(self, key: Key, vpc_id: str) -> None:
+        if key.kind == desired_pb2.KIND_MAPPING:
+            self._mappings.setdefault(vpc_id, set()).add(key)
+        else:
+            self._members.setdefault(vpc_id, set()).add(key)
+            self._stamps[vpc_id] = next(self._changes)
 
-    def _index_of(self, key: Key) -> dict[str, set[Key]]:
-        return self._mappings if key.kind == desired_pb2.KIND_MAPPING else self._members
+    def _unlink_member(self, key: Key, resource: Resource | None) -> None:
+        if resource is None or not (vpc_id := vpc_of(resource)):
+            return
+        if key.kind == desired_pb2.KIND_MAPPING:
+            _discard(self._mappings, vpc_id, key)
+            return
+        _discard(self._members, vpc_id, key)
+        if vpc_id in self._members:
+            self._stamps[vpc_id] = next(self._changes)
+        else:
+            self._stamps.pop(vpc_id, None)
 
 
 def _discard[K, V](index: dict[K, set[V]], key: K, value: V) -> None:

@@ -25,6 +25,7 @@ class _VpcMappings:
     private_names: dict[str, DnsName] = field(default_factory=dict)
     public_names: dict[str, DnsName] = field(default_factory=dict)
     resource_names: dict[str, tuple[DnsName, ...]] = field(default_factory=dict)
+    routers: set[str] = field(default_factory=set)  # those of them that may forward
     members: dict[str, dict[str, str]] = field(default_factory=dict)  # by group: address -> interface
     frozen: dict[str, frozenset[str]] = field(default_factory=dict)  # members by group, as last returned
     # As last returned, and for which local interfaces: returning the same object shows that nothing has changed.
@@ -80,6 +81,11 @@ class Mappings:
             vpc.remotes_for = local, tuple(_without(vpc.remotes, local).values())
         return vpc.remotes_for[1]
 
+    def routers(self, vpc_id: str, local: AbstractSet[str]) -> frozenset[str]:
+        """List the ids of a VPC's interfaces on other hosts that may forward, to which routes may lead."""
+        vpc = self._vpcs.get(vpc_id)
+        return frozenset(vpc.routers - local) if vpc is not None and vpc.routers else _NO_UNITS
+
     def names(self, vpc_id: str, local: AbstractSet[str]) -> tuple[DnsName, ...]:
         """List the names of a VPC's interfaces; the private names of local ones are added elsewhere."""
         vpc = self._vpcs.get(vpc_id)
@@ -103,6 +109,8 @@ class Mappings:
                 host=mapping.host_address,
                 is_router=not mapping.source_dest_check,
             )
+            if not mapping.source_dest_check:
+                vpc.routers.add(interface_id)
         if addresses and mapping.private_dns_name:
             vpc.private_names[interface_id] = DnsName(mapping.private_dns_name, addresses[0])
         if addresses and mapping.public_dns_name:
@@ -120,6 +128,7 @@ class Mappings:
         vpc = self._vpcs[mapping.vpc_id]
         vpc.thaw()
         vpc.remotes.pop(interface_id, None)
+        vpc.routers.discard(interface_id)
         vpc.private_names.pop(interface_id, None)
         vpc.public_names.pop(interface_id, None)
         vpc.resource_names.pop(interface_id, None)

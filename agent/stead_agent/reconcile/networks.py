@@ -7,6 +7,7 @@ from stead_agent.firewall.interface import Refusal
 from stead_agent.logs import Log
 from stead_agent.metadata.interface import Guest
 from stead_agent.reconcile import translate_vpc
+from stead_agent.reconcile.drawn_vpc import Drawings
 from stead_agent.reconcile.metadata_guests import GuestBook
 from stead_agent.reconcile.plan import VpcContents
 from stead_agent.reconcile.reports import status
@@ -56,15 +57,18 @@ class VpcWork:
     resource: Resource | None  # as desired, or as it was until a guest has released it
     is_wanted: bool
     contents: VpcContents
+    gone: tuple[Key, ...]  # parts and mappings that may be reported as gone once this is applied
     beyond: translate_vpc.Beyond
     wanted_parts: frozenset[Key]
+    parts_are_told: bool  # that the VPC and all its parts are ready was reported, and is so unless the firewall refuses
     open_mappings: tuple[tuple[Key, int], ...]  # whose status is due, with their revisions
     unmet: Unmet  # the host network
     guests: tuple[tuple[int, Guest], ...]  # to be registered before the VPC is served for the first time
     settings: translate_vpc.VpcSettings
     parts: Subsystems
     book: GuestBook
-    memory: translate_vpc.Memory
+    drawings: Drawings
+    is_well: bool = False  # it was applied, and nothing was refused
 
     def run(self) -> Outcome:
         """Apply or remove it."""
@@ -75,24 +79,22 @@ class VpcWork:
         if self.resource is None:
             return self._orphaned_parts()
         refusals = self._apply(self.resource)
-        for key in self.contents.gone:
-            self.memory.forget(key.id)
-        return Outcome(statuses=self._statuses(self.resource, refusals), gone=list(self.contents.gone))
+        for key in self.gone:
+            self.drawings.forget(key.id)
+        self.is_well = not refusals
+        return Outcome(statuses=self._statuses(self.resource, refusals), gone=list(self.gone))
 
     def _apply(self, vpc: Resource) -> tuple[Refusal, ...]:
-        namespace = self.parts.network.namespace_path(vpc.id)
-        self.parts.network.apply(translate_vpc.vpc_network(vpc, self.contents, self.beyond, self.settings, self.memory))
-        self.parts.traffic.own(vpc.id, *translate_vpc.vpc_owners(self.contents))
-        refusals = self.parts.firewall.apply(translate_vpc.vpc_firewall(vpc, self.contents, self.beyond, self.memory))
-        self.parts.flow_logs.apply(translate_vpc.vpc_flow_logs(vpc, self.contents))
-        self.parts.dhcp.apply(
-            translate_vpc.vpc_dhcp(vpc, self.contents, self.beyond, self.settings, self.memory, namespace=namespace)
-        )
-        network = self.parts.network
-        self.parts.endpoints.apply(vpc.id, translate_vpc.vpc_endpoints(self.contents, network.namespace_path))
+        drawn = self.drawings.of(vpc, self.contents, self.beyond, self.settings)
+        self.parts.network.apply(drawn.network)
+        self.parts.traffic.own(vpc.id, drawn.owners, drawn.peers)
+        refusals = self.parts.firewall.apply(drawn.firewall)
+        self.parts.flow_logs.apply(drawn.flow_logs)
+        self.parts.dhcp.apply(drawn.dhcp)
+        self.parts.endpoints.apply(vpc.id, drawn.endpoints)
         for order, guest in self.guests:
             self.book.put(order, guest)
-        self.parts.metadata.serve(vpc.id, namespace)
+        self.parts.metadata.serve(vpc.id, drawn.dhcp.namespace)
         return refusals
 
     def _remove(self) -> Outcome:
@@ -104,10 +106,10 @@ class VpcWork:
         self.parts.firewall.remove(vpc_id)
         self.parts.traffic.read_last(vpc_id)
         self.parts.network.remove(vpc_id)
-        for key in (*self.contents.gone, self.unit):
-            self.memory.forget(key.id)
+        for key in (*self.gone, self.unit):
+            self.drawings.forget(key.id)
         _log.info("vpc_removed", vpc=vpc_id)
-        return Outcome(gone=[*self.contents.gone, self.unit])
+        return Outcome(gone=[*self.gone, self.unit])
 
     def _orphaned_parts(self) -> Outcome:
         """Wait for the VPC, which is unknown while its parts are known."""
@@ -116,7 +118,7 @@ class VpcWork:
             for part in self.contents.parts
             if (key := key_of(part)) in self.wanted_parts and key is not None
         ]
-        return Outcome(statuses=statuses, gone=list(self.contents.gone), wait_seconds=60)
+        return Outcome(statuses=statuses, gone=list(self.gone), wait_seconds=60)
 
     def _statuses(self, vpc: Resource, refusals: tuple[Refusal, ...]) -> list[ResourceStatus]:
         """Report each desired part as ready, except what the firewall left out."""
@@ -124,8 +126,11 @@ class VpcWork:
         for refusal in refusals:
             reasons.setdefault(refusal.id, []).append(f"{refusal.id}: {refusal.reason}")
             _log.warning("firewall_refused", vpc=vpc.id, what=refusal.id, reason=refusal.reason)
-        statuses = [status(self.unit, vpc.revision, host_pb2.CONDITION_READY)] if self.is_wanted else []
-        statuses += [status(key, revision, host_pb2.CONDITION_READY) for key, revision in self.open_mappings]
+        statuses = [status(key, revision, host_pb2.CONDITION_READY) for key, revision in self.open_mappings]
+        if self.parts_are_told and not refusals:
+            return statuses
+        if self.is_wanted:
+            statuses.append(status(self.unit, vpc.revision, host_pb2.CONDITION_READY))
         for part in self.contents.parts:
             key = key_of(part)
             if key is None or key not in self.wanted_parts:

@@ -192,6 +192,11 @@ class VpcContents:
         return not self.parts
 
     @property
+    def leaves(self) -> bool:
+        """Tell whether some part is to be removed."""
+        return bool(self.gone or self.lingering)
+
+    @property
     def parts(self) -> tuple[Resource, ...]:
         """All parts, without the VPC's mappings."""
         shared = self.subnets + self.groups + self.route_tables + self.acls + self.peerings + self.flow_logs

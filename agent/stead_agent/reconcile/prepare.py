@@ -9,16 +9,18 @@ from stead_agent.desired import Store
 from stead_agent.metadata.interface import Guest
 from stead_agent.reconcile import translate, translate_vpc
 from stead_agent.reconcile.disks import BaseWork, VolumeWork
+from stead_agent.reconcile.drawn_vpc import Drawings
 from stead_agent.reconcile.machine import MachineMemory, MachineWork
 from stead_agent.reconcile.mappings import Mappings
 from stead_agent.reconcile.metadata_guests import GuestBook
 from stead_agent.reconcile.networks import HostNetworkWork, VpcWork
-from stead_agent.reconcile.plan import VpcContents, contents_of_vpc
+from stead_agent.reconcile.plan import VpcContents
 from stead_agent.reconcile.remote_volumes import RemoteVolumeWork
 from stead_agent.reconcile.reports import Reports
 from stead_agent.reconcile.schedule import ScheduledUnit
 from stead_agent.reconcile.snapshot import SnapshotWork
 from stead_agent.reconcile.subsystems import Subsystems
+from stead_agent.reconcile.vpc_parts import PartsOfVpcs, VpcParts
 from stead_agent.reconcile.work import Unmet, Work
 from stead_agent.wanted import HOST_NETWORK, Held, Key, Tombstone, Wanted, needs_of, vpc_of
 from stead_proto.v1 import desired_pb2, host_pb2
@@ -75,7 +77,9 @@ class Preparer:
         self._habits = habits
         self._is_running = is_running
         self._book = GuestBook(parts.metadata)
-        self._memory = translate_vpc.Memory()
+        self._drawings = Drawings(parts.network.namespace_path)
+        self._parts_of_vpcs = PartsOfVpcs()
+        self._well: dict[str, VpcContents] = {}  # by VPC: parts that all were told to be ready
         self._mappings = Mappings()
         self._foreign_groups: dict[str, frozenset[str]] = {}  # by VPC: groups of other VPCs that its rules refer to
         self._machines: dict[str, MachineMemory] = {}
@@ -115,17 +119,27 @@ class Preparer:
             # Guests get the MTU that reaches other hosts. Links keep theirs: a guest that does not know it yet may send
             # # larger packets, and learns it by ICMP.
             self._vpc_settings = replace(before, overlay_mtu=work.overlay_mtu)
-        if isinstance(work, VpcWork) and well and not work.unmet and work.resource is not None:
-            self._served.add(work.unit.id)
+        if isinstance(work, VpcWork):
+            self._note_vpc(work, well=well)
         for key in gone:
             if key.kind == desired_pb2.KIND_VPC:
                 self._served.discard(key.id)
                 self._foreign_groups.pop(key.id, None)
+                self._parts_of_vpcs.forget(key.id)
+                self._well.pop(key.id, None)
             elif key.kind == desired_pb2.KIND_MACHINE:
                 self._machines.pop(key.id, None)
             elif key.kind == desired_pb2.KIND_VOLUME:
                 self._leaving.pop(key, None)
         return self._vpc_settings != before
+
+    def _note_vpc(self, work: VpcWork, *, well: bool) -> None:
+        if well and not work.unmet and work.resource is not None:
+            self._served.add(work.unit.id)
+        if work.is_well and not work.contents.leaves:
+            self._well[work.unit.id] = work.contents
+        else:
+            self._well.pop(work.unit.id, None)
 
     def dependents(self, key: Key) -> AbstractSet[Key]:
         """List the other units that show or use data of a resource that has changed."""
@@ -271,30 +285,24 @@ class Preparer:
         return frozenset(each for each in users if each.kind == desired_pb2.KIND_SNAPSHOT)
 
     def _vpc(self, unit: Key) -> Work:
-        members = self._wanted.members(unit.id)
-        parts = {key: self._wanted.resources[key] for key in members if key in self._wanted.resources}
-        buried: dict[Key, Resource] = {}
-        for key in members - parts.keys():
-            tombstone = self._wanted.tombstones[key]
-            if tombstone.body is not None and not tombstone.done:
-                buried[key] = tombstone.body
-        in_use = [key.id for key in buried if self._wanted.holders(key)]
-        contents = contents_of_vpc(parts, buried, in_use)
+        parts = self._parts_of_vpcs.of(unit.id, self._wanted)
         open_mappings, gone_mappings = self._mappings_of(unit.id)
         return VpcWork(
             unit=unit,
             resource=self._wanted.known(unit),
             is_wanted=unit in self._wanted.resources,
-            contents=replace(contents, gone=contents.gone + gone_mappings),
-            beyond=self._beyond(unit.id, contents),
-            wanted_parts=frozenset(parts),
+            contents=parts.contents,
+            gone=parts.contents.gone + gone_mappings,
+            beyond=self._beyond(unit.id, parts),
+            wanted_parts=parts.wanted,
+            parts_are_told=self._are_told(unit, parts),
             open_mappings=open_mappings,
             unmet=Unmet() if self.host_is_ready else Unmet(frozenset({HOST_NETWORK}), "waiting for the host network"),
-            guests=tuple(self._guests(parts)) if unit.id not in self._served else (),
+            guests=tuple(self._guests(parts.wanted)) if unit.id not in self._served else (),
             settings=self._vpc_settings,
             parts=self._parts,
             book=self._book,
-            memory=self._memory,
+            drawings=self._drawings,
         )
 
     def _mappings_of(self, vpc_id: str) -> tuple[tuple[tuple[Key, int], ...], tuple[Key, ...]]:
@@ -307,27 +315,26 @@ class Preparer:
             tuple(key for key in due if key not in resources),
         )
 
-    def _beyond(self, vpc_id: str, contents: VpcContents) -> translate_vpc.Beyond:
+    def _are_told(self, unit: Key, parts: VpcParts) -> bool:
+        """Tell whether it was reported that a VPC and all its parts are ready: none was expected anew since then.
+
+        A part with a new revision makes other contents; when all must be told again, so must the VPC.
+        """
+        return unit not in self._reports.open_keys() and self._well.get(unit.id) is parts.contents
+
+    def _beyond(self, vpc_id: str, parts: VpcParts) -> translate_vpc.Beyond:
         """Collect what a VPC needs besides its parts: its interfaces on other hosts, groups' members, its peers."""
         peers = frozenset(
             peer
-            for each in contents.peerings
+            for each in parts.contents.peerings
             if Key(desired_pb2.KIND_VPC, peer := each.peering.peer_vpc_id) in self._wanted.resources
         )
-        used = {group_id for each in contents.interfaces for group_id in each.interface.security_group_ids}
-        referred = {
-            rule.group_id
-            for each in contents.groups
-            if each.id in used
-            for rule in each.security_group.rules
-            if rule.group_id
-        }
-        self._foreign_groups[vpc_id] = frozenset(referred - {each.id for each in contents.groups})
-        local = frozenset(each.id for each in contents.interfaces)
+        self._foreign_groups[vpc_id] = parts.foreign
         return translate_vpc.Beyond(
-            remotes=self._mappings.remotes(vpc_id, local),
-            members={group_id: self._mappings.members(group_id, (vpc_id, *peers)) for group_id in sorted(referred)},
-            names=self._mappings.names(vpc_id, local),
+            remotes=self._mappings.remotes(vpc_id, parts.local),
+            routers=self._mappings.routers(vpc_id, parts.local),
+            members={group_id: self._mappings.members(group_id, (vpc_id, *peers)) for group_id in parts.referred},
+            names=self._mappings.names(vpc_id, parts.local),
             peers=peers,
         )
 

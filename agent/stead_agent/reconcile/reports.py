@@ -1,6 +1,6 @@
 """What is reported to the controller: each resource's latest status, which are unsent, and the revision reached."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from itertools import islice
 
 from stead_agent.wanted import SHARED_KINDS, Key
@@ -141,7 +141,7 @@ class Reports:
         else:
             self._reached_changed = True
 
-    def open_keys(self) -> Iterable[Key]:
+    def open_keys(self) -> Collection[Key]:
         """List the resources whose revision has no final status."""
         return self._open
 

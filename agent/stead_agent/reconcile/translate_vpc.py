@@ -53,6 +53,7 @@ class Beyond:
     """What a VPC on this host needs besides its parts: immutable values from `mappings.py`."""
 
     remotes: tuple[network.RemoteInterface, ...] = ()
+    routers: frozenset[str] = frozenset()  # ids of those of them that may forward
     members: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by group, for the groups that rules refer to
     names: tuple[dhcp.DnsName, ...] = ()
     peers: frozenset[str] = frozenset()  # VPCs with an active peering that are on this host
@@ -118,7 +119,7 @@ def vpc_network(
     subnets = _local_subnets(contents)
     interfaces = tuple(memory.of(each, _network_interface) for each in contents.interfaces)
     targets = {each.id for each in interfaces if each.is_router}
-    targets |= {each.id for each in beyond.remotes if each.is_router}
+    targets |= beyond.routers
     used = {each.subnet.route_table_id for each in subnets}
     return network.VpcNetwork(
         vpc_id=vpc.id,

@@ -12,7 +12,9 @@ from stead_proto.v1 import desired_pb2 as pb
 _GROUPS = ("sg-1", "sg-2", "sg-3")
 
 
-def _mapping(name: str, address: int, groups: frozenset[str], host: str, vpc_id: str) -> pb.Resource:
+def _mapping(
+    name: str, address: int, groups: frozenset[str], host: str, vpc_id: str, *, forwards: bool = False
+) -> pb.Resource:
     body = pb.Mapping(
         vpc_id=vpc_id,
         mac_address="02:00:00:00:00:01",
@@ -23,7 +25,7 @@ def _mapping(name: str, address: int, groups: frozenset[str], host: str, vpc_id:
         public_dns_name="public" if address % 2 else "",
         resource_name=f"i-{name}" if address % 3 else "",
         resource_name_addresses=[f"10.0.0.{address}", "fd00::5"] if address % 3 else [],
-        source_dest_check=True,
+        source_dest_check=not forwards,
     )
     return pb.Resource(id=f"eni-{name}", mapping=body)
 
@@ -35,6 +37,7 @@ _CHANGES = st.lists(
         st.frozensets(st.sampled_from(_GROUPS)),
         st.sampled_from(["", "192.0.2.1", "192.0.2.2"]),
         st.sampled_from(["vpc-1", "vpc-2"]),
+        st.booleans(),  # whether it may forward
     )
 )
 
@@ -47,15 +50,17 @@ def _is_as_read_anew(mappings: Mappings, wanted: Wanted, local: frozenset[str]) 
     for vpc_id in ("vpc-1", "vpc-2"):
         assert set(mappings.remotes(vpc_id, local)) == set(fresh.remotes(vpc_id, local))
         assert set(mappings.names(vpc_id, local)) == set(fresh.names(vpc_id, local))
+        forwarding = {each.id for each in fresh.remotes(vpc_id, local) if each.is_router}
+        assert mappings.routers(vpc_id, local) == forwarding
         assert mappings.remotes(vpc_id, local) is mappings.remotes(vpc_id, frozenset(local))
         assert mappings.names(vpc_id, local) is mappings.names(vpc_id, frozenset(local))
 
 
 @given(_CHANGES)
-def test_it_is_as_if_all_were_read_anew(changes: list[tuple[str, int | None, frozenset[str], str, str]]) -> None:
+def test_it_is_as_if_all_were_read_anew(changes: list[tuple[str, int | None, frozenset[str], str, str, bool]]) -> None:
     wanted, mappings = Wanted(), Mappings()
     vpc_of = {}
-    for name, address, groups, host, vpc_id in changes:
+    for name, address, groups, host, vpc_id, forwards in changes:
         key = Key(pb.KIND_MAPPING, f"eni-{name}")
         if address is None:
             wanted.resources.pop(key, None)
@@ -63,7 +68,7 @@ def test_it_is_as_if_all_were_read_anew(changes: list[tuple[str, int | None, fro
             # an interface never changes its VPC, nor shares its address in it
             vpc_of.setdefault(name, vpc_id)
             own = address * 8 + "abcd".index(name)
-            wanted.resources[key] = _mapping(name, own, groups, host, vpc_of[name])
+            wanted.resources[key] = _mapping(name, own, groups, host, vpc_of[name], forwards=forwards)
         mappings.follow(key, wanted)
         _is_as_read_anew(mappings, wanted, frozenset({f"eni-{name}"}))
     _is_as_read_anew(mappings, wanted, frozenset())

@@ -75,7 +75,7 @@ def test_routes_whose_target_is_not_here_lead_nowhere() -> None:
         pb.Route(destination="10.9.0.0/16", blackhole=True),
     )
     contents = _contents(make.subnet(), make.interface("eni-1", "i-1"), table)
-    beyond = Beyond(remotes=(_REMOTE,), peers=frozenset({"vpc-2"}))
+    beyond = Beyond(remotes=(_REMOTE,), routers=frozenset({_REMOTE.id}), peers=frozenset({"vpc-2"}))
     (found,) = translate_vpc.vpc_network(make.vpc(), contents, beyond, VpcSettings(), Memory()).route_tables
     assert found.routes == (
         TableRoute("0.0.0.0/0", RouteTo.INTERNET),
