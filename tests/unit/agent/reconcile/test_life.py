@@ -281,8 +281,11 @@ class HostLife(RuleBasedStateMachine):
         assert set(host.world.objects.guests) <= ids[pb.KIND_MACHINE]
         reported = self.bench.report()
         for key, resource in resources.items():
-            if key.kind in SHARED_KINDS:  # of these only failures are reported
-                assert key not in reported or reported[key].condition == host_pb2.CONDITION_READY, (key, reported[key])
+            if key.kind in SHARED_KINDS:  # of these only failures are reported, and the end of what had failed
+                last = reported.get(key)
+                went = last is not None and last.condition == host_pb2.CONDITION_ABSENT
+                assert last is None or last.condition == host_pb2.CONDITION_READY or went, (key, last)
+                assert not went or (last is not None and last.revision < resource.revision), (key, last)
                 continue
             assert reported[key].condition == host_pb2.CONDITION_READY, (key, reported[key])
             assert reported[key].revision == resource.revision, (key, reported[key])
