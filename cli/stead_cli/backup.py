@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,8 +19,9 @@ from stead_cli.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_COLUMNS: Final = ("id", "made", "blocks", "size", "release")
+_COLUMNS: Final = ("id", "made", "blocks", "size", "buckets", "metrics", "release")
 _MIB: Final = 1 << 20
+_STORES: Final = (("buckets", "object-store"), ("metrics", "metrics"))  # as a backup names what it has of them
 
 _folder = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 _id = click.argument("backup_id", metavar="[ID]", default="latest")
@@ -28,6 +30,8 @@ _passphrase_file = click.option(
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A file whose first line is the passphrase of the keys; otherwise it is asked for.",
 )
+_without_buckets = click.option("--without-buckets", is_flag=True, help="Leave the objects of buckets out.")
+_without_metrics = click.option("--without-metrics", is_flag=True, help="Leave metrics out.")
 
 
 @click.group()
@@ -38,16 +42,17 @@ def backup() -> None:
 @backup.command()
 @_folder
 @_passphrase_file
+@_without_buckets
+@_without_metrics
 @output_option
-def create(folder: Path, passphrase_file: Path | None, output: str) -> None:
-    """Make a backup in FOLDER while Stead runs: database, snapshots, images, keys, records of calls.
+def create(folder: Path, passphrase_file: Path | None, output: str, **without: bool) -> None:
+    """Make a backup in FOLDER while Stead runs: database, snapshots, images, buckets, metrics, keys, records of calls.
 
-    Blocks that FOLDER has from earlier backups are not copied again. Disks of volumes, objects in buckets and metrics
-    are not in it.
+    What FOLDER has from earlier backups is not copied again. Disks of volumes are not in it.
     """
     cloud.require_root("making a backup")
-    chosen = _own_cloud()
-    _make(chosen, folder, _passphrase(passphrase_file, again=not (folder / "stead-backups.json").exists()), output)
+    passphrase = _passphrase(passphrase_file, again=not (folder / "stead-backups.json").exists())
+    _make(_own_cloud(), folder, passphrase, output, _left_out(**without))
 
 
 @backup.command("list")
@@ -85,7 +90,9 @@ def verify(folder: Path, backup_id: str, passphrase_file: Path | None, output: s
 @_folder
 @_id
 @_passphrase_file
-def restore(folder: Path, backup_id: str, passphrase_file: Path | None) -> None:
+@_without_buckets
+@_without_metrics
+def restore(folder: Path, backup_id: str, passphrase_file: Path | None, **without: bool) -> None:
     """Bring a backup back, by default the latest, where there is no controller's state; then: ./stead up.
 
     Hosts keep what was made since the backup: see docs/operate/backup-and-upgrade.md.
@@ -97,11 +104,13 @@ def restore(folder: Path, backup_id: str, passphrase_file: Path | None) -> None:
         raise CliError("the controller runs", "stop it: ./stead down")
     with cloud.exclusively(chosen):
         done = _run(
-            ["restore", str(folder), backup_id, *_state_options(chosen), "--passphrase-file=-"],
+            ["restore", str(folder), backup_id, *_state_options(chosen), "--passphrase-file=-", *_left_out(**without)],
             _passphrase(passphrase_file),
         )
     restored = done["restored"]
     say(f"backup {done['backup']['id']} is in {chosen.controller_dir}: {restored['blocks']} blocks; next: ./stead up")
+    for file in restored["damaged"]:
+        say(f"the backup does not have all of {file}: zeros are where something is missing")
     if restored["missing"]:
         raise CliError(
             f"the backup lacks {len(restored['missing'])} blocks",
@@ -114,8 +123,12 @@ def restore(folder: Path, backup_id: str, passphrase_file: Path | None) -> None:
 @_passphrase_file
 @click.option("--at", default="03:30", help="The time of day, by this machine's clock.", show_default=True)
 @click.option("--keep", type=click.IntRange(min=1), default=14, help="How many stay.", show_default=True)
+@_without_buckets
+@_without_metrics
 @click.option("--off", is_flag=True, help="End the schedule; backups stay.")
-def schedule(folder: Path | None, passphrase_file: Path | None, at: str, keep: int, *, off: bool) -> None:
+def schedule(
+    folder: Path | None, passphrase_file: Path | None, at: str, keep: int, *, off: bool, **without: bool
+) -> None:
     """Make a backup in FOLDER each day, by a timer of systemd, and one now; without FOLDER show what is scheduled."""
     cloud.require_root("scheduling backups")
     chosen = _own_cloud()
@@ -127,9 +140,9 @@ def schedule(folder: Path | None, passphrase_file: Path | None, at: str, keep: i
         return
     if passphrase_file is None:
         raise CliError("a schedule needs the passphrase", "write it into a file that only root may read")
-    wanted = backup_timer.Schedule(folder.absolute(), passphrase_file.absolute(), at, keep)
+    wanted = backup_timer.Schedule(folder.absolute(), passphrase_file.absolute(), at, keep, tuple(_left_out(**without)))
     backup_timer.check(wanted)
-    _make(chosen, folder, _passphrase(passphrase_file), "table")  # what would fail at night fails now
+    _make(chosen, folder, _passphrase(passphrase_file), "table", wanted.options)  # what would fail at night fails now
     backup_timer.begin(chosen, wanted)
     say(f"backups are made each day at {at}: systemctl list-timers {backup_timer.name(chosen)}")
 
@@ -143,9 +156,14 @@ def prune(folder: Path, keep: int) -> None:
     say(f"{len(done['removed'])} backups removed, and {done['blocks']} blocks")
 
 
-def _make(chosen: Settings, folder: Path, passphrase: str, output: str) -> None:
+def _left_out(*, without_buckets: bool, without_metrics: bool) -> list[str]:
+    """The options that leave something out, as the controller's program has them, too."""
+    return ["--without-buckets"] * without_buckets + ["--without-metrics"] * without_metrics
+
+
+def _make(chosen: Settings, folder: Path, passphrase: str, output: str, options: Sequence[str]) -> None:
     """Make a backup, and show it."""
-    arguments = [f"--release={release.current()}", *_state_options(chosen), "--passphrase-file=-"]
+    arguments = [f"--release={release.current()}", *_state_options(chosen), "--passphrase-file=-", *options]
     made = _run(["create", str(folder), *arguments], passphrase)["backup"]
     if made["unreadable"]:
         say(f"{len(made['unreadable'])} blocks are damaged in the store: ./stead blocks scrub names what needs them")
@@ -225,6 +243,11 @@ def _row(made: dict[str, Any]) -> dict[str, str]:
         "id": made["id"],
         "made": f"{datetime.fromtimestamp(made['made'], UTC):%Y-%m-%d %H:%M:%S}",
         "blocks": blocks,
-        "size": f"{made['block_bytes'] / _MIB:.1f} MiB",
+        "size": _size(made["block_bytes"]),
+        **{name: _size(made.get("stores", {}).get(store)) for name, store in _STORES},
         "release": made["release"],
     }
+
+
+def _size(count: int | None) -> str:
+    return "" if count is None else f"{count / _MIB:.1f} MiB"

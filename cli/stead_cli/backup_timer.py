@@ -14,12 +14,13 @@ _TIME: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d\Z")
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A backup each day at a time, such as 03:30; after it the newest `keep` stay."""
+    """A backup each day at a time, such as 03:30, with options of `create`; after it the newest `keep` stay."""
 
     folder: Path
     passphrase_file: Path
     at: str
     keep: int
+    options: tuple[str, ...] = ()
 
 
 def name(chosen: Settings) -> str:
@@ -48,7 +49,7 @@ def begin(chosen: Settings, wanted: Schedule) -> None:
     """Start the timer, or replace it."""
     stead: list[str | Path] = [cloud.BIN / "stead", "backup"]
     commands: tuple[list[str | Path], ...] = (
-        [*stead, "create", wanted.folder, "--passphrase-file", wanted.passphrase_file],
+        [*stead, "create", wanted.folder, "--passphrase-file", wanted.passphrase_file, *wanted.options],
         [*stead, "prune", wanted.folder, "--keep", str(wanted.keep)],
     )
     about = f"Stead backup into {wanted.folder}, each day at {wanted.at}, of which {wanted.keep} stay"

@@ -4,8 +4,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from stead_controller.backup import sealed_files
-from stead_controller.backup.create import Show
+from stead_controller.backup import sealed_files, stores
+from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import DATABASE, KEYS, BackupError, Manifest, Repository, checksum, revision_of
 from stead_controller.backup.stored import read_blocks, remove_damaged
 
@@ -26,6 +26,9 @@ def check(repository: Repository, manifest: Manifest, passphrase: bytes | None, 
             faults[DATABASE] = fault
         elif not manifest.bucket:
             faults |= _block_faults(repository, manifest, show)
+    for store in stores.ALL:
+        if store.listing in manifest.files and store.listing not in faults:
+            faults |= stores.faults(repository, manifest, store, show)
     return [f"{name}: {fault}" for name, fault in faults.items()]
 
 

@@ -6,17 +6,22 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from stead_controller import clock
 from stead_controller.errors import SteadError
 
+if TYPE_CHECKING:
+    from stead_controller.backup.stores import Store
+
 _LOOK_SECONDS: Final = 0.2
 _folder = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 _state_dir = click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Where all state is.")
 _settings_file = click.option("--settings-file", type=click.Path(path_type=Path), help="The settings of `stead up`.")
+_without_buckets = click.option("--without-buckets", is_flag=True, help="Leave objects of buckets out.")
+_without_metrics = click.option("--without-metrics", is_flag=True, help="Leave metrics out.")
 
 
 def _passphrase(*, required: bool) -> Callable[..., Any]:
@@ -39,19 +44,23 @@ def backup() -> None:
 @_settings_file
 @_passphrase(required=True)
 @click.option("--release", default="", help="What the backup says of the release that made it.")
-@click.option("--database-url", default="", help="As `run` has it: only SQLite databases are copied.")
+@click.option("--database-url", default="", help="As `run` has it, where the state is on a server.")
 @click.option("--block-bucket", default="", help="As `run` has it: blocks stay in this bucket.")
+@_without_buckets
+@_without_metrics
 def create(folder: Path, **options: Any) -> None:
     """Make a backup in FOLDER, while the controller runs or not."""
     from stead_controller.backup import create as making  # noqa: PLC0415 - loaded by the command that needs it
     from stead_controller.backup.repository import Repository  # noqa: PLC0415 - as above
 
     def work() -> dict[str, Any]:
-        if options["database_url"]:
-            kind = options["database_url"].partition(":")[0]
-            raise SteadError(f"The database is not a file of Stead's own but {kind}: copy it by its own means.")
         source = making.Source(
-            options["state_dir"].absolute(), options["release"], options["block_bucket"], options["settings_file"]
+            options["state_dir"].absolute(),
+            options["release"],
+            options["block_bucket"],
+            options["settings_file"],
+            options["database_url"],
+            _stores(**options),
         )
         passphrase = _line(options["passphrase_file"])
         manifest = making.create(source, Repository(folder.absolute()), passphrase, clock.now(), _show())
@@ -95,7 +104,12 @@ def verify(folder: Path, backup_id: str, passphrase_file: Any) -> None:
 @_state_dir
 @_settings_file
 @_passphrase(required=True)
-def restore(folder: Path, backup_id: str, state_dir: Path, settings_file: Path | None, passphrase_file: Any) -> None:
+@click.option(
+    "--database-url", default="", help="An empty database of a server; sqlite: a file in the state directory."
+)
+@_without_buckets
+@_without_metrics
+def restore(folder: Path, backup_id: str, **options: Any) -> None:
     """Bring a backup back into a state directory that is empty, or not there."""
     from stead_controller.backup.repository import Repository  # noqa: PLC0415 - see create
     from stead_controller.backup.restore import Target  # noqa: PLC0415 - as above
@@ -105,8 +119,10 @@ def restore(folder: Path, backup_id: str, state_dir: Path, settings_file: Path |
         repository = Repository(folder.absolute())
         with repository.exclusively():
             manifest = repository.find(backup_id)
-            passphrase = _line(passphrase_file)
-            target = Target(state_dir.absolute(), settings_file)
+            passphrase = _line(options["passphrase_file"])
+            target = Target(
+                options["state_dir"].absolute(), options["settings_file"], options["database_url"], _stores(**options)
+            )
             restored = bring_back(repository, manifest, passphrase, target, _show())
             return {"backup": asdict(manifest), "restored": asdict(restored)}
 
@@ -139,6 +155,13 @@ def _run(work: Callable[[], dict[str, Any]]) -> None:
         where = f"{error.filename}: " if error.filename else ""
         click.echo(json.dumps({"error": f"{where}{error.strerror}"}))
         sys.exit(1)
+
+
+def _stores(*, without_buckets: bool, without_metrics: bool, **_others: Any) -> "list[Store]":
+    """Choose the servers whose files are wanted."""
+    from stead_controller.backup.stores import BUCKETS, METRICS  # noqa: PLC0415 - see create
+
+    return [store for store, left_out in ((BUCKETS, without_buckets), (METRICS, without_metrics)) if not left_out]
 
 
 def _show() -> Callable[[str, int, int], None]:

@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
+from stead_controller.backup import stores
 from stead_controller.backup.repository import BackupError
 
 DATABASE_NAME: Final = "stead.sqlite"
@@ -13,15 +14,16 @@ LEFT_OUT: Final = frozenset(
         "blocks",  # copied into the folder that all backups share
         "exchange",  # images that users put there or take from there
         "incoming",  # images that are being read
-        "metrics",  # the engine of metrics has its own
+        "metrics",  # copied beside them, as below
         "metrics-copies",  # what waits to be sent
-        "object-store",  # the object store has its own
+        "object-store",  # copied beside them, but for its keys
         "reserve",  # room kept on the disk
         "running",
         "serving",
         "collecting",
     }
 )
+_KEYS_OF_STORES: Final = frozenset(Path(store.name, key) for store in stores.ALL for key in store.keys)
 _MOST_BYTES: Final = 64 << 20
 
 
@@ -31,7 +33,9 @@ def sealed_files(state_dir: Path) -> dict[str, bytes]:
     total = 0
     for path in sorted(state_dir.rglob("*")):
         name = path.relative_to(state_dir)
-        if name.parts[0] in LEFT_OUT or name.parts[0].startswith(DATABASE_NAME):
+        if name.parts[0] in LEFT_OUT and name not in _KEYS_OF_STORES:
+            continue
+        if name.parts[0].startswith(DATABASE_NAME):
             continue
         if not stat.S_ISREG(path.lstat().st_mode):  # folders, and sockets of what runs
             continue

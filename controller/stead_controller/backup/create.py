@@ -3,16 +3,17 @@
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
 from pathlib import Path
 from typing import Final
 
-from stead_controller.backup import contents, sealed_files
+from stead_controller.backup import contents, sealed_files, stores
+from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import (
     AUDIT,
     DATABASE,
@@ -28,13 +29,12 @@ from stead_controller.backup.repository import (
     sync_folder,
     write_durably,
 )
+from stead_controller.backup.server_databases import kind_of, read
+from stead_controller.backup.stores import Moment, Store
 from stead_controller.blocks import collection
 from stead_controller.blocks.interface import MOST_BYTES, decode
 from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.blocks import BadBlockError
-
-type Show = Callable[[str, int, int], None]
-"""Is told what is being done, how much of it is done, and how much there is; both in the same unit."""
 
 SHORTEST_PASSPHRASE: Final = 8
 _AT_ONCE: Final = 256
@@ -47,36 +47,42 @@ _CERTIFICATE: Final = "ca.pem"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """The state that is backed up; `settings_file` is that of `stead up`, if there is one."""
+    """The state that is backed up; `settings_file` is that of `stead up`, if there is one.
+
+    With `database_url` the database is not in the state directory. The `stores` are those of which it is made.
+    """
 
     state_dir: Path
     release: str
     bucket: str = ""
     settings_file: Path | None = None
+    database_url: str = ""
+    stores: Sequence[Store] = stores.ALL
 
 
 def create(source: Source, repository: Repository, passphrase: bytes, now: datetime, show: Show) -> Manifest:
     """Make a backup and return what belongs to it; raises BackupError, WrongPassphraseError, OSError.
 
-    The database is copied first, as it is at one moment; all that it names is there until the end, since blocks are not
-    collected meanwhile, and old master keys stay for a day and a half.
+    Files of the object store and of metrics are opened as they are at one moment, and the database is copied as it is
+    at the next; all that it names is there until the end, since blocks are not collected meanwhile, and old master keys
+    stay for a day and a half.
     """
-    database = source.state_dir / contents.DATABASE_NAME
-    if not database.exists():
+    if not source.database_url and not (source.state_dir / contents.DATABASE_NAME).exists():
         raise BackupError(f"{source.state_dir} has no database of Stead.")
     if len(passphrase) < SHORTEST_PASSPHRASE:
         raise BackupError(f"The passphrase needs {SHORTEST_PASSPHRASE} characters.")
     repository.begin()
     with repository.exclusively():
         _require_same_cloud(repository, passphrase, source.state_dir)
-        with collection.paused(source.state_dir):
+        earlier = _latest(repository)
+        with collection.paused(source.state_dir), _moments(source) as moments:
             chosen, part = repository.new(now)
-            show("database", 0, 1)
-            _copy_database(database, part / DATABASE)
-            show("database", 1, 1)
+            _copy_database(source, part / DATABASE, show)
             blocks = _Blocks(source.state_dir, repository)
             if not source.bucket:
                 blocks.copy_all(part / DATABASE, show)
+            for moment in moments:
+                _copy_store(moment, repository, earlier, part, show)
             _copy_audit(source.state_dir / AUDIT, part / AUDIT)
             files = {f"controller/{name}": content for name, content in contents.sealed_files(source.state_dir).items()}
             if source.settings_file is not None and source.settings_file.exists():
@@ -92,6 +98,8 @@ def create(source: Source, repository: Repository, passphrase: bytes, now: datet
             block_bytes=blocks.bytes,
             unreadable=tuple(blocks.unreadable),
             bucket=source.bucket,
+            database=kind_of(source.database_url) if source.database_url else "sqlite",
+            stores={moment.store.name: moment.bytes for moment in moments},
         )
         repository.complete(part, manifest)
     return manifest
@@ -164,7 +172,39 @@ def _require_same_cloud(repository: Repository, passphrase: bytes, state_dir: Pa
         raise BackupError(f"{repository.folder} has backups of another cloud: name another folder.")
 
 
-def _copy_database(database: Path, target: Path) -> None:
+@contextmanager
+def _moments(source: Source) -> Iterator[list[Moment]]:
+    """Open the files of all servers, each as they are at one moment, and close them at the end."""
+    moments: list[Moment] = []
+    try:
+        moments.extend(moment for store in source.stores if (moment := stores.opened(source.state_dir, store)))
+        yield moments
+    finally:
+        for moment in moments:
+            moment.close()
+
+
+def _latest(repository: Repository) -> Manifest | None:
+    return repository.find("latest") if repository.ids() else None
+
+
+def _copy_store(moment: Moment, repository: Repository, earlier: Manifest | None, part: Path, show: Show) -> None:
+    """Copy a server's files, of which those of the latest backup are not read again, where they have not changed."""
+    before = stores.read_listing(repository, earlier, moment.store) if earlier is not None else ()
+    listed = stores.copy(moment, repository, {one.path: one for one in before}, show)
+    stores.write_listing(listed, part / moment.store.listing)
+
+
+def _copy_database(source: Source, target: Path, show: Show) -> None:
+    if source.database_url:
+        read(source.database_url, target, show)
+        return
+    show("database", 0, 1)
+    _copy_file(source.state_dir / contents.DATABASE_NAME, target)
+    show("database", 1, 1)
+
+
+def _copy_file(database: Path, target: Path) -> None:
     """Copy a database as it is at one moment, while others write to it; raises BackupError."""
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))  # VACUUM may write to an empty existing file
     try:

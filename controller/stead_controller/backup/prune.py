@@ -1,15 +1,19 @@
-"""Removes old backups, and the blocks that no other backup needs."""
+"""Removes old backups, and the blocks and pieces that no other backup needs."""
 
 from collections.abc import Iterator
 from heapq import merge
 from itertools import groupby
 
-from stead_controller.backup.create import Show
+from stead_controller.backup import stores
+from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import BackupError, Repository, block_rows
+from stead_controller.backup.stores import read_listing
 
 
 def prune(repository: Repository, keep: int, show: Show) -> tuple[list[str], int]:
-    """Remove all backups but the newest, and blocks without a backup; return the removed ids and how many blocks.
+    """Remove all backups but the newest, and blocks and pieces that no other needs.
+
+    Return the removed ids, and how many blocks and pieces.
 
     Raises BackupError, and removes nothing, unless the databases of all that stay can be read.
     """
@@ -23,10 +27,25 @@ def prune(repository: Repository, keep: int, show: Show) -> tuple[list[str], int
             repository.find(backup)
             for _ in block_rows(repository.database(backup)):
                 break
+        pieces = _pieces_of(repository, kept)
         for done, backup in enumerate(gone):
             show("backups", done, len(gone))
             repository.remove(backup)
-        return gone, _remove_blocks(repository, kept)
+        return gone, _remove_blocks(repository, kept) + _remove_pieces(repository, pieces)
+
+
+def _pieces_of(repository: Repository, backups: list[str]) -> set[str]:
+    """The pieces that backups name: a quarter of a million for each TiB."""
+    manifests = [repository.find(backup) for backup in backups]
+    listed = (one for each in manifests for store in stores.ALL for one in read_listing(repository, each, store))
+    return {digest for one in listed for digest in one.pieces}
+
+
+def _remove_pieces(repository: Repository, wanted: set[str]) -> int:
+    gone = [digest for digest in repository.list_pieces() if digest not in wanted]
+    for digest in gone:
+        repository.piece(digest).unlink()
+    return len(gone)
 
 
 def _remove_blocks(repository: Repository, kept: list[str]) -> int:

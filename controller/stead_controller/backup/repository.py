@@ -3,11 +3,14 @@
 stead-backups.json          says what the folder is
 lock                        held while a backup is made, checked or removed
 blocks/ab/cd/<digest>       blocks of snapshots and images, as the store has them
+pieces/ab/cd/<digest>       pieces of files of the object store and of the store of metrics
 20261129T141500Z/           a backup: complete, as it is renamed last
     manifest.json           what belongs to it, with checksums
     database.sqlite         the database, at one moment
     keys.sealed             the other files of the state, sealed by the passphrase
     audit/                  records of calls
+    object-store.files      the files of the object store, in pieces, as they were at one moment
+    metrics.files           the same of the store of metrics
 """
 
 import contextlib
@@ -28,7 +31,10 @@ from typing import Any, Final, Self
 
 from stead_controller.errors import SteadError
 
-FORMAT: Final = 1
+FORMAT: Final = 2
+"""What is written; 1 had neither buckets nor metrics, and is read."""
+
+_READ: Final = frozenset({1, FORMAT})
 DATABASE: Final = "database.sqlite"
 KEYS: Final = "keys.sealed"
 AUDIT: Final = "audit"
@@ -37,6 +43,8 @@ _MANIFEST: Final = "manifest.json"
 _ID: Final = re.compile(r"\d{8}T\d{6}Z(-\d+)?\Z")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
 _PART: Final = ".part"
+_BLOCKS: Final = "blocks"
+_PIECES: Final = "pieces"
 
 
 class BackupError(SteadError):
@@ -48,7 +56,8 @@ class Manifest:
     """What belongs to a backup: times in Unix seconds, checksums as SHA-256 in hex digits.
 
     `unreadable` names blocks, in hex digits, that the store had lost already. With `bucket` blocks are in that S3
-    bucket, and not here.
+    bucket, and not here. `stores` are the bytes of what servers of ours had, by name, of those that are in it.
+    `database` is the kind of the server that the database was in, or sqlite.
     """
 
     id: str
@@ -60,6 +69,8 @@ class Manifest:
     block_bytes: int = 0
     unreadable: tuple[str, ...] = ()
     bucket: str = ""
+    database: str = "sqlite"
+    stores: dict[str, int] = field(default_factory=dict)
     format: int = FORMAT
 
     @classmethod
@@ -67,8 +78,10 @@ class Manifest:
         """Read a manifest; raises BackupError."""
         try:
             found: dict[str, Any] = json.loads(text)
-            if found.get("format") != FORMAT:
-                raise BackupError(f"It has the format {found.get('format')!r}; this release knows {FORMAT}.")
+            if found.get("format") not in _READ:
+                raise BackupError(
+                    f"It has the format {found.get('format')!r}; this release knows {FORMAT} and earlier ones."
+                )
             return cls(**found | {"unreadable": tuple(found["unreadable"])})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BackupError(f"Its manifest cannot be read: {error}") from error
@@ -90,7 +103,8 @@ class Repository:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.folder.chmod(0o700)
             write_durably(mark, json.dumps({"format": FORMAT}).encode())
-        (self.folder / "blocks").mkdir(mode=0o700, exist_ok=True)
+        for name in (_BLOCKS, _PIECES):
+            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
 
     @contextlib.contextmanager
     def exclusively(self) -> Iterator[None]:
@@ -149,16 +163,29 @@ class Repository:
 
     def block(self, digest: bytes) -> Path:
         """Where a block is, or would be."""
-        digits = digest.hex()
-        return self.folder / "blocks" / digits[:2] / digits[2:4] / digits
+        return self._path(_BLOCKS, digest.hex())
+
+    def piece(self, digest: str) -> Path:
+        """Where a piece is, or would be; by its SHA-256 in hex digits."""
+        return self._path(_PIECES, digest)
 
     def list_blocks(self) -> Iterator[bytes]:
         """The digests of all blocks that are here, in order; what a killed backup has left half written is removed."""
-        for first in _entries(self.folder / "blocks"):
+        return map(bytes.fromhex, self._list(_BLOCKS))
+
+    def list_pieces(self) -> Iterator[str]:
+        """The digests of all pieces that are here, as `list_blocks` does."""
+        return self._list(_PIECES)
+
+    def _path(self, kind: str, digits: str) -> Path:
+        return self.folder / kind / digits[:2] / digits[2:4] / digits
+
+    def _list(self, kind: str) -> Iterator[str]:
+        for first in _entries(self.folder / kind):
             for second in _entries(first):
                 for path in _entries(second):
                     if _DIGEST.match(path.name):
-                        yield bytes.fromhex(path.name)
+                        yield path.name
                     else:
                         path.unlink()
 
@@ -247,4 +274,4 @@ def _order(backup: str) -> tuple[str, int]:
 
 
 def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir())
+    return sorted(folder.iterdir()) if folder.exists() else []

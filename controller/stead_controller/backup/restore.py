@@ -1,13 +1,15 @@
 """Brings the state of a backup back, into a state directory that has none."""
 
+import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import batched
 from pathlib import Path
 from typing import Final
 
-from stead_controller.backup import contents, sealed_files
-from stead_controller.backup.create import Show
+from stead_controller.backup import contents, sealed_files, server_databases, stores
+from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import (
     AUDIT,
     DATABASE,
@@ -22,6 +24,7 @@ from stead_controller.backup.repository import (
     write_durably,
 )
 from stead_controller.backup.stored import read_blocks
+from stead_controller.backup.stores import Store
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.interface import decode
 from stead_controller.blocks.store import BATCH
@@ -29,23 +32,37 @@ from stead_controller.db import schema
 from stead_controller.resources.storage.block_names import BlockName
 
 _PART: Final = ".restoring"
+FILE: Final = "sqlite"
+"""The kind of a database that is a file of Stead's own."""
+
 _CONTROLLER: Final = "controller/"
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the state is to be; `settings_file`, that of `stead up`, is written unless it is there."""
+    """Where the state is to be; `settings_file`, that of `stead up`, is written unless it is there.
+
+    With `database_url` the database is written to that server, where it must be empty; `sqlite` is a file of Stead's
+    own, whatever it was before. The `stores` are those that are
+    brought back of what the backup has.
+    """
 
     state_dir: Path
     settings_file: Path | None = None
+    database_url: str = ""
+    stores: Sequence[Store] = stores.ALL
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was brought back: how many blocks, and those that the backup does not have, in hex digits."""
+    """What was brought back: how many blocks, and those that the backup does not have, in hex digits.
+
+    `damaged` are files of the object store and of metrics that are not whole: what is missing of them is zeros.
+    """
 
     blocks: int = 0
     missing: list[str] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
 
 def restore(repository: Repository, manifest: Manifest, passphrase: bytes, target: Target, show: Show) -> Restored:
@@ -57,9 +74,15 @@ def restore(repository: Repository, manifest: Manifest, passphrase: bytes, targe
     if state_dir.exists() and any(state_dir.iterdir()):
         raise BackupError(f"{state_dir} is not empty: move it away first, so that nothing of it is lost.")
     folder = repository.folder / manifest.id
-    for name in (DATABASE, KEYS):
+    listings = [store.listing for store in target.stores if store.listing in manifest.files]
+    for name in (DATABASE, KEYS, *listings):
         if checksum(folder / name) != manifest.files.get(name):
             raise BackupError(f"{name} of {manifest.id} is not what it was: restore another backup.")
+    url = target.database_url.removeprefix(FILE)
+    if url:
+        server_databases.require_empty(url)
+    elif FILE not in (target.database_url, manifest.database):
+        raise BackupError(f"The backup is of a database of {manifest.database}: name an empty one, or say: {FILE}.")
     if not schema.knows(manifest.revision):
         raise BackupError(f"The backup is of a newer release, {manifest.release}: restore it by that one.")
     files = sealed_files.unseal((folder / KEYS).read_bytes(), passphrase, manifest.id)
@@ -72,17 +95,29 @@ def restore(repository: Repository, manifest: Manifest, passphrase: bytes, targe
     for path in sorted((folder / AUDIT).iterdir()) if (folder / AUDIT).is_dir() else ():
         make_private_folders(part / AUDIT, part)
         _copy_private(path, part / AUDIT / path.name)
-    sync_tree(part)
     restored = _write_blocks(repository, manifest, part, show)
-    sync_folder(part)
+    for store in target.stores:
+        restored.damaged.extend(stores.restore(repository, manifest, store, part / store.name, show))
+    if url:
+        server_databases.write(part / contents.DATABASE_NAME, url, show)
+        (part / contents.DATABASE_NAME).unlink()
+    sync_tree(part)
     if state_dir.exists():
         state_dir.rmdir()
     part.rename(state_dir)
     sync_folder(state_dir.parent)
+    if url:
+        server_databases.finish(url)
     if target.settings_file is not None and not target.settings_file.exists() and "settings.json" in files:
-        write_durably(target.settings_file, files["settings.json"])
+        content = files["settings.json"]
+        write_durably(target.settings_file, _with_database(content, url) if target.database_url else content)
         target.settings_file.chmod(0o644)
     return restored
+
+
+def _with_database(settings: bytes, url: str) -> bytes:
+    """Name the database in the settings of `stead up`."""
+    return f"{json.dumps(json.loads(settings) | {'database_url': url}, indent=2)}\n".encode()
 
 
 def _write_blocks(repository: Repository, manifest: Manifest, part: Path, show: Show) -> Restored:

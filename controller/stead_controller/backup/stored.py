@@ -6,7 +6,7 @@ from itertools import batched
 from pathlib import Path
 from typing import Final
 
-from stead_controller.backup.create import Show
+from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import BlockRow, Repository, block_rows
 from stead_controller.blocks.interface import MOST_BYTES, decode
 from stead_controller.resources.storage.block_names import BlockName

@@ -1,0 +1,259 @@
+"""A state in PostgreSQL: backed up in one snapshot while it is written to, and back to a server or to a file."""
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import threading
+from contextlib import closing
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+
+from stead_controller.backup import server_databases
+from stead_controller.backup.repository import BackupError, revision_of
+from stead_controller.db import migrate, schema
+from stead_controller.db.session import Database
+from stead_controller.db.tables import Base
+from stead_controller.desired import revisions
+from tests.api.test_backups import PASSPHRASE, run
+from tests.bench import launches_at_once
+from tests.support.clients import FAST
+from tests.support.postgresql import PROGRAMS, PostgresqlServer
+from tests.support.processes import BIN, clean_environment
+from tests.support.waiting import wait_for
+
+pytestmark = [
+    pytest.mark.story,
+    pytest.mark.skipif(not PROGRAMS, reason="needs a PostgreSQL server: ./stead test --postgresql installs it"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run the server as its own user"),
+]
+
+
+def nothing(_step, _done, _of):
+    """Show no progress."""
+
+
+@pytest.fixture(scope="module")
+def server():
+    made = PostgresqlServer()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def url(server):
+    """A database with tenants, hosts, images and what the last column of each kind may have."""
+    made = server.new_database()
+    engine = create_engine(made)
+    migrate.upgrade(engine)
+    launches_at_once.prepared(made, hosts=3)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE hosts SET labels = 'null', huge_pages = '{\"a\" :  1.50}'"))
+    engine.dispose()
+    return made
+
+
+def content_of(url):
+    """All rows of a database, each as its driver gives it, but JSON as its text."""
+    engine = create_engine(url)
+    found = {}
+    with engine.connect() as connection:
+        is_file = engine.dialect.name == "sqlite"
+        for table in Base.metadata.sorted_tables:
+            names = (f'CAST("{column.name}" AS text)' if not is_file and str(column.type) == "JSON" else f'"{column.name}"'
+                     for column in table.columns)  # fmt: skip
+            rows = connection.exec_driver_sql(f'SELECT {", ".join(names)} FROM "{table.name}"').all()
+            found[table.name] = sorted(
+                repr(tuple(int(one) if isinstance(one, bool) else one for one in row)) for row in rows
+            )
+    engine.dispose()
+    return found
+
+
+def test_all_rows_pass_to_a_file_and_to_another_server_unchanged(server, url, tmp_path):
+    file, before = tmp_path / "file.sqlite", content_of(url)
+    server_databases.read(url, file, nothing)
+    assert file.stat().st_mode & 0o077 == 0
+    assert revision_of(file) == schema.newest()
+    assert content_of(f"sqlite:///{file}") == before
+    assert sum(map(len, before.values())) > 50
+
+    other = server.new_database()
+    server_databases.write(file, other, nothing)
+    assert content_of(other) == before
+    server_databases.finish(other)
+    assert content_of(url) == before
+    engine = create_engine(other)
+    assert migrate.differences(engine) == []
+    engine.dispose()
+
+
+def test_rows_that_come_later_are_numbered_after_those_that_were_there(server, url, tmp_path):
+    add = text(
+        "INSERT INTO usage_lines (account_id, resource_id, usage, operation, zone, quantity, began, ended)"
+        " VALUES ('111122223333', 'i-1', 'u', 'o', 'z', 1, 1, 2) RETURNING number"
+    )
+    with closing(Database(url)) as database:
+        last = [database.run_blocking(lambda tx: tx.connection.scalar(add)) for _ in range(3)][-1]
+    server_databases.read(url, tmp_path / "file.sqlite", nothing)
+    other = server.new_database()
+    server_databases.write(tmp_path / "file.sqlite", other, nothing)
+    with closing(Database(other)) as database:
+        assert database.run_blocking(lambda tx: tx.connection.scalar(add)) == last + 1
+
+
+def test_what_is_written_meanwhile_is_in_it_whole_or_not_at_all(url, tmp_path):
+    """A writer moves the revision and marks all hosts with it in one transaction."""
+    database, ending = Database(url), threading.Event()
+
+    def move(tx):
+        tx.connection.execute(text("UPDATE hosts SET revision = :to"), {"to": revisions.next_revision(tx)})
+
+    def write():
+        while not ending.is_set():
+            database.run_blocking(move)
+
+    database.run_blocking(move)
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        for number in range(3):
+            file = tmp_path / f"{number}.sqlite"
+            server_databases.read(url, file, nothing)
+            with closing(sqlite3.connect(file)) as opened:
+                assert len(opened.execute("SELECT DISTINCT revision FROM hosts").fetchall()) == 1
+                assert (
+                    opened.execute("SELECT value FROM revisions").fetchall()
+                    == opened.execute("SELECT DISTINCT revision FROM hosts").fetchall()
+                )
+                assert opened.execute("PRAGMA foreign_key_check").fetchall() == []
+    finally:
+        ending.set()
+        writer.join(60)
+        database.close()
+
+
+def test_a_database_of_an_earlier_release_is_brought_to_the_newest_before_it_is_written(server, url, tmp_path):
+    file = tmp_path / "file.sqlite"
+    server_databases.read(url, file, nothing)
+    engine = create_engine(f"sqlite:///{file}")
+    migrate.downgrade(engine, "-1")
+    engine.dispose()
+    assert revision_of(file) != schema.newest()
+    other = server.new_database()
+    server_databases.write(file, other, nothing)
+    assert content_of(other)["hosts"] == content_of(url)["hosts"] != []
+
+
+def test_what_cannot_be_copied_is_refused_in_words(server, url, tmp_path):
+    cases = [
+        ("mysql://there", "mysql is no kind of server that Stead knows"),
+        (server.new_database(), "has nothing of Stead"),
+        (url.replace("/stead_", "/not_there_"), "does not exist"),
+    ]
+    for number, (wrong, said) in enumerate(cases):
+        with pytest.raises(BackupError, match=said):
+            server_databases.read(wrong, tmp_path / str(number), nothing)
+    engine = create_engine(url)
+    migrate.downgrade(engine, "-1")
+    engine.dispose()
+    with pytest.raises(BackupError, match="start the controller of this release first"):
+        server_databases.read(url, tmp_path / "older", nothing)
+
+
+def test_only_an_empty_database_is_written_to_and_what_a_killed_restore_left_goes(server, url, tmp_path):
+    file, before = tmp_path / "file.sqlite", content_of(url)
+    server_databases.read(url, file, nothing)
+    with pytest.raises(BackupError, match="is not empty"):
+        server_databases.write(file, url, nothing)
+    assert content_of(url) == before
+
+    other = server.new_database()
+    with closing(sqlite3.connect(file)) as opened:
+        long = "x" * 300
+        opened.execute("UPDATE hosts SET hostname = ?", (long,))
+        opened.commit()
+    with pytest.raises(BackupError, match=r"The table hosts cannot be copied: value too long"):
+        server_databases.write(file, other, nothing)
+    engine = create_engine(other)
+    assert inspect(engine).get_table_names() == [], "whole or not at all"
+
+    with closing(sqlite3.connect(file)) as opened:
+        opened.execute("UPDATE hosts SET hostname = 'short'")
+        opened.commit()
+    server_databases.write(file, other, nothing)  # and was killed before it finished
+    server_databases.write(file, other, nothing)
+    server_databases.finish(other)
+    with pytest.raises(BackupError, match="is not empty"):
+        server_databases.require_empty(other)
+    assert "stead_restore" not in inspect(engine).get_table_names()
+    engine.dispose()
+
+
+def test_rows_that_change_on_their_way_are_noticed(server, url, tmp_path, monkeypatch):
+    rows_of_file = server_databases._rows_of_file
+
+    def changed(file, table):
+        for number, row in enumerate(rows_of_file(file, table)):
+            yield row if (table.name, number) != ("hosts", 1) else (row[0], "another", *row[2:])
+
+    monkeypatch.setattr(server_databases, "_rows_of_file", changed)
+    with pytest.raises(BackupError, match="rows of the table hosts changed on their way: 4, then 4"):
+        server_databases.read(url, tmp_path / "file.sqlite", nothing)
+
+
+def test_a_cloud_moves_from_a_server_to_another_and_to_a_file(server, own_cloud):
+    """Its disk and its database are lost; hosts and guests notice nothing."""
+    first, second = server.new_database(), server.new_database()
+    cloud = own_cloud(hosts=1, options=(f"--database-url={first}", "--heartbeat-seconds=1"))
+    ec2, command = cloud.first_account.ec2, list(cloud.controller.command)
+    request = {"ImageId": cloud.add_image(), "InstanceType": "t3.micro", "MinCount": 1, "MaxCount": 1}
+    known = ec2.run_instances(**request)["Instances"][0]["InstanceId"]
+    ec2.get_waiter("instance_running").wait(InstanceIds=[known], WaiterConfig=FAST)
+    folder, state = cloud.folder / "backups", f"--state-dir={cloud.settings.controller_dir}"
+    settings = cloud.folder / "settings.json"
+    settings.write_text(json.dumps({"database_url": first, "region": "us-east-1"}))
+    kept = f"--settings-file={settings}"
+    created = ("create", folder, state, kept, "--passphrase-file=-")
+    made = run(cloud, *created, f"--database-url={first}")["backup"]
+    assert made["database"] == "postgresql"
+    assert run(cloud, "verify", folder, "--passphrase-file=-")["faults"] == []
+
+    for target, option in ((second, f"--database-url={second}"), ("", "--database-url=sqlite")):
+        cloud.controller.kill()
+        shutil.rmtree(cloud.settings.controller_dir)
+        settings.unlink()
+        assert "name an empty one, or say: sqlite" in refused("restore", folder, state, kept, "--passphrase-file=-")
+        assert "is not empty" in refused(
+            "restore", folder, state, kept, "--passphrase-file=-", f"--database-url={first}"
+        )
+        assert not cloud.settings.controller_dir.exists()
+        run(cloud, "restore", folder, state, kept, "--passphrase-file=-", option)
+        assert json.loads(settings.read_text()) == {"database_url": target, "region": "us-east-1"}
+        assert (cloud.settings.controller_dir / "stead.sqlite").exists() == (target == "")
+        cloud.controller.command = [word.replace(first, target) for word in map(str, command)]
+        cloud.start_controller()
+        [found] = ec2.describe_instances()["Reservations"]
+        assert [(one["InstanceId"], one["State"]["Name"]) for one in found["Instances"]] == [(known, "running")]
+        wait_for(lambda: cloud.operator.list_hosts()[0].state == "up", "the host is there again", 30)
+
+
+def refused(*arguments):
+    """Run `stead-controller backup`, which fails; give its reason."""
+    command = [BIN / "stead-controller", "backup", *arguments]
+    done = subprocess.run(
+        command,
+        input=f"{PASSPHRASE}\n",
+        capture_output=True,
+        text=True,
+        env=clean_environment(),
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    return json.loads(done.stdout.splitlines()[-1])["error"]
