@@ -21,6 +21,8 @@ _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 # The unit in which Stead prices, by how the name of the use begins; all others are for an hour.
 _NOT_OF_HOURS: Final = {
     "EBS:SnapshotUsage": "GB-Mo",
+    "EBS:SnapshotArchiveRetrieval": "GB",
+    "EBS:SnapshotArchive": "GB-Mo",
     "EBS:VolumeUsage": "GB-Mo",
     "EBS:VolumeP-IOPS": "IOPS-Mo",
     "EBS:VolumeP-Throughput": "MiBps-Mo",

@@ -107,6 +107,7 @@ from stead_controller.workflows.recode_snapshot import RecodeSnapshot
 from stead_controller.workflows.replace_root_volume import ReplaceRootVolume
 from stead_controller.workflows.reseal import Resealing
 from stead_controller.workflows.scaling_groups import ScalingGroups
+from stead_controller.workflows.snapshot_tiers import TIER_LIVES
 from stead_controller.workflows.spot_launches import SpotLaunches
 from stead_controller.workflows.usage_metrics import UsageMetrics
 from stead_controller.workflows.webhooks import Webhooks
@@ -215,6 +216,7 @@ class Controller:
             IngestImage.kind: partial(IngestImage, database, clock, store=self._blocks, sealer=self._sealer),
             CopyImage.kind: partial(CopyImage, database, clock),
             ReplaceRootVolume.kind: partial(ReplaceRootVolume, database, clock, patience_seconds=patience),
+            **{kind.kind: partial(kind, database, clock, store=self._blocks) for kind in TIER_LIVES},
             RecodeSnapshot.kind: partial(RecodeSnapshot, database, clock, store=self._blocks, sealer=self._sealer),
         }
 

@@ -4,7 +4,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from stead_controller.catalog import ids
-from stead_controller.db.tables import EventWindowTarget, Instance, InstanceEvent, InstanceEventWindow, Volume
+from stead_controller.db.tables import (
+    EventWindowTarget,
+    Instance,
+    InstanceEvent,
+    InstanceEventWindow,
+    SnapshotTier,
+    Volume,
+)
 from stead_controller.request.transaction import Transaction
 from tests.support import rows
 
@@ -21,6 +28,9 @@ BASES: Final[dict[str, dict[str, Any]]] = {
     "DisassociateInstanceEventWindow": _WINDOW | {"AssociationTarget": {"InstanceIds": ["{instance}"]}},
     "ModifyInstanceEventWindow": _WINDOW | {"CronExpression": _NIGHTS},
     "CreateReplaceRootVolumeTask": {"SnapshotId": "{of_root}"},
+    "DescribeSnapshotTierStatus": {"Filters": [{"Name": "snapshot-id", "Values": ["{archived}"]}]},
+    "ModifySnapshotTier": {"SnapshotId": "{of_root}", "StorageTier": "archive"},
+    "RestoreSnapshotTier": {"SnapshotId": "{archived}", "PermanentRestore": True},
     "ModifyDefaultCreditSpecification": {"InstanceFamily": "t3", "CpuCredits": "standard"},
     "ModifyInstanceCpuOptions": {"InstanceId": "{stopped}", "CoreCount": 1, "ThreadsPerCore": 1},
     "ModifyInstanceEventStartTime": {"InstanceEventId": "{event}", "NotBefore": _LATER},
@@ -41,6 +51,10 @@ VALUES_OF: Final[dict[tuple[str, str], Any]] = {
     ("CreateReplaceRootVolumeTask", "ImageId"): "{large_image}",
     ("CreateReplaceRootVolumeTask", "SnapshotId"): "{of_root}",
     ("CreateReplaceRootVolumeTask", "VolumeId"): "{free_volume}",
+    ("ModifySnapshotTier", "SnapshotId"): "{of_root}",
+    ("ModifySnapshotTier", "StorageTier"): "archive",
+    ("RestoreSnapshotTier", "SnapshotId"): "{archived}",
+    ("RestoreSnapshotTier", "TemporaryRestoreDays"): 3,
     ("ModifyInstanceEventStartTime", "InstanceEventId"): "{event}",
     ("ModifyInstanceEventStartTime", "NotBefore"): _LATER,
 }
@@ -54,7 +68,7 @@ COMPANIONS: Final[dict[str, dict[str, Any]]] = {
 INSTEAD: Final[dict[str, tuple[tuple[str, ...], dict[str, Any]]]] = {
     f"{verb}InstanceEventWindow": (("CronExpression",), {"Name": BASES["CreateInstanceEventWindow"]})
     for verb in ("Create", "Modify")
-}
+} | {"RestoreSnapshotTier": (("PermanentRestore",), {"SnapshotId": "{archived}"})}
 
 
 def build(tx: Transaction, instance: Instance) -> dict[str, str]:
@@ -63,11 +77,22 @@ def build(tx: Transaction, instance: Instance) -> dict[str, str]:
     root = tx.session.query(Volume).filter(Volume.instance_id == instance.id, device).one()
     of_root = rows.snapshot(instance.account_id, volume_id=root.id)
     large = rows.image(account_id=instance.account_id, name="large", public=False, virtual_size=8 << 30)
-    tx.session.add_all([of_root, large])
+    archived = rows.snapshot(instance.account_id, storage_tier="archive")
+    tx.session.add_all([of_root, large, archived])
     tx.session.flush()
+    tx.session.add(
+        SnapshotTier(
+            snapshot_id=archived.id,
+            operation="archival",
+            status="completed",
+            operation_id=archived.id,
+            started=rows.NOW,
+            archived=rows.NOW,
+        )
+    )
     tx.session.add_all([rows.image_device(large), rows.image_snapshot(large)])
     made = {"event": _event(tx, instance), "event_window": _event_window(tx, instance)}
-    return {"of_root": of_root.id, "large_image": large.id, **made}
+    return {"of_root": of_root.id, "archived": archived.id, "large_image": large.id, **made}
 
 
 def _event_window(tx: Transaction, instance: Instance) -> str:

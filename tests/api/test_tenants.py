@@ -232,6 +232,7 @@ NEEDED = {
     "CreateVpcPeeringConnection": {"PeerVpcId": "vpc-00000000000000000"},
     "ModifyVpcPeeringConnectionOptions": {"RequesterPeeringConnectionOptions": {}},
     "CopySnapshot": {"SourceRegion": "us-east-1"},
+    "RestoreSnapshotTier": {"PermanentRestore": True},
     "ModifySnapshotAttribute": {"CreateVolumePermission": {"Add": [{"Group": "all"}]}},
     "CreateFlowLogs": {"ResourceType": "VPC", "TrafficType": "ALL", "LogGroupName": "n"},
     "ModifySecurityGroupRules": {"SecurityGroupRules": []},

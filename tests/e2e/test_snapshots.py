@@ -14,6 +14,9 @@ WRITER = (
 )
 
 
+PATIENCE = 120
+
+
 def total(guest: Inhabitant, volume_id: str) -> str:
     """The sum of the first 8 MiB of a disk."""
     return guest.run(f"sudo dd if={disk(volume_id)} bs=1M count=8 iflag=fullblock 2>/dev/null | sha256sum", 120)
@@ -55,4 +58,26 @@ def test_a_disk_that_is_written_to_is_the_same_on_another_host_as_at_the_instant
     assert 20 < counts[0] < counts[1] < len(records(street.west, written)) + 1
     street.west.run("touch /tmp/enough")
     wait_for(lambda: street.west.tries("test ! -e /tmp/enough"), "the writer has ended", 30, poll=0.5)
+    street.drop(written)
+
+
+def test_a_disk_is_the_same_out_of_the_archive(street: Street) -> None:
+    """Its snapshot is archived and restored, and a guest of another host gets a volume of it."""
+    written = street.at_west()
+    street.west.run(f"sudo dd if=/dev/urandom of={disk(written)} bs=1M count=8 conv=fsync 2>/dev/null", 120)
+    before = total(street.west, written)
+    snapshot_id = street.user.ec2.create_snapshot(VolumeId=written)["SnapshotId"]
+    street.complete(snapshot_id)
+
+    def tier() -> str:
+        [found] = street.user.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"]
+        return str(found["StorageTier"])
+
+    street.user.ec2.modify_snapshot_tier(SnapshotId=snapshot_id, StorageTier="archive")
+    wait_for(lambda: tier() == "archive", "it is archived", PATIENCE)
+    street.user.ec2.restore_snapshot_tier(SnapshotId=snapshot_id, PermanentRestore=True)
+    wait_for(lambda: tier() == "standard", "it is restored", PATIENCE)
+    restored = street.at_east(snapshot_id)
+    assert total(street.east, restored) == before
+    street.drop(restored)
     street.drop(written)

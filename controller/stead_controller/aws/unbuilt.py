@@ -200,7 +200,6 @@ REFUSED: Final[dict[str, str]] = {
     "DescribeInstanceImageMetadata": "of instances that there are",
     "DescribeMetricCategories": "what metrics can be had, not what somebody made",
     "DescribePrincipalIdFormat": "all ids are long: a list of settings that would not be empty",
-    "DescribeSnapshotTierStatus": "of snapshots that there are",
     "DescribeSpotDatafeedSubscription": "one setting of the account, not a list",
     "GetAllowedImagesSettings": "a setting of the account, not a list",
     "GetAssociatedEnclaveCertificateIamRoles": "of certificates, which another service keeps",

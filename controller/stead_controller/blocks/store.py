@@ -21,6 +21,7 @@ from stead_controller.resources.storage import (
     segments,
     snapshot_damage,
     snapshot_life,
+    snapshot_tier_life,
     stored_blocks,
     written_snapshots,
 )
@@ -179,7 +180,8 @@ class BlockStore:
         return await self._database.run(lambda tx: written_snapshots.compose_one(tx, self._clock()))
 
     def _give_up(self, tx: Transaction, now: datetime) -> int:
-        removed = int(snapshot_life.drop_some(tx, now)) + segments.remove_unused(tx, _SEGMENTS_AT_ONCE, now)
+        removed = int(snapshot_life.drop_some(tx, now)) + int(snapshot_tier_life.release_some(tx))
+        removed += segments.remove_unused(tx, _SEGMENTS_AT_ONCE, now)
         return removed + stored_blocks.condemn_unused(tx, now - self._grace, _COLLECTED_AT_ONCE)
 
     async def _remove(self, names: Sequence[BlockName]) -> None:

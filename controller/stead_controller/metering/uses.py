@@ -20,6 +20,12 @@ _FREE_THROUGHPUT: Final = 125  # MiB/s of gp3
 
 
 _SNAPSHOT: Final = "EBS:SnapshotUsage"
+ARCHIVED: Final = "EBS:SnapshotArchiveStorage"
+"""What archived snapshots keep, each all of its blocks."""
+RETRIEVED: Final = "EBS:SnapshotArchiveRetrieval"
+"""What is restored from an archive."""
+LEFT_EARLY: Final = "EBS:SnapshotArchiveEarlyDelete"
+"""What an archive would have kept until its least time was over: counted in whole hours of a block."""
 _BYTES_OF_GIB: Final = 1 << 30
 _BLOCKS_OF_GIB: Final = _BYTES_OF_GIB // BLOCK_BYTES
 _HOURS: Final = "Hrs"
@@ -110,6 +116,9 @@ _UNITS: Final = {
     "DataTransfer-": _GB,
     "PublicIPv4:": _HOURS,
     _SNAPSHOT: "GB-Mo",
+    ARCHIVED: "GB-Mo",
+    RETRIEVED: _GB,
+    LEFT_EARLY: "GB-Mo",
     DIRECT_LIST: _REQUESTS,
     DIRECT_GET: _BLOCKS,
     DIRECT_PUT: _BLOCKS,
@@ -123,6 +132,7 @@ _PARTS: Final = {
     "DataTransfer-": _BYTES_OF_GIB,
     OF_REQUESTS: 1,
     "EBS:directAPI.": 1,
+    RETRIEVED: _BLOCKS_OF_GIB,
     METRIC_READ: 1,
     METRIC_CALL: 1,
     "CPUCredits:": 60 * 1000,  # thousandths of credits, of which each is a minute of a vCPU
@@ -155,6 +165,9 @@ NAMES: Final = frozenset(
         "PublicIPv4:InUseAddress",
         "PublicIPv4:IdleAddress",
         _SNAPSHOT,
+        ARCHIVED,
+        RETRIEVED,
+        LEFT_EARLY,
         *DIRECT_CALLS.values(),
         "EBS:VolumeUsage",
         *(f"EBS:VolumeUsage{suffix}" for suffix in _TYPES.values()),
@@ -180,7 +193,9 @@ def units_of(usage: str, amount: Fraction | int, seconds_of_month: int) -> Fract
     for kind, parts in _PARTS.items():
         if usage.startswith(kind):
             return Fraction(amount) / parts
-    if usage == _SNAPSHOT:
+    if usage == LEFT_EARLY:
+        amount *= _SECONDS_OF_HOUR
+    if usage in (_SNAPSHOT, ARCHIVED, LEFT_EARLY):
         seconds_of_month *= _BLOCKS_OF_GIB
     return Fraction(amount) / (_SECONDS_OF_HOUR if unit_of(usage) == _HOURS else seconds_of_month)
 
@@ -291,3 +306,21 @@ def of_automatic_address() -> list[Use]:
 def of_snapshot(blocks: int) -> list[Use]:
     """Return what a snapshot uses that holds so many blocks by itself."""
     return [Use(_SNAPSHOT, "CreateSnapshot", blocks)] if blocks else []
+
+
+def of_archived_snapshot(blocks: int) -> list[Use]:
+    """Return what an archived snapshot uses that has so many blocks, beside what it uses if it is restored."""
+    return [Use(ARCHIVED, "CreateSnapshot", blocks)] if blocks else []
+
+
+def of_retrieval(blocks: int) -> Use:
+    """Return what it uses to restore an archived snapshot of so many blocks."""
+    return Use(RETRIEVED, "CreateSnapshot", blocks)
+
+
+def of_leaving_early(blocks: int, seconds: int) -> Use:
+    """Return what so many archived blocks use that leave the archive so long before they may; rounded to hours.
+
+    See https://docs.aws.amazon.com/ebs/latest/userguide/snapshot-archive-pricing.html.
+    """
+    return Use(LEFT_EARLY, "CreateSnapshot", blocks * ((seconds + _SECONDS_OF_HOUR // 2) // _SECONDS_OF_HOUR))

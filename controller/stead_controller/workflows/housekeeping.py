@@ -39,7 +39,7 @@ from stead_controller.resources.network import (
     vpc_endpoint_interfaces,
     vpc_peering_connections,
 )
-from stead_controller.resources.storage import snapshot_life, written_snapshots
+from stead_controller.resources.storage import snapshot_life, snapshot_tier_life, written_snapshots
 from stead_controller.settings import Settings
 
 _BATCH: Final = 500
@@ -63,6 +63,7 @@ def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead
     patience = timedelta(seconds=settings.snapshot_deadline_seconds)
     snapshot_life.fail_late(tx, now, patience, _SILENCE)
     written_snapshots.fail_late(tx, now)
+    snapshot_tier_life.archive_again(tx, now)
     volume_attachments.end_damaged(tx)
     forget_removals(tx, now)
     rested = now - timedelta(seconds=settings.address_rest_seconds)

@@ -231,6 +231,13 @@ def _others() -> Iterator[_Offer]:
     [snapshot] = uses.of_snapshot(1)
     media = {"storageMedia": "Amazon S3"}
     yield _Offer(snapshot, "Storage Snapshot", media, "GB-month of snapshot data stored")
+    [archived] = uses.of_archived_snapshot(1)
+    for use, words in (
+        (archived, "GB-month of archived snapshot data stored"),
+        (uses.of_retrieval(1), "GB of snapshot data restored from the archive"),
+        (uses.of_leaving_early(1, 3600), "GB-month of archived snapshot data deleted early"),
+    ):
+        yield _Offer(use, "Storage Snapshot", media | {"group": "EBS Snapshots Archive"}, words)
     for operation, usage in uses.DIRECT_CALLS.items():
         yield _Offer(Use(usage, operation), "EBS direct API Requests", {"group": "EBS direct API"}, f"{operation} call")
     yield from _traffic()

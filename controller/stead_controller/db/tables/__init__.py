@@ -89,6 +89,7 @@ from stead_controller.db.tables.scaling.scaling_policy import (
 )
 from stead_controller.db.tables.scaling.warm_pool import WarmPool
 from stead_controller.db.tables.storage.block import (
+    ArchivedPiece,
     BlockSegment,
     CondemnedBlock,
     SnapshotDamage,
@@ -99,7 +100,7 @@ from stead_controller.db.tables.storage.bucket import Bucket, ObjectAccount, Obj
 from stead_controller.db.tables.storage.ebs_encryption import EbsEncryption
 from stead_controller.db.tables.storage.lifecycle_policy import LifecyclePolicy, LifecycleSchedule, LifecycleSnapshot
 from stead_controller.db.tables.storage.public_sharing import PublicSharing
-from stead_controller.db.tables.storage.snapshot import Snapshot, SnapshotPermission, WrittenBlock
+from stead_controller.db.tables.storage.snapshot import Snapshot, SnapshotPermission, SnapshotTier, WrittenBlock
 from stead_controller.db.tables.storage.storage_pool import StoragePool
 from stead_controller.db.tables.storage.volume import Volume, VolumeModification
 from stead_controller.db.tables.storage.volume_move import VolumeMove
@@ -117,6 +118,7 @@ __all__ = [
     "AlarmHistoryItem",
     "AlarmMetric",
     "AlarmPolicy",
+    "ArchivedPiece",
     "AuditEventResource",
     "AuditEventRow",
     "Base",
@@ -236,6 +238,7 @@ __all__ = [
     "SnapshotDamage",
     "SnapshotPermission",
     "SnapshotSegment",
+    "SnapshotTier",
     "SpotRequest",
     "SpotRequestValue",
     "StoragePool",

@@ -20,7 +20,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags, workflow_rows
 from stead_controller.resources.images import image_attributes, images, register_image
-from stead_controller.resources.storage import block_devices, create_snapshots
+from stead_controller.resources.storage import block_devices, create_snapshots, snapshots
 
 COPY: Final = "copy-image"
 """The kind of workflow that waits for the snapshots of an image; its subject is the image."""
@@ -102,8 +102,8 @@ def _copy(tx: Transaction, caller: Caller, cloud: Cloud, asked: CopyOf, now: dat
     )
     copied = tags.pairs_of(tx, caller.account_id, [source.id]).get(source.id, ()) if asked.copy_tags else ()
     register_image.add(tx, caller, image, copies, dict(copied) | dict(asked.tags.get("image", {})))
-    snapshots = [("snapshot", device.snapshot_id) for device in copies if device.snapshot_id]
-    tags.create_on_launch(tx, caller, snapshots, asked.tags)
+    tagged = [("snapshot", device.snapshot_id) for device in copies if device.snapshot_id]
+    tags.create_on_launch(tx, caller, tagged, asked.tags)
     if not is_whole:
         workflow_rows.begin(tx, COPY, image_id, {}, now=now, patience=_PATIENCE)
     return image_id
@@ -122,7 +122,7 @@ def _device(  # noqa: PLR0917 - what a copy of a device is made of
     made = ImageBlockDevice(image_id=image_id, **{name: getattr(device, name) for name in _OF_DEVICE})
     if device.snapshot_id is not None:
         snapshot = tx.session.get(Snapshot, device.snapshot_id)
-        if snapshot is None or snapshot.state != "completed":
+        if snapshot is None or not snapshots.is_usable(snapshot):
             raise WrongState("image", f"The snapshot {device.snapshot_id} of the image is not available.")
         made.snapshot_id = create_snapshots.copy_of(tx, caller, cloud, snapshot, asked, now)
         made.encrypted = tx.session.get_one(Snapshot, made.snapshot_id).encrypted

@@ -12,7 +12,7 @@ from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
 from stead_controller.resources.images import image_attributes, images
-from stead_controller.resources.storage import block_devices, snapshot_damage, snapshot_life, snapshot_usage
+from stead_controller.resources.storage import block_devices, snapshot_damage, snapshot_life, snapshot_usage, snapshots
 
 _LATEST: Final = timedelta(days=3653)  # 10 years
 _LATEST_OF_PUBLIC: Final = timedelta(days=731)  # 2 years
@@ -66,6 +66,10 @@ def enable(tx: Transaction, caller: Caller, image_id: str) -> None:
     image = images.find_own(tx, caller, image_id)
     if image.state not in ("available", "disabled"):
         raise WrongState("image", f"The image ID '{image_id}' is not disabled; its state is {image.state}.")
+    for device in block_devices.of_image(tx, image.id):
+        snapshot = tx.session.get(Snapshot, device.snapshot_id) if device.snapshot_id is not None else None
+        if snapshot is not None:
+            snapshots.require_restored(snapshot)
     image.state = "available"
     if snapshot_damage.lacks_data(tx, image.id):
         image.state, image.state_reason = "error", snapshot_damage.OF_IMAGE

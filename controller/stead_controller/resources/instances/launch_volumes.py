@@ -173,7 +173,7 @@ def _snapshot(
     if of_image is None:
         return None
     found = load.get(tx.session, Snapshot, of_image)
-    if found is None or found.state != "completed":
+    if found is None or not snapshots.is_usable(found):
         raise WrongState("image", f"The image ID '{image.id}' is not available; its snapshot {of_image} is not whole.")
     return found
 

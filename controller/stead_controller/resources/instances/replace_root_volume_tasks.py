@@ -170,7 +170,7 @@ def _source(  # noqa: PLR0917 - what the request names, and what that must agree
             )
         return _Source(snapshot, root.size)
     found = tx.session.get(Snapshot, launched_with or "")
-    if found is None or found.state != "completed":
+    if found is None or not snapshots.is_usable(found):
         raise InvalidParameter(
             f"The root volume of the instance '{instance.id}' cannot be restored to its launch state: "
             f"{'it was made of no snapshot' if launched_with is None else f'{launched_with} is not available'}."
@@ -200,7 +200,7 @@ def _of_image(tx: Transaction, image: Image, instance: Instance, root: Volume) -
         raise Unsupported(f"Of the image '{image.id}' and the instance '{instance.id}', only one has a NitroTPM.")
     device = next(one for one in block_devices.of_image(tx, image.id) if one.device_name == image.root_device_name)
     snapshot = tx.session.get_one(Snapshot, device.snapshot_id)  # an image's snapshots are not deleted
-    if snapshot.state != "completed":
+    if not snapshots.is_usable(snapshot):
         raise WrongState("image", f"The image ID '{image.id}' is not available; {device.snapshot_id} is not whole.")
     size = device.volume_size or snapshot.volume_size
     if size < root.size:

@@ -227,6 +227,7 @@ def _parent(tx: Transaction, volume: Volume) -> str | None:
             Snapshot.volume_id == volume.id,
             Snapshot.account_id == volume.account_id,
             Snapshot.state == "completed",
+            Snapshot.storage_tier == "standard",
             Snapshot.size <= volume.size * _GIB,
         )
         .order_by(Snapshot.started.desc(), Snapshot.id)

@@ -12,7 +12,7 @@ from sqlalchemy import and_, delete, func, insert, literal, select, update
 from sqlalchemy.orm import aliased
 
 from stead_controller.db.insert import insert_if_absent
-from stead_controller.db.tables import BlockSegment, Snapshot, SnapshotSegment
+from stead_controller.db.tables import ArchivedPiece, BlockSegment, Snapshot, SnapshotSegment
 from stead_controller.errors import NotFound
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.storage import stored_blocks
@@ -43,24 +43,35 @@ def place(tx: Transaction, snapshot_id: str, segment: Segment) -> None:
     snapshot = tx.session.get(Snapshot, snapshot_id)
     if snapshot is None or snapshot.state != "pending":
         raise NotFound("snapshot", snapshot_id)
+    put(tx, snapshot, segment)
+
+
+def put(tx: Transaction, snapshot: Snapshot, segment: Segment) -> None:
+    """Put a segment at its position of a snapshot, replacing the previous one.
+
+    Raises BadBlockError, MissingBlocksError.
+    """
     if segment.position * _SEGMENT_BYTES >= snapshot.size:
         raise BadBlockError(f"a segment at {segment.position} of a disk of {snapshot.size} bytes")
     digests = digests_of(segment)
     digest = segment_digest(segment)
-    _add(tx, digest, digests)
-    standing = _standing(tx, snapshot_id, segment.position)
+    add(tx, digest, digests)
+    standing = _standing(tx, snapshot.id, segment.position)
     if standing == digest:
         return
     if standing is not None:
-        _clear(tx, snapshot_id, segment.position)
+        _clear(tx, snapshot.id, segment.position)
     tx.session.execute(
-        insert(SnapshotSegment).values(snapshot_id=snapshot_id, position=segment.position, segment_digest=digest)
+        insert(SnapshotSegment).values(snapshot_id=snapshot.id, position=segment.position, segment_digest=digest)
     )
-    _count(tx, digest, 1)
+    count(tx, digest, 1)
 
 
-def _add(tx: Transaction, digest: bytes, digests: dict[int, bytes]) -> None:
-    """Add a segment unless it exists, with references to its blocks, all of which must be in the store."""
+def add(tx: Transaction, digest: bytes, digests: dict[int, bytes]) -> None:
+    """Add a segment unless it exists, with references to its blocks, all of which must be in the store.
+
+    Raises MissingBlocksError.
+    """
     values = {
         "digest": digest,
         "slots": b"".join(slot.to_bytes(_SLOT_BYTES, "big") for slot in digests),
@@ -183,7 +194,7 @@ def drop(tx: Transaction, snapshot_id: str, limit: int) -> bool:
         .execution_options(**_UNSYNCHRONIZED)
     )
     for _, digest in rows:
-        _count(tx, digest, -1)
+        count(tx, digest, -1)
     return len(rows) < limit
 
 
@@ -214,25 +225,29 @@ def needing(tx: Transaction, digests: Collection[bytes]) -> dict[bytes, set[str]
     )
     affected = [(segment, blocks) for segment, packed in rows if (blocks := wanted.intersection(_cut(packed)))]
     for segment, blocks in affected:
-        holders = select(SnapshotSegment.snapshot_id).where(SnapshotSegment.segment_digest == segment)
-        snapshot_ids = set(tx.session.scalars(holders))
+        snapshot_ids = {
+            snapshot_id
+            for table in (SnapshotSegment, ArchivedPiece)
+            for snapshot_id in tx.session.scalars(select(table.snapshot_id).where(table.segment_digest == segment))
+        }
         for digest in blocks:
             found[digest] |= snapshot_ids
     return found
 
 
 def damaged(tx: Transaction, snapshot_id: str) -> set[bytes]:
-    """Return the damaged blocks of a snapshot; for a store without damage one index look-up is enough."""
+    """Return the damaged blocks of a snapshot and its archive; without damage one index look-up is enough."""
     found: set[bytes] = set()
     if not stored_blocks.any_damaged(tx):
         return found
-    rows = tx.session.scalars(
-        select(BlockSegment.digests)
-        .join(SnapshotSegment, SnapshotSegment.segment_digest == BlockSegment.digest)
-        .where(SnapshotSegment.snapshot_id == snapshot_id)
-    )
-    for packed in rows.all():
-        found |= stored_blocks.damaged(tx, _cut(packed))
+    for table in (SnapshotSegment, ArchivedPiece):
+        rows = tx.session.scalars(
+            select(BlockSegment.digests)
+            .join(table, table.segment_digest == BlockSegment.digest)
+            .where(table.snapshot_id == snapshot_id)
+        )
+        for packed in rows.all():
+            found |= stored_blocks.damaged(tx, _cut(packed))
     return found
 
 
@@ -252,10 +267,11 @@ def _clear(tx: Transaction, snapshot_id: str, position: int) -> None:
         .execution_options(**_UNSYNCHRONIZED)
     )
     if digest is not None:
-        _count(tx, digest, -1)
+        count(tx, digest, -1)
 
 
-def _count(tx: Transaction, digest: bytes, change: int) -> None:
+def count(tx: Transaction, digest: bytes, change: int) -> None:
+    """Count more references to a segment, or less."""
     tx.session.execute(
         update(BlockSegment)
         .where(BlockSegment.digest == digest)

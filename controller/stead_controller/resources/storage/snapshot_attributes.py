@@ -45,9 +45,11 @@ def modify(tx: Transaction, caller: Caller, cloud: Cloud, snapshot_id: str, chan
     """Change who may make volumes of a snapshot.
 
     An encrypted one can be shared with accounts, unless it is under the key that accounts have at first. Raises
-    MalformedId, NotFound, InvalidParameter, LimitExceeded, Unsupported.
+    MalformedId, NotFound, WrongState, InvalidParameter, LimitExceeded, Unsupported.
     """
     snapshot = snapshots.find_own(tx, caller, snapshot_id)
+    if change.add_users or change.add_groups:
+        snapshots.require_restored(snapshot)
     if not any((change.add_users, change.add_groups, change.remove_users, change.remove_groups)):
         raise InvalidCombination("No attributes specified.")
     for user in (*change.add_users, *change.remove_users):

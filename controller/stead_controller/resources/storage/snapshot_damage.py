@@ -83,6 +83,18 @@ def mend(tx: Transaction, digests: Iterable[bytes]) -> None:
     tx.session.flush()
 
 
+def forget_all_but(tx: Transaction, snapshot_id: str, digests: Collection[bytes]) -> None:
+    """Record that a snapshot needs of its damaged blocks only some: without any it can be used again."""
+    known = select(SnapshotDamage.digest).where(SnapshotDamage.snapshot_id == snapshot_id)
+    gone = sorted(set(tx.session.scalars(known)).difference(digests))
+    for batch in batched(gone, _BATCH):
+        struck = SnapshotDamage.snapshot_id == snapshot_id, SnapshotDamage.digest.in_(batch)
+        tx.session.execute(delete(SnapshotDamage).where(*struck).execution_options(synchronize_session=False))
+    if gone:
+        _mend_snapshots(tx, [snapshot_id])
+        tx.session.flush()
+
+
 def lacks_data(tx: Transaction, image_id: str) -> bool:
     """Tell whether a snapshot of an image lacks data."""
     query = (

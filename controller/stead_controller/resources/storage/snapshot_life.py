@@ -9,12 +9,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import and_, delete, exists, or_, select
-from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import (
     Host,
     HostError,
-    HostResource,
     Snapshot,
     SnapshotPermission,
     SnapshotSegment,
@@ -24,7 +22,15 @@ from stead_controller.db.tables import (
 from stead_controller.desired import desired_state
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
-from stead_controller.resources.storage import segments, snapshot_damage, snapshot_usage, stored_blocks, volume_life
+from stead_controller.resources.storage import (
+    archived_pieces,
+    segments,
+    snapshot_damage,
+    snapshot_tier_life,
+    snapshot_usage,
+    stored_blocks,
+    volume_life,
+)
 from stead_proto.v1 import desired_pb2 as desired
 
 FAILED: Final = "The host of the volume could not take the snapshot in time."
@@ -127,17 +133,7 @@ def drop_some(tx: Transaction, now: datetime) -> bool:
     A deleted one waits for volumes that were made of it, and for those that are taken as its children: their hosts may
     still ask for its blocks.
     """
-    child = aliased(Snapshot)
-    used = (
-        exists().where(child.parent_id == Snapshot.id, child.state == "pending"),
-        exists().where(Volume.snapshot_id == Snapshot.id),
-        exists().where(
-            HostResource.resource_id == Snapshot.id,
-            HostResource.kind == int(desired.KIND_BASE),
-            HostResource.body.is_not(None),
-        ),
-    )
-    deleted = and_(Snapshot.state == "deleting", *(~each for each in used))
+    deleted = and_(Snapshot.state == "deleting", *snapshot_tier_life.unused())
     holding = or_(
         exists().where(SnapshotSegment.snapshot_id == Snapshot.id),
         exists().where(WrittenBlock.snapshot_id == Snapshot.id),
@@ -146,7 +142,11 @@ def drop_some(tx: Transaction, now: datetime) -> bool:
     doomed = tx.session.scalar(select(Snapshot).where(or_(deleted, failed)).limit(1))
     if doomed is None:
         return False
-    emptied = segments.drop(tx, doomed.id, _SEGMENTS_AT_ONCE) and _drop_written(tx, doomed.id, now)
+    emptied = (
+        segments.drop(tx, doomed.id, _SEGMENTS_AT_ONCE)
+        and archived_pieces.drop(tx, doomed.id, _SEGMENTS_AT_ONCE)
+        and _drop_written(tx, doomed.id, now)
+    )
     if emptied and doomed.state == "deleting":
         tx.session.delete(doomed)
         tx.session.flush()

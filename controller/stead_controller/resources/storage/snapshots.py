@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, String, and_, case, cast, select
 
-from stead_controller.db.tables import Snapshot, SnapshotPermission
+from stead_controller.db.tables import Snapshot, SnapshotPermission, SnapshotTier
 from stead_controller.errors import InvalidParameter, NotFound, WrongState
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
@@ -29,7 +29,7 @@ FILTERS: Final[dict[str, Condition]] = {
     "snapshot-id": text(Snapshot.id),
     "start-time": instant(Snapshot.started),
     "status": text(Snapshot.state),
-    "storage-tier": constant("standard"),
+    "storage-tier": text(Snapshot.storage_tier),
     "transfer-type": constant("standard"),
     "volume-id": text(Snapshot.volume_id),
     "volume-size": number(Snapshot.volume_size),
@@ -57,6 +57,7 @@ class DescribedSnapshot(NamedTuple):
     completed: datetime | None
     stored_size: int | None
     tags: Sequence[tuple[str, str]]
+    restored_until: datetime | None = None
 
 
 def find_usable(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
@@ -67,7 +68,19 @@ def find_usable(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
     snapshot = find_visible(tx, caller, snapshot_id)
     if snapshot.state != "completed":
         raise WrongState("snapshot", f"Snapshot {snapshot_id} is not completed; its state is {snapshot.state}.")
+    require_restored(snapshot)
     return snapshot
+
+
+def is_usable(snapshot: Snapshot | None) -> bool:
+    """Tell whether a snapshot that an image names is there, complete and not archived."""
+    return snapshot is not None and snapshot.state == "completed" and snapshot.storage_tier != "archive"
+
+
+def require_restored(snapshot: Snapshot) -> None:
+    """Raise WrongState for a snapshot that is archived."""
+    if snapshot.storage_tier == "archive":
+        raise WrongState("snapshot", f"Snapshot {snapshot.id} is archived; it must be restored before it can be used.")
 
 
 def find_visible(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
@@ -101,7 +114,8 @@ def describe(tx: Transaction, caller: Caller, asked: SnapshotSelection) -> list[
     ids = sorted(seen)[: asked.selection.limit]
     found = lookup.rows(tx, Snapshot, ids)
     tagged = tags.pairs_of(tx, caller.account_id, ids)
-    return [_described(snapshot, tagged.get(snapshot.id, ())) for snapshot in found]
+    until = _restored_until(tx, ids)
+    return [_described(snapshot, tagged.get(snapshot.id, ()), until.get(snapshot.id)) for snapshot in found]
 
 
 def describe_begun(tx: Transaction, caller: Caller, made: Sequence[Snapshot]) -> list[DescribedSnapshot]:
@@ -110,7 +124,19 @@ def describe_begun(tx: Transaction, caller: Caller, made: Sequence[Snapshot]) ->
     return [DescribedSnapshot(snapshot, "pending", 0, None, None, tagged.get(snapshot.id, ())) for snapshot in made]
 
 
-def _described(snapshot: Snapshot, snapshot_tags: Sequence[tuple[str, str]]) -> DescribedSnapshot:
+def _restored_until(tx: Transaction, snapshot_ids: Sequence[str]) -> dict[str, datetime]:
+    """Return until when those of some snapshots are restored that will be archived again by themselves."""
+    found: dict[str, datetime] = {}
+    for batch in lookup.batches(snapshot_ids):
+        columns = SnapshotTier.snapshot_id, SnapshotTier.restore_expiry
+        restored = select(*columns).where(SnapshotTier.snapshot_id.in_(batch), SnapshotTier.restore_expiry.is_not(None))
+        found |= {snapshot_id: until for snapshot_id, until in tx.session.execute(restored) if until is not None}
+    return found
+
+
+def _described(
+    snapshot: Snapshot, snapshot_tags: Sequence[tuple[str, str]], restored_until: datetime | None
+) -> DescribedSnapshot:
     return DescribedSnapshot(
         snapshot,
         state=snapshot.state,
@@ -118,6 +144,7 @@ def _described(snapshot: Snapshot, snapshot_tags: Sequence[tuple[str, str]]) -> 
         completed=snapshot.completed,
         stored_size=snapshot.stored_size if snapshot.state == "completed" else None,
         tags=snapshot_tags,
+        restored_until=restored_until,
     )
 
 

@@ -437,6 +437,46 @@ def test_requests_are_unknown_to_an_older_release(tmp_path, file_at):
     database.close()
 
 
+def test_an_older_release_takes_no_archived_snapshot(tmp_path, file_at):
+    (tmp_path / "old.sqlite").write_bytes(file_at("c2f70d5e918b"))
+    database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
+    upgrade(database.engine)
+    kept = {"resource_id": "snap-1", "operation": "", "account_id": "1", "zone": "", "amount": 3}
+    tier = {"operation": "archival", "status": "completed", "detail": "", "started": 9, "progress": 100}
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        snapshot = {
+            "account_id": "1",
+            "volume_id": "v",
+            "volume_size": 1,
+            "size": 1,
+            "state": "completed",
+            "started": 9,
+        }
+        said = {"state_message": "", "description": "", "progress": 100, "encrypted": 0, "stored_size": 0, "public": 0}
+        insert(connection, "snapshots", id="snap-1", public_blocked=0, storage_tier="archive", **snapshot, **said)
+        insert(connection, "snapshot_tiers", snapshot_id="snap-1", operation_id="o", archived=9, **tier)
+        for digest, count in ((b"a", 1), (b"b", 2)):
+            insert(connection, "segments", digest=digest, slots=b"", digests=b"", reference_count=count)
+        insert(connection, "archived_pieces", snapshot_id="snap-1", position=0, segment_digest=b"a", blocks=1)
+        for usage in ("EBS:SnapshotArchiveRetrieval", "EBS:SnapshotUsage"):
+            insert(connection, "usage_amounts", usage=usage, hour=1, began=3600, **kept)
+    with pytest.raises(RuntimeError, match="1 snapshots are archived"):
+        downgrade(database.engine, "c2f70d5e918b")
+    with database.engine.begin() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM archived_pieces").scalar() == 1
+        connection.exec_driver_sql("UPDATE snapshots SET storage_tier = 'standard'")
+    downgrade(database.engine, "c2f70d5e918b")
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT id FROM snapshots").all() == [("snap-1",)]
+        counts = connection.exec_driver_sql("SELECT reference_count FROM segments ORDER BY digest").all()
+        assert counts == [(0,), (2,)], "the archive is collected"
+        assert connection.exec_driver_sql("SELECT usage FROM usage_amounts").all() == [("EBS:SnapshotUsage",)]
+    upgrade(database.engine)
+    assert differences(database.engine) == []
+    database.close()
+
+
 def test_buckets_that_are_there_are_counted_after_an_upgrade(tmp_path, file_at):
     (tmp_path / "old.sqlite").write_bytes(file_at("5d8e2c90b7a4"))
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")

@@ -99,6 +99,15 @@ def test_blocks_of_snapshots_are_billed_in_gib():
     assert (made.quantity, made.unit, made.service) == (Decimal("1.5"), "GB-Mo", "Amazon Elastic Compute Cloud")
 
 
+def test_archived_blocks_are_billed_in_gib_by_the_month_or_once():
+    made = line("EBS:SnapshotArchiveStorage", 3 * 1024 * MONTH, "CreateSnapshot")
+    assert (made.quantity, made.unit, made.service) == (Decimal("1.5"), "GB-Mo", "Amazon Elastic Compute Cloud")
+    made = line("EBS:SnapshotArchiveRetrieval", 3 * 1024, "CreateSnapshot")
+    assert (made.quantity, made.unit) == (Decimal("1.5"), "GB")
+    made = line("EBS:SnapshotArchiveEarlyDelete", 3 * 1024 * MONTH // 3600, "CreateSnapshot")
+    assert (made.quantity, made.unit) == (Decimal("1.5"), "GB-Mo")
+
+
 def test_thousandths_of_credits_are_billed_in_hours_of_a_vcpu():
     made = line("CPUCredits:t3", 90_000, "T3CPUCredits")
     assert (made.quantity, made.unit, made.service) == (Decimal("1.5"), "vCPU-Hours", "Amazon Elastic Compute Cloud")
@@ -145,6 +154,7 @@ VOLUMES = st.tuples(
 def test_what_volumes_use_can_have_a_price(volume):
     assert {use.usage for use in uses.of_volume(*volume)} <= uses.NAMES
     others = [*uses.of_nat_gateway(), *uses.of_snapshot(1), *uses.of_automatic_address()]
+    others += [*uses.of_archived_snapshot(1), uses.of_retrieval(1), uses.of_leaving_early(1, 1)]
     others += [use for in_use in (True, False) for use in uses.of_elastic_address(in_use=in_use)]
     assert {use.usage for use in others} <= uses.NAMES
 

@@ -39,6 +39,7 @@ _LISTS: Final = (
     "DescribeSecurityGroupRules",
     "DescribeSecurityGroups",
     "DescribeSpotPriceHistory",
+    "DescribeSnapshotTierStatus",
     "DescribeSnapshots",
     "DescribeStaleSecurityGroups",
     "DescribeSubnets",

@@ -64,8 +64,10 @@ RULES: Final[dict[str, Rule]] = {
     "ImportSnapshot": rule(made("import-snapshot-task"), made("snapshot"), _IMPORTED),
     "ModifyEbsDefaultKmsKeyId": rule(),
     "ModifySnapshotAttribute": rule(setting(_SNAPSHOT)),
+    "ModifySnapshotTier": rule(_SNAPSHOT),
     "ModifyVolume": rule(_VOLUME),
     "ModifyVolumeAttribute": rule(setting(_VOLUME)),
     "ResetEbsDefaultKmsKeyId": rule(),
     "ResetSnapshotAttribute": rule(_SNAPSHOT),
+    "RestoreSnapshotTier": rule(_SNAPSHOT),
 }

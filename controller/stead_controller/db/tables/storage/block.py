@@ -1,4 +1,4 @@
-"""The content of the block store, and its users: a snapshot needs segments, a segment needs blocks.
+"""The content of the block store, and its users: a snapshot or its archive needs segments, a segment needs blocks.
 
 References are counted in the transaction that makes or ends them, so the counts survive any kill. An unreferenced
 block is condemned first: one transaction moves it from `blocks` to `condemned_blocks`, its file is removed after
@@ -21,6 +21,20 @@ class SnapshotSegment(Base):
     snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
     position: Mapped[int] = mapped_column(Integer, primary_key=True)
     segment_digest: Mapped[bytes] = mapped_column(ForeignKey("segments.digest"), index=True)
+
+
+class ArchivedPiece(Base):
+    """A piece of an archived snapshot: its chunks are the blocks of a segment of its own.
+
+    Positions count pieces of the disk, `blocks` those of the disk that are in it (`blocks/archive_format.py`).
+    """
+
+    __tablename__ = "archived_pieces"
+
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
+    position: Mapped[int] = mapped_column(Integer, primary_key=True)
+    segment_digest: Mapped[bytes] = mapped_column(ForeignKey("segments.digest"), index=True)
+    blocks: Mapped[int] = mapped_column(Integer)
 
 
 class BlockSegment(Base):

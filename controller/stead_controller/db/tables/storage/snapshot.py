@@ -53,6 +53,32 @@ class Snapshot(Base):
     write_timeout: Mapped[int | None] = mapped_column(Integer)  # minutes without a new block after which it fails
     last_written: Mapped[datetime | None]
     ended: Mapped[datetime | None]  # when CompleteSnapshot was called
+    storage_tier: Mapped[str] = mapped_column(String(16), default="standard", server_default="standard")  # or archive
+
+
+class SnapshotTier(Base):
+    """The last archiving or restoring of a snapshot; `operation_id` is its workflow's id.
+
+    While `archived` has a time, there is an archive of it: it is archived, or restored for some days only. It is in the
+    tier `standard` while its segments may be used.
+    """
+
+    __tablename__ = "snapshot_tiers"
+    __table_args__ = (
+        Index("ix_snapshot_tiers_restore_expiry", "restore_expiry"),
+        Index("ix_snapshot_tiers_status", "status"),
+    )
+
+    snapshot_id: Mapped[str] = mapped_column(ForeignKey("snapshots.id", ondelete="CASCADE"), primary_key=True)
+    operation: Mapped[str] = mapped_column(String(24))  # archival, temporary-restore, permanent-restore
+    status: Mapped[str] = mapped_column(String(16))  # in-progress, completed, failed
+    detail: Mapped[str] = mapped_column(String(512), default="")
+    operation_id: Mapped[str] = mapped_column(ResourceId)
+    started: Mapped[datetime]
+    progress: Mapped[int] = mapped_column(Integer, default=0)  # percent
+    archived: Mapped[datetime | None]
+    restore_days: Mapped[int | None] = mapped_column(Integer)
+    restore_expiry: Mapped[datetime | None]
 
 
 class SnapshotPermission(Base):

@@ -115,6 +115,8 @@ def test_volumes_their_speed_and_addresses() -> None:
     throughput = found["EBS:VolumeP-Throughput.gp3", "CreateVolume-Gp3"]
     assert (throughput.family, throughput.attributes["group"]) == ("Provisioned Throughput", "EBS Throughput")
     assert found["EBS:SnapshotUsage", "CreateSnapshot"].family == "Storage Snapshot"
+    for name in ("Storage", "Retrieval", "EarlyDelete"):
+        assert found[f"EBS:SnapshotArchive{name}", "CreateSnapshot"].family == "Storage Snapshot"
     address = found["PublicIPv4:IdleAddress", "AllocateAddressVPC"]
     assert (address.service, address.family, address.attributes["group"]) == (skus.VPC, "", "VPCPublicIPv4Address")
     assert "productfamily" not in address.fields
