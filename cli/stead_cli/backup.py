@@ -102,11 +102,22 @@ def restore(folder: Path, backup_id: str, passphrase_file: Path | None, **withou
     program = cloud.controller_program(chosen)
     if processes.find(program) is not None:
         raise CliError("the controller runs", "stop it: ./stead down")
+    to_file = [f"--database-url={settings.FILE}"] if chosen.database_url == settings.FILE else []
     with cloud.exclusively(chosen):
         done = _run(
-            ["restore", str(folder), backup_id, *_state_options(chosen), "--passphrase-file=-", *_left_out(**without)],
+            [
+                "restore",
+                str(folder),
+                backup_id,
+                *_state_options(chosen),
+                "--passphrase-file=-",
+                *to_file,
+                *_left_out(**without),
+            ],
             _passphrase(passphrase_file),
         )
+    if chosen.database_url:
+        chosen.remember()  # it is in another place than the settings of a cloud that was here say
     restored = done["restored"]
     say(f"backup {done['backup']['id']} is in {chosen.controller_dir}: {restored['blocks']} blocks; next: ./stead up")
     for file in restored["damaged"]:
@@ -177,7 +188,8 @@ def _own_cloud() -> Settings:
 
 
 def _state_options(chosen: Settings) -> list[str]:
-    return [f"--state-dir={chosen.controller_dir}", f"--settings-file={chosen.memory_file}"]
+    files = [f"--state-dir={chosen.controller_dir}", f"--settings-file={chosen.memory_file}"]
+    return [*files, *cloud.database_options(chosen)]
 
 
 def _passphrase(file: Path | None, *, again: bool = False) -> str:

@@ -53,7 +53,9 @@ def begin(chosen: Settings, wanted: Schedule) -> None:
         [*stead, "prune", wanted.folder, "--keep", str(wanted.keep)],
     )
     about = f"Stead backup into {wanted.folder}, each day at {wanted.at}, of which {wanted.keep} stay"
-    services.write(chosen.unit("backup"), units.backup_unit(about, commands, chosen.state_dir))
+    services.write(
+        chosen.unit("backup"), units.backup_unit(about, commands, chosen.state_dir, has_network=bool(chosen.server_url))
+    )
     services.start(name(chosen), units.backup_timer(about, wanted.at))
 
 

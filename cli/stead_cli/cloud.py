@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import http.client
+import importlib.util
 import json
 import os
 import shlex
@@ -50,9 +51,28 @@ def controller_program(settings: Settings) -> Program:
         f"--prometheus-listen={settings.prometheus_listen}",
         f"--log-file={log}",
         f"--pid-file={_pid_file(settings, 'controller')}",
+        *database_options(settings),
     ]
     unit = units.controller_unit(command, settings.controller_dir, log)
     return replace(_program(settings, "controller", command, unit, settings.controller_dir), has_stand_by=True)
+
+
+def database_options(settings: Settings) -> list[str]:
+    """What names the database to the controller's programs, where it is not a file of Stead's own."""
+    return [f"--database-url={settings.server_url}"] if settings.server_url else []
+
+
+def require_database(settings: Settings) -> None:
+    """Raise CliError where the driver of the database's server is missing, or the database is elsewhere so far."""
+    if not settings.server_url:
+        return
+    if importlib.util.find_spec("psycopg") is None:
+        raise CliError("the driver of PostgreSQL is not installed", f"{BIN}/pip install 'psycopg[binary]'")
+    if settings.database_file.exists():
+        raise CliError(
+            f"the database of this cloud is {settings.database_file}, and STEAD_DATABASE_URL names another",
+            "to move there: docs/operate/settings.md#postgresql; to stay: STEAD_DATABASE_URL=sqlite",
+        )
 
 
 def agent_program(settings: Settings, *options: str) -> Program:
@@ -171,6 +191,7 @@ def refuse_rig(settings: Settings) -> None:
 
 def start_controller(settings: Settings, start: Callable[[Program], None] = processes.start) -> Began:
     """Make sure the controller of this release runs, wait until it answers, and return what was done."""
+    require_database(settings)
     program = controller_program(settings)
     if processes.find(program) is None and controller_health(settings).answers:
         names = "STEAD_HTTP_PORT, STEAD_HTTPS_PORT, STEAD_HOST_PORT, STEAD_ENROLMENT_PORT, STEAD_ENDPOINT_PORT"

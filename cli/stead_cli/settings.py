@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 from stead_cli.errors import CliError
 from stead_proto.limits import EXPORT_PORTS
@@ -21,6 +22,9 @@ DEFAULT_STATE_DIR: Final = Path("/var/lib/stead")
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
 SHIPPED: Final = Path(__file__).resolve().with_name("shipped")
 """What `stead release` puts into this package: `images/`, which is elsewhere in a checkout, and version and commit."""
+FILE: Final = "sqlite"
+"""What `database_url` says of a database that is a file of Stead's own."""
+
 FILES: Final = SHIPPED if SHIPPED.is_dir() else CHECKOUT
 """The folder that has `images/`."""
 
@@ -53,6 +57,7 @@ class Settings:
     agent_prometheus_port: int = 0  # the same of the agent
     prometheus_listen: str = "127.0.0.1"  # the address of both pages
     pools: str = ""  # further storage pools, as `stead-agent run --pool` takes them, separated by spaces
+    database_url: str = ""  # of a PostgreSQL server; empty, or sqlite: a file in the controller's state
 
     @property
     def zone_names(self) -> list[str]:
@@ -63,6 +68,16 @@ class Settings:
     def controller_dir(self) -> Path:
         """State of the controller."""
         return self.state_dir / "controller"
+
+    @property
+    def server_url(self) -> str:
+        """The URL of the database's server; empty where the database is a file."""
+        return self.database_url if self.database_url != FILE else ""
+
+    @property
+    def database_file(self) -> Path:
+        """The database, where it is a file."""
+        return self.controller_dir / "stead.sqlite"
 
     @property
     def agent_dir(self) -> Path:
@@ -176,6 +191,7 @@ def replace_text(path: Path, text: str) -> None:
         raise
 
 
+_SCHEME: Final = "postgresql+psycopg"
 _LETTERS: Final = re.compile(r"[a-z]+")
 _MAY_BE_OFF: Final = frozenset({"prometheus_port", "agent_prometheus_port"})
 _REMEMBERED: Final = tuple(field.name for field in fields(Settings) if field.name != "state_dir")
@@ -201,7 +217,27 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         )
     if not _LETTERS.fullmatch(loaded.zones) or len({*loaded.zones}) < len(loaded.zones):
         raise CliError(f"STEAD_ZONES={loaded.zones} is no list of zones", "the letters of all zones, each once: abc")
+    if loaded.server_url:
+        _check_database(loaded.server_url)
     return loaded
+
+
+def _check_database(url: str) -> None:
+    """Raise CliError for a URL that is none, or has a password: whoever lists processes reads arguments."""
+    try:
+        parts = urlsplit(url)
+        is_secret = parts.password is not None or "password" in parse_qs(parts.query)
+    except ValueError:
+        parts, is_secret = urlsplit(""), False
+    if parts.scheme != _SCHEME:
+        raise CliError(
+            "STEAD_DATABASE_URL names no database of PostgreSQL", f"{_SCHEME}://USER@HOST/DATABASE, or: {FILE}"
+        )
+    if is_secret:
+        raise CliError(
+            "STEAD_DATABASE_URL has a password, which others would read in the list of processes",
+            f"write it into a file that only root may read: {_SCHEME}://USER@HOST/DATABASE?passfile=/etc/stead-pgpass",
+        )
 
 
 def _read_memory(path: Path) -> dict[str, Any]:

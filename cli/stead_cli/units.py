@@ -41,7 +41,7 @@ Type=oneshot
 Nice=10
 IOSchedulingClass=idle
 UMask=0077
-PrivateNetwork=yes
+PrivateNetwork={private_network}
 ProtectSystem=full
 NoNewPrivileges=yes
 Environment={release}
@@ -151,11 +151,20 @@ def agent_unit(command: Sequence[str | Path], log: Path, controller: str) -> str
     return _render(_AGENT_UNIT.format(controller=controller), _AGENT_SERVICE, command, log)
 
 
-def backup_unit(about: str, commands: Sequence[Sequence[str | Path]], state: Path) -> str:
-    """Return the unit that makes a backup of the cloud in `state` by these commands; `about` describes it."""
+def backup_unit(about: str, commands: Sequence[Sequence[str | Path]], state: Path, *, has_network: bool = False) -> str:
+    """Return the unit that makes a backup of the cloud in `state` by these commands; `about` describes it.
+
+    It needs a network where the database is on a server.
+    """
     lines = "\n".join(f"ExecStart={' '.join(_argument(word) for word in words)}" for words in commands)
     named = f"{release.VARIABLE}={release.current()}"
-    return _BACKUP.format(about=_plain(about), commands=lines, release=named, state=_word(f"STEAD_STATE_DIR={state}"))
+    return _BACKUP.format(
+        about=_plain(about),
+        commands=lines,
+        release=named,
+        state=_word(f"STEAD_STATE_DIR={state}"),
+        private_network="no" if has_network else "yes",
+    )
 
 
 def backup_timer(about: str, at: str) -> str:

@@ -72,6 +72,7 @@ def bring_up(
             f"the controller's state is not in {chosen.controller_dir}, and this machine's agent has guests of it",
             "put a backup back: ./stead backup restore; without any: ./stead recover; to give up: ./stead down --purge",
         )
+    cloud.require_database(chosen)
     chosen.remember()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="micro") as builder:
         micro = builder.submit(image_build.build, chosen, "micro", _quietly)

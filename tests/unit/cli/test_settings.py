@@ -92,6 +92,53 @@ def test_the_ports_of_volumes_are_refused(tmp_path: Path, port: int, is_taken: b
         settings.load(environment)
 
 
+SERVER = "postgresql+psycopg://stead@db.example/stead?passfile=/etc/stead-pgpass"
+
+
+def test_a_database_on_a_server_is_remembered_and_may_be_a_file_again(tmp_path: Path) -> None:
+    given = {"STEAD_STATE_DIR": str(tmp_path)}
+    assert cloud.database_options(settings.load(given)) == []
+    settings.load(given | {"STEAD_DATABASE_URL": SERVER}).remember()
+    chosen = settings.load(given)
+    assert cloud.database_options(chosen) == [f"--database-url={SERVER}"]
+    assert f"--database-url={SERVER}" in cloud.controller_program(chosen).command
+    settings.load(given | {"STEAD_DATABASE_URL": "sqlite"}).remember()
+    assert cloud.database_options(settings.load(given)) == []
+    cloud.require_database(settings.load(given))
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("postgresql://stead@db/stead", "names no database of PostgreSQL"),
+        ("mysql://stead@db/stead", "names no database of PostgreSQL"),
+        ("here", "names no database of PostgreSQL"),
+        ("postgresql+psycopg://[", "names no database of PostgreSQL"),
+        ("postgresql+psycopg://stead:secret@db/stead", "has a password"),
+        ("postgresql+psycopg://stead@db/stead?password=secret", "has a password"),
+        ("postgresql+psycopg://stead:@db/stead", "has a password"),
+    ],
+)
+def test_a_url_that_is_none_or_has_a_password_is_refused(tmp_path: Path, url: str, said: str) -> None:
+    with pytest.raises(CliError, match=said) as refused:
+        settings.load({"STEAD_STATE_DIR": str(tmp_path), "STEAD_DATABASE_URL": url})
+    assert "secret" not in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_a_server_needs_its_driver_and_no_database_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = settings.load({"STEAD_STATE_DIR": str(tmp_path), "STEAD_DATABASE_URL": SERVER})
+    cloud.require_database(chosen)
+    chosen.controller_dir.mkdir()
+    chosen.database_file.touch()
+    with pytest.raises(CliError, match="STEAD_DATABASE_URL names another"):
+        cloud.require_database(chosen)
+    chosen.database_file.unlink()
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
+    with pytest.raises(CliError, match="the driver of PostgreSQL is not installed") as refused:
+        cloud.require_database(chosen)
+    assert "pip install 'psycopg[binary]'" in str(refused.value.hint)
+
+
 def test_relative_state_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert settings.load({"STEAD_STATE_DIR": "here"}).state_dir == tmp_path / "here"

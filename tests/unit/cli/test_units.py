@@ -94,6 +94,9 @@ def test_what_systemd_would_replace_or_cut_is_quoted() -> None:
 def test_a_backup_is_made_each_day_and_old_ones_go_then(tmp_path: Path) -> None:
     state = tmp_path / "a b"
     text = units.backup_unit("Stead backup", (["/b/stead", "create"], ["/b/stead", "prune"]), state)
+    assert "PrivateNetwork=yes\n" in text
+    remote = units.backup_unit("Stead backup", (["/b/stead", "create"],), state, has_network=True)
+    assert "PrivateNetwork=no\n" in remote
     assert "ExecStart=/b/stead create\nExecStart=/b/stead prune\n" in text
     assert f'Environment="STEAD_STATE_DIR={state}"' in text
     assert _options(units.backup_timer("Stead backup", "03:30"))["Timer"]["OnCalendar"] == "*-*-* 03:30:00"

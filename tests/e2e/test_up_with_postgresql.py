@@ -1,0 +1,125 @@
+"""A cloud of `stead up` moves to PostgreSQL, is lost and comes back there, and moves back to a file."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from stead_cli import processes
+from tests.support.postgresql import PROGRAMS, PostgresqlServer
+from tests.support.processes import BIN
+from tests.support.real_cloud import RealCloud
+
+pytestmark = [
+    pytest.mark.story,
+    pytest.mark.skipif(not PROGRAMS, reason="needs a PostgreSQL server: ./stead test --postgresql installs it"),
+]
+
+
+@pytest.fixture
+def server() -> Iterator[PostgresqlServer]:
+    made = PostgresqlServer()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def cloud() -> Iterator[RealCloud]:
+    made = RealCloud()
+    try:
+        yield made
+    finally:
+        made.purge()
+
+
+def stead(cloud: RealCloud, *arguments: str, database: str = "") -> "subprocess.CompletedProcess[str]":
+    """Run the command line, with a database named where one is."""
+    more = {"STEAD_DATABASE_URL": database} if database else {}
+    return subprocess.run(
+        [str(BIN / "stead"), *arguments],
+        env=cloud.environment | more,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+
+
+def well(cloud: RealCloud, *arguments: str, database: str = "") -> str:
+    """Run it and give its stdout; fail where it does."""
+    done = stead(cloud, *arguments, database=database)
+    assert done.returncode == 0, f"{arguments}: {done.stdout}\n{done.stderr}\n{cloud.log_ends()}"
+    return done.stdout
+
+
+def accounts(cloud: RealCloud) -> set[str]:
+    """The accounts that the cloud knows."""
+    return {one["account_id"] for one in json.loads(well(cloud, "account", "list", "--output", "json"))}
+
+
+def test_a_cloud_moves_to_a_server_comes_back_there_and_moves_back(
+    server: PostgresqlServer, cloud: RealCloud, tmp_path: Path
+) -> None:
+    first, second = server.new_database(), server.new_database()
+    passphrase = tmp_path / "passphrase"
+    passphrase.write_text("correct horse\n")
+    option, folder = f"--passphrase-file={passphrase}", str(tmp_path / "backups")
+    controller = cloud.settings.controller_dir
+    cloud.prepare()
+
+    def lose() -> None:
+        well(cloud, "down")
+        shutil.rmtree(controller)
+
+    well(cloud, "up", "--no-host")
+    made = {cloud.new_account().account_id}
+    refused = stead(cloud, "up", "--no-host", database=first)
+    assert (refused.returncode, "STEAD_DATABASE_URL names another" in refused.stderr) == (1, True), refused.stderr
+    assert json.loads((cloud.state_dir / "settings.json").read_text())["database_url"] == ""
+    well(cloud, "backup", "create", folder, option)
+    lose()
+    well(cloud, "backup", "restore", folder, option, database=first)
+    assert not (controller / "stead.sqlite").exists()
+    well(cloud, "up", "--no-host")  # which remembers it
+    assert accounts(cloud) >= made
+    made.add(cloud.new_account().account_id)
+
+    saved = json.loads(well(cloud, "backup", "create", folder, option, "--output", "json"))
+    assert saved["database"] == "postgresql"
+    lose()
+    full = stead(cloud, "backup", "restore", folder, option)
+    assert (full.returncode, "is not empty" in full.stderr) == (1, True), full.stderr
+    well(cloud, "backup", "restore", folder, option, database=second)
+    well(cloud, "up", "--no-host")
+    assert f"--database-url={second}" in arguments_of(cloud)
+    assert accounts(cloud) >= made
+
+    well(cloud, "backup", "create", folder, option)
+    lose()
+    well(cloud, "backup", "restore", folder, option, database="sqlite")
+    well(cloud, "up", "--no-host")
+    assert (controller / "stead.sqlite").exists()
+    assert not [word for word in arguments_of(cloud) if word.startswith("--database-url")]
+    assert accounts(cloud) >= made
+
+
+def arguments_of(cloud: RealCloud) -> list[str]:
+    """What the controller was started with."""
+    process = processes.find(cloud.controller)
+    assert process is not None
+    return Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
+
+
+def test_a_server_that_does_not_answer_is_named(cloud: RealCloud, tmp_path: Path) -> None:
+    cloud.prepare()
+    url = f"postgresql+psycopg://stead@/stead?host={tmp_path}"
+    done = stead(cloud, "up", "--no-host", database=url)
+    assert done.returncode == 1
+    assert str(tmp_path) in done.stderr
