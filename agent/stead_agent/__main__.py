@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import gc
 import json
 import os
 import signal
@@ -30,6 +31,8 @@ from stead_proto.limits import EXPORT_PORTS
 _log = logs.Log("stead_agent")
 
 _PATH = click.Path(path_type=Path)
+# Of allocations, for `gc.set_threshold`: what hundreds of simulated hosts remember is looked through seldom.
+_RARELY = (50_000, 20, 100)
 _state_dir_option = click.option(
     "--state-dir", type=_PATH, default=DEFAULT_STATE_DIR, show_default=True, help="Certificate, desired state, disks."
 )
@@ -230,6 +233,7 @@ def simulate(controllers: tuple[str, ...], ca: Any, token_file: Any, keep: bool,
     from stead_agent.simulated.machines import Durations  # noqa: PLC0415 - only this command needs it
 
     heap.limit_size()
+    gc.set_threshold(*_RARELY)
     ca_pem = ca.read() if ca is not None else b""
     tokens = token_file.read().split() if token_file is not None else []
     durations = Durations(boot=options.pop("boot_seconds"), shut_down=options.pop("shut_down_seconds"))
