@@ -96,14 +96,15 @@ class Bench:
 
     def report(self) -> tuple[int, float]:
         """Let hosts report all that was launched, a transaction for each machine; give how many, and the seconds."""
-        outcomes = self.database.run_blocking(self._reports)
+        outcomes = self.database.run_blocking(self.reports)
         began = time.process_time()
         for host_id, statuses in outcomes:
             self.database.run_blocking(partial(_apply, host_id, statuses))
         return len(outcomes), time.process_time() - began
 
     @staticmethod
-    def _reports(tx: Transaction) -> list[tuple[str, list[pb.ResourceStatus]]]:
+    def reports(tx: Transaction) -> list[tuple[str, list[pb.ResourceStatus]]]:
+        """Make what hosts say of all machines: their ids, and that volumes and machine are as they must be."""
         machines = tx.session.scalars(select(HostResource).where(HostResource.kind == desired.KIND_MACHINE)).all()
         found = []
         for row in machines:
