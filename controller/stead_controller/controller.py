@@ -4,7 +4,7 @@ import asyncio
 import logging
 import shutil
 import ssl
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import lru_cache, partial
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from stead_controller import allocator
+from stead_controller import allocator, due_works
 from stead_controller.asking import Asking
 from stead_controller.audit.files import both_kinds
 from stead_controller.audit.stored_events import AuditEvent
@@ -75,14 +75,13 @@ from stead_controller.operator.quotas import Quotas
 from stead_controller.operator.recording import OperatorCall, Recording
 from stead_controller.operator.types import Types
 from stead_controller.request.cloud import cloud_of
-from stead_controller.resources.iam import instance_credentials, instance_identity
 from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.key_uses import KeyUses
 from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_controller.resources.images import image_tasks, imported_images
 from stead_controller.resources.network import host_addresses, vpc_endpoint_access, vpc_endpoint_services
 from stead_controller.resources.network.vpc_endpoint_access import Via
-from stead_controller.resources.operators import cloud_facts, drain_moves, host_drain, sealed_rows
+from stead_controller.resources.operators import cloud_facts, sealed_rows
 from stead_controller.resources.storage import object_keys
 from stead_controller.room import Room
 from stead_controller.secrets.identity_signer import IdentitySigner
@@ -92,12 +91,13 @@ from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.serial_console import host_key
 from stead_controller.serial_console.ssh_server import SerialConsoleServer
 from stead_controller.settings import Settings
-from stead_controller.workflows import alarms, budgets, data_exports, lifecycle, scaling_groups, usage_metrics
+from stead_controller.workflows import budgets, data_exports, lifecycle, scaling_groups, usage_metrics
 from stead_controller.workflows.alarms import Alarms, WatchedStore
 from stead_controller.workflows.budgets import Budgets
 from stead_controller.workflows.copy_image import CopyImage
 from stead_controller.workflows.create_image import CreateImage
 from stead_controller.workflows.data_exports import DataExports
+from stead_controller.workflows.due_work import DueWork
 from stead_controller.workflows.engine import Engine, MakeLife
 from stead_controller.workflows.housekeeping import clean_up
 from stead_controller.workflows.image_tasks import ExportTask, ImportTask, Places
@@ -128,12 +128,7 @@ _HOUSEKEEPING_SECONDS: Final = 15.0
 _FORGETTING_SECONDS: Final = 600.0
 _USES_SECONDS: Final = 5.0
 _COLLECTING_SECONDS: Final = 5.0
-_COMPOSING_SECONDS: Final = 1.0
-_MOVES_SECONDS: Final = 1.0
 _COLLECTIONS_AT_ONCE: Final = 100
-_CREDENTIALS_SECONDS: Final = 1.0
-_RENEWALS_AT_ONCE: Final = 100
-_IDENTITIES_AT_ONCE: Final = 20  # per second, so that thousands of instances launched together delay nothing else
 _GRACE_SECONDS: Final = 2.0
 # A machine is sent again at each change of its tags, groups and disks, often soon after its launch, and its document is
 # then the same as before. Each takes 2 KiB, and half a millisecond to sign.
@@ -301,12 +296,21 @@ class Controller:
             endpoints=self._endpoints(identity, listeners),
             health=self._health,
         )
-        loops = (self._link, self._engine, self._spot_launches, self._scaling_groups, self._notifications)
-        self._tasks |= {asyncio.create_task(loop.run()) for loop in loops}
+        self._tasks |= {asyncio.create_task(loop.run()) for loop in self._loops()}
         self._recording = asyncio.create_task(self._trail.run())
         await self._listen()
         self._begin_work()
         _log.info("controller_started", extra={"http": settings.http_port, "https": settings.https_port})
+
+    def _loops(self) -> Iterator[HostLink | Engine | SpotLaunches | ScalingGroups | Notifications | DueWork]:
+        """Yield what runs until the controller stops."""
+        loops = (self._engine, self._spot_launches, self._scaling_groups, self._notifications)
+        yield from (self._link, *loops)
+        works = (
+            *due_works.of_loops(*loops, self._alarms),
+            *due_works.of_rows(self.database, self.cloud, self._clock, self._blocks),
+        )
+        yield DueWork(self.database, self._engine.present, *works)
 
     async def _listen(self) -> None:
         """Open all ports."""
@@ -382,9 +386,7 @@ class Controller:
             self._every(seconds, work)
         self._every(_COLLECTING_SECONDS, self._collect_blocks)
         self._every(scheduled_scrub.INTERVAL_SECONDS, self._scrub.run)
-        self._every(_COMPOSING_SECONDS, self._compose_snapshots)
         self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
-        self._every(alarms.SECONDS, self._alarms.run)
         self._every(budgets.SECONDS, self._budgets.run)
         self._every(data_exports.SECONDS, self._exports.run)
         for forgetful in (self._alarms, self._budgets, self._scaling_groups, self._notifications):
@@ -393,8 +395,6 @@ class Controller:
         self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
         self._every(status_checks.SECONDS, partial(status_checks.write, self.database, self._metrics, self._clock))
         self._every(usage_metrics.SECONDS, self._usage.write)
-        self._every(_CREDENTIALS_SECONDS, self._renew_credentials)
-        self._every(_MOVES_SECONDS, self._empty_hosts)
 
     async def stop(self) -> None:
         """End the streams and running requests, then close the state."""
@@ -551,35 +551,12 @@ class Controller:
         while await self.database.run(lambda tx: usage_days.add_lines_by_tags(tx, look.now)):
             pass  # as above
 
-    async def _empty_hosts(self) -> None:
-        """Move what nobody uses from hosts that are drained, and start what a drain has stopped."""
-        if await self.database.run(drain_moves.are_due, writes=False):
-            await self.database.run(lambda tx: drain_moves.take_steps(tx, self.cloud, self._clock()))
-        if await self.database.run(host_drain.are_waiting, writes=False):
-            await self.database.run(lambda tx: host_drain.start_elsewhere(tx, self.cloud, self._clock()))
-
     async def _collect_blocks(self) -> None:
         """Remove blocks that nothing refers to; if there are very many, the rest in the next run."""
         for _ in range(_COLLECTIONS_AT_ONCE):
             with collecting(self.settings.state_dir) as allowed:  # not while a backup copies them
                 if not allowed or not await self._blocks.collect():
                     return
-
-    async def _compose_snapshots(self) -> None:
-        """Make segments of the blocks that clients wrote."""
-        while await self._blocks.compose():
-            pass
-
-    async def _renew_credentials(self) -> None:
-        """Renew the credentials of instances' roles that are due, and of some of their identity sessions."""
-
-        def renew(tx: Transaction) -> None:
-            instance_credentials.renew_due(tx, self.cloud, self._clock(), _RENEWALS_AT_ONCE)
-
-        while await self.database.run(lambda tx: instance_credentials.are_due(tx, self._clock()), writes=False):
-            await self.database.run(renew)
-        if await self.database.run(lambda tx: instance_identity.are_due(tx, self._clock()), writes=False):
-            await self.database.run(lambda tx: instance_identity.renew_due(tx, self._clock(), _IDENTITIES_AT_ONCE))
 
     async def _run_lifecycle(self) -> None:
         """Run the schedules of lifecycle policies that are due, one per transaction."""

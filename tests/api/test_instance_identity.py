@@ -111,11 +111,11 @@ def test_no_session_is_of_another_accounts_instance_or_role(api, instance_id):
 def test_sessions_begin_anew_long_before_they_end(api, instance_id):
     now = datetime.now(UTC)
     began = sent(api, instance_id).updated
-    assert not api.run(instance_identity.are_due, now)
+    assert not api.run(instance_identity.DUE.is_met, now)
     later = now + instance_identity.RENEWED_AFTER + timedelta(minutes=1)
-    assert api.run(instance_identity.are_due, later)
+    assert api.run(instance_identity.DUE.is_met, later)
     api.run(instance_identity.renew_due, later, 10)
-    assert not api.run(instance_identity.are_due, later)
+    assert not api.run(instance_identity.DUE.is_met, later)
     assert sent(api, instance_id).updated == int(later.timestamp()) > began
     change(api, instance_id, state="stopped")
     api.run(instance_identity.renew_due, later + instance_identity.LIFETIME, 10)

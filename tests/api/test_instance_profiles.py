@@ -322,7 +322,7 @@ def renew(api, now):
 
 
 def due(api, now):
-    return api.run(lambda tx: instance_credentials.are_due(tx, now))
+    return api.run(lambda tx: instance_credentials.DUE.is_met(tx, now))
 
 
 def test_credentials_are_made_anew_long_before_they_end(api, profiles):

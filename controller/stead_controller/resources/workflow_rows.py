@@ -3,10 +3,11 @@
 import json
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import not_, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, exists, not_, or_, select, update
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import Workflow
 from stead_controller.request.transaction import Transaction
 
@@ -31,9 +32,17 @@ def begin(
     tx.workflows = True
 
 
+def _is_free(now: Any) -> ColumnElement[bool]:
+    return or_(Workflow.lease_until.is_(None), Workflow.lease_until < now)
+
+
+DUE: Final = DueRows(exists().where(Workflow.due <= bindparam("now"), _is_free(bindparam("now"))))
+"""Whether a workflow is due that no controller has leased."""
+
+
 def lease_due(tx: Transaction, holder: str, now: datetime, until: datetime, limit: int) -> list[Workflow]:
     """Lease workflows that are due and not leased to any controller, at most `limit`, the longest due first."""
-    free = or_(Workflow.lease_until.is_(None), Workflow.lease_until < now)
+    free = _is_free(now)
     due = select(Workflow.id).where(Workflow.due <= now, free).order_by(Workflow.due).limit(limit)
     taken = []
     for workflow_id in tx.session.scalars(due).all():

@@ -7,6 +7,7 @@ each round finds those whose time has come. See `resources/metrics/due_alarms.py
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
 from stead_controller.clock import Clock
@@ -17,15 +18,12 @@ from stead_controller.resources.metrics import alarm_actions, alarm_history, due
 from stead_controller.resources.metrics.measures import digest_of
 from stead_controller.resources.scaling import policy_execution
 
-SECONDS: Final = 1.0
-"""How often it is looked for alarms that are due."""
-
 _SEEN_WITHIN: Final = timedelta(seconds=60)  # data that were stored
 _MOST_NOTED: Final = 100_000
 
 
 class Alarms:
-    """The alarms of a controller; `note` may be called at any time, `run` is called again and again."""
+    """The alarms of a controller; `note` may be called at any time, `run` when something is due or there is news."""
 
     def __init__(self, database: Database, store: Store, cloud: Cloud, clock: Clock) -> None:
         """Take the parts; the first round looks at all alarms."""
@@ -43,6 +41,10 @@ class Alarms:
         if len(self._noted) > _MOST_NOTED:
             self._noted.clear()
             self._begun = False
+
+    def has_news(self) -> bool:
+        """Tell whether data have come, or no round has looked at all alarms yet."""
+        return bool(self._noted) or not self._begun
 
     async def run(self) -> None:
         """Do what is due now: wake alarms, evaluate them, carry out actions."""
@@ -89,7 +91,7 @@ class Alarms:
         return len(alarms) == due_alarms.AT_ONCE
 
     async def _act(self) -> None:
-        while await self._database.run(alarm_actions.are_left, writes=False):
+        while await self._database.run(partial(alarm_actions.DUE.is_met, now=self._clock()), writes=False):
             await self._database.run(
                 lambda tx: alarm_actions.run_one(tx, self._cloud, policy_execution.run_for_alarm, self._clock())
             )

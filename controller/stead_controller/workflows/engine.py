@@ -122,6 +122,10 @@ class Engine:
         """How many steps run here now."""
         return len(self._running)
 
+    async def look(self) -> None:
+        """Start due steps soon; called on the loop's thread."""
+        await self._rounds.look()
+
     async def run(self) -> None:
         """Run until cancelled; then the running steps are cancelled too."""
         try:

@@ -49,6 +49,10 @@ class Notifications:
         if tx.notifies:
             self._rounds.wake()
 
+    async def look(self) -> None:
+        """Send soon what is due; called on the loop's thread."""
+        await self._rounds.look()
+
     async def run(self) -> None:
         """Run until cancelled."""
         async with asyncio.TaskGroup() as group:

@@ -58,6 +58,10 @@ class ScalingGroups:
     def _note(self, instance_ids: frozenset[str]) -> None:
         self._noted |= instance_ids
 
+    async def look(self) -> None:
+        """Do soon what is due; called on the loop's thread."""
+        await self._rounds.look()
+
     async def run(self) -> None:
         """Run until cancelled."""
         await self._rounds.run(self._round)
@@ -72,7 +76,7 @@ class ScalingGroups:
     async def run_scheduled(self) -> None:
         """Do the scheduled actions whose time has come."""
         now = self.clock()
-        while await self.database.run(lambda tx: scheduled_actions.are_due(tx, now), writes=False):
+        while await self.database.run(lambda tx: scheduled_actions.DUE.is_met(tx, now), writes=False):
             await self.database.run(lambda tx: scheduled_actions.do_one(tx, now))
 
     async def run_due(self) -> None:

@@ -40,6 +40,10 @@ class SpotLaunches:
         if tx.makes_room:
             self._rounds.wake()
 
+    async def look(self) -> None:
+        """Try soon the requests whose time has come; called on the loop's thread."""
+        await self._rounds.look()
+
     async def run(self) -> None:
         """Run until cancelled; the first round is at once, since an earlier process may have been killed in one."""
         await self._rounds.run(self._round)
@@ -64,6 +68,6 @@ class SpotLaunches:
         """Try requests whose time has come, some at once."""
         for _ in range(_SHAPES_IN_A_ROUND):
             now = self.clock()
-            if not await self.database.run(partial(waiting_spot_requests.are_due, now=now), writes=False):
+            if not await self.database.run(lambda tx: waiting_spot_requests.DUE.is_met(tx, self.clock()), writes=False):
                 return
             await self.database.run(partial(waiting_spot_requests.try_due, cloud=self.cloud, read=self.read, now=now))

@@ -1,4 +1,4 @@
-"""A loop that is woken: it does a round soon after each wake, and one each second in which nothing woke it."""
+"""A loop that is woken: it does a round soon after each wake, and one when time alone has made something due."""
 
 import asyncio
 import contextlib
@@ -9,7 +9,7 @@ from typing import Final
 _log = logging.getLogger(__name__)
 
 SECONDS: Final = 1.0
-"""The longest time between rounds: what waits also becomes due by time alone."""
+"""After which a round that failed is tried again."""
 
 
 def _nothing() -> None:
@@ -24,6 +24,7 @@ class WokenLoop:
         self._name = name
         self._pause = pause
         self._awake = asyncio.Event()
+        self._woken = True
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def wake(self, note: Callable[[], None] = _nothing) -> None:
@@ -33,29 +34,33 @@ class WokenLoop:
 
     def wake_in(self, seconds: float) -> None:
         """Begin a round in so many seconds, if none is earlier; called on the loop's thread."""
-        asyncio.get_running_loop().call_later(seconds, self._awake.set)
+        asyncio.get_running_loop().call_later(seconds, self._wake, _nothing)
+
+    async def look(self) -> None:
+        """Begin a round because something is due; called on the loop's thread."""
+        self._awake.set()
 
     async def run(self, play: Callable[[bool], Awaitable[None]]) -> None:
-        """Do rounds until cancelled; `play` is told whether it was woken, as the first is, or it is just time.
+        """Do rounds until cancelled; `play` is told whether it was woken, as the first is, or something is just due.
 
-        A round that fails is logged, and the next one is told the same again.
+        A round that fails is logged, and the next one, a second later at most, is told the same again.
         """
         self._loop = asyncio.get_running_loop()
-        self._awake.set()
-        failed = False
         while True:
-            woken = self._awake.is_set() or failed
+            woken, self._woken = self._woken, False
             self._awake.clear()
+            seconds = None
             try:
                 await play(woken)
-                failed = False
             except Exception:  # the loop must survive a database that is unavailable for a while
                 _log.exception("loop_not_run", extra={"loop": self._name})
-                failed = woken
+                self._woken |= woken
+                seconds = SECONDS
             await asyncio.sleep(self._pause)
-            with contextlib.suppress(TimeoutError):  # then it is time for a round
-                await asyncio.wait_for(self._awake.wait(), SECONDS)
+            with contextlib.suppress(TimeoutError):  # then it is time to try again
+                await asyncio.wait_for(self._awake.wait(), seconds)
 
     def _wake(self, note: Callable[[], None]) -> None:
         note()
+        self._woken = True
         self._awake.set()

@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, case, delete, exists, func, literal, or_, select, update
 
 from stead_controller.catalog import ids
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import SpotRequest, SpotRequestValue
 from stead_controller.errors import InvalidParameter, LimitExceeded, NoCapacity, SteadError, Unsupported
@@ -140,11 +141,6 @@ def cancel(request: SpotRequest, now: datetime) -> None:
     _end(request, CANCELLED, now)
 
 
-def are_due(tx: Transaction, now: datetime) -> bool:
-    """Tell whether a request is to be tried again by now, even if nothing has made room."""
-    return tx.session.scalar(_due(now)) is not None
-
-
 def try_oldest(tx: Transaction, cloud: Cloud, read: Read, now: datetime, *, but: Collection[str]) -> str | None:
     """Try to fulfil the requests that wait longest, with those of the same shape, `but` not those of these shapes.
 
@@ -161,7 +157,8 @@ def try_oldest(tx: Transaction, cloud: Cloud, read: Read, now: datetime, *, but:
 
 def try_due(tx: Transaction, cloud: Cloud, read: Read, now: datetime) -> bool:
     """Try to fulfil one request whose time has come, with those of the same shape; tell whether there was one."""
-    due = tx.session.execute(_due(now)).first()
+    query = select(SpotRequest.account_id, SpotRequest.shape).where(_is_due(now, now + _LONGEST))
+    due = tx.session.execute(query.order_by(SpotRequest.next_try).limit(1)).first()
     if due is None:
         return False
     _try_shape(tx, cloud, read, now, due.account_id, due.shape)
@@ -190,14 +187,17 @@ def forget(tx: Transaction, since: datetime) -> None:
         tx.session.execute(delete(SpotRequest).where(SpotRequest.id.in_(old)))
 
 
-def _due(now: datetime) -> Any:
-    """The request whose next try is longest due; also one whose time was set by a clock that was ahead."""
-    come = or_(SpotRequest.next_try <= now, and_(_has_begun(now), SpotRequest.next_try > now + _LONGEST))
-    return select(SpotRequest.account_id, SpotRequest.shape).where(_WAITS, come).order_by(SpotRequest.next_try).limit(1)
-
-
-def _has_begun(now: datetime) -> ColumnElement[bool]:
+def _has_begun(now: Any) -> ColumnElement[bool]:
     return or_(SpotRequest.valid_from.is_(None), SpotRequest.valid_from <= now)
+
+
+def _is_due(now: Any, longest: Any) -> ColumnElement[bool]:
+    """Whether a request's next try is due; also where a clock that was ahead has set its time."""
+    return and_(_WAITS, or_(SpotRequest.next_try <= now, and_(_has_begun(now), SpotRequest.next_try > longest)))
+
+
+DUE: Final = DueRows(exists().where(_is_due(bindparam("now"), bindparam("longest_try"))), {"longest_try": _LONGEST})
+"""Whether a request is to be tried again, even if nothing has made room."""
 
 
 def _of_shape(tx: Transaction, account_id: str, shape: str, limit: int) -> Sequence[SpotRequest]:

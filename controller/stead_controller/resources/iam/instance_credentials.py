@@ -13,9 +13,10 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, exists, select, update
 
 from stead_controller.authorization.principals import Principal
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import IamInstanceProfile, IamRole, Instance, InstanceProfileAssociation
 from stead_controller.desired import desired_state
 from stead_controller.request.caller import Origin
@@ -84,10 +85,8 @@ def without_token(sealer: Sealer, opened: Opened) -> TemporaryCredentials | None
     return mint(sealer, replace(opened.facts, origin=replace(opened.facts.origin, delivery=_IMDS_V1)))
 
 
-def are_due(tx: Transaction, now: datetime) -> bool:
-    """Tell whether any credentials are due."""
-    due = select(InstanceProfileAssociation.id).where(InstanceProfileAssociation.due <= now).limit(1)
-    return tx.session.scalar(due) is not None
+DUE: Final = DueRows(exists().where(InstanceProfileAssociation.due <= bindparam("now")))
+"""Whether any credentials are due."""
 
 
 def renew_due(tx: Transaction, cloud: Cloud, now: datetime, most: int) -> None:

@@ -9,8 +9,9 @@ from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, exists, select
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import Instance
 from stead_controller.desired import desired_state
 from stead_controller.request.session_tokens import Facts, TemporaryCredentials, mint
@@ -29,10 +30,8 @@ def credentials(sealer: Sealer, account_id: str, instance_id: str, began: int) -
     return mint(sealer, Facts("role", account_id, instance_id, instance_id, issued, issued + LIFETIME))
 
 
-def are_due(tx: Transaction, now: datetime) -> bool:
-    """Tell whether any session is due."""
-    due = select(Instance.id).where(Instance.identity_issued <= now - RENEWED_AFTER).limit(1)
-    return tx.session.scalar(due) is not None
+DUE: Final = DueRows(exists().where(Instance.identity_issued <= bindparam("issued")), {"issued": -RENEWED_AFTER})
+"""Whether any session is due."""
 
 
 def renew_due(tx: Transaction, now: datetime, most: int) -> None:

@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import Alarm, AlarmAction, Instance
 from stead_controller.errors import InvalidParameter, SteadError, Unsupported
 from stead_controller.request.caller import Caller
@@ -99,9 +100,8 @@ def check(
             raise InvalidParameter(f"The action {arn[:200]} needs a metric with the dimension InstanceId.")
 
 
-def are_left(tx: Transaction) -> bool:
-    """Tell whether there is an action to carry out."""
-    return tx.session.scalar(select(AlarmAction.number).limit(1)) is not None
+DUE: Final = DueRows(exists(select(AlarmAction.number)))
+"""Whether there is an action to carry out."""
 
 
 def run_one(tx: Transaction, cloud: Cloud, run_policy: RunPolicy, now: datetime) -> bool:

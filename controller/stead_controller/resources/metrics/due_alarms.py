@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import select, update
+from sqlalchemy import bindparam, exists, select, update
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import Alarm, AlarmMetric
 from stead_controller.metrics.datum import Store
 from stead_controller.request.transaction import Transaction
@@ -90,6 +91,10 @@ def wake(tx: Transaction, names: Sequence[tuple[str, str]], at: datetime) -> Non
 def wake_all(tx: Transaction, at: datetime) -> None:
     """Make all metric alarms due: a controller begins, and data may have come of which it does not know."""
     tx.session.execute(update(Alarm).where(Alarm.rule.is_(None), Alarm.due.is_(None)).values(due=at))
+
+
+DUE: Final = DueRows(exists().where(Alarm.due <= bindparam("now")))
+"""Whether there is an alarm to evaluate."""
 
 
 def next_due(tx: Transaction) -> datetime | None:

@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any, Final
 
-from sqlalchemy import Exists, case, delete, exists, literal, select, update
+from sqlalchemy import Exists, bindparam, case, delete, exists, literal, select, update
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import Delivery, Subscription, TopicMessage
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
@@ -63,6 +64,10 @@ class Post:
     endpoint: str
     plain: bool
     message: Outgoing
+
+
+DUE: Final = DueRows(exists().where(Subscription.due <= bindparam("now")))
+"""Whether it is a subscriber's turn."""
 
 
 def due(

@@ -11,6 +11,7 @@ from typing import Final
 
 from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import Host, Instance, Snapshot, Volume, VolumeMove
 from stead_controller.errors import NoCapacity
 from stead_controller.request.cloud import Cloud
@@ -29,9 +30,8 @@ _NOBODY_USES: Final[ColumnElement[bool]] = or_(
 )
 
 
-def are_due(tx: Transaction) -> bool:
-    """Tell whether there is a host to empty, or a move to end."""
-    return bool(tx.session.scalar(select(exists().where(Host.draining.is_(True)) | exists(select(VolumeMove)))))
+DUE: Final = DueRows(exists().where(Host.draining.is_(True)) | exists(select(VolumeMove.volume_id)))
+"""Whether there is a host to empty, or a move to end."""
 
 
 def take_steps(tx: Transaction, cloud: Cloud, now: datetime) -> None:

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import exists, func, literal_column, select
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import CapacityReservationSlots, Host, Instance, Volume, VolumeMove
 from stead_controller.errors import InvalidParameter, LimitExceeded, NoCapacity
 from stead_controller.request.cloud import Cloud
@@ -37,17 +38,21 @@ _WITH_SLOTS: Final = (
     .distinct()
 )
 
+_SLOTS_ARE_FREE: Final = exists().where(  # asked of each drained host: a join would begin with the slots of all hosts
+    CapacityReservationSlots.host_id == Host.id, CapacityReservationSlots.used < CapacityReservationSlots.slots
+)
+
+DUE: Final = DueRows(
+    exists(_STOPPED.with_only_columns(Instance.id)) | exists().where(Host.draining.is_(True), _SLOTS_ARE_FREE)
+)
+"""Whether there is an instance that a drain has stopped, or a slot on a host that is drained."""
+
 
 def stop_guests(tx: Transaction, host_id: str, now: datetime) -> None:
     """Ask all guests of a host to shut down; stop protection does not hold for a host's retirement, as in EC2."""
     running = select(Instance).where(Instance.host_id == host_id, Instance.state.in_(("pending", "running")))
     for instance in tx.session.scalars(running.order_by(Instance.id)).all():
         scheduled_stop(tx, instance, now)
-
-
-def are_waiting(tx: Transaction) -> bool:
-    """Tell whether there is an instance that a drain has stopped, or a slot on a host that is drained."""
-    return any(tx.session.scalar(query.limit(1)) is not None for query in (_STOPPED, _WITH_SLOTS))
 
 
 def start_elsewhere(tx: Transaction, cloud: Cloud, now: datetime) -> None:

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import bindparam, exists, or_, select, update
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import ScalingGroup, ScalingInstance
 from stead_controller.request import lookup
 from stead_controller.request.transaction import Transaction
@@ -37,6 +39,10 @@ def are_of_groups(tx: Transaction, instance_ids: Collection[str]) -> bool:
         if tx.session.scalar(theirs) is not None:
             return True
     return False
+
+
+DUE: Final = DueRows(exists().where(ScalingGroup.due <= bindparam("now")))
+"""Whether a group is to be looked at."""
 
 
 def next_due(tx: Transaction, now: datetime) -> str | None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, exists, func, select
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import ScalingGroup, ScheduledAction
 from stead_controller.errors import AlreadyExists, InvalidParameter, LimitExceeded, NotFound
 from stead_controller.request.caller import Caller
@@ -121,9 +122,8 @@ def remove(tx: Transaction, caller: Caller, group_name: str, name: str) -> None:
     tx.session.flush()
 
 
-def are_due(tx: Transaction, now: datetime) -> bool:
-    """Tell whether an action is to be done."""
-    return tx.session.scalar(select(ScheduledAction.name).where(ScheduledAction.due <= now).limit(1)) is not None
+DUE: Final = DueRows(exists().where(ScheduledAction.due <= bindparam("now")))
+"""Whether an action is to be done."""
 
 
 def do_one(tx: Transaction, now: datetime) -> bool:

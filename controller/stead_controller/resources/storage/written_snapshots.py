@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, exists, func, select
 
 from stead_controller.catalog import ids
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import Snapshot, WrittenBlock
 from stead_controller.errors import InvalidParameter, LimitExceeded, WrongState
 from stead_controller.request import client_tokens
@@ -186,12 +187,18 @@ def end(tx: Transaction, snapshot: Snapshot, ending: Ending, now: datetime) -> N
     snapshot.ended = now
 
 
+_ENDED: Final = (Snapshot.state == "pending", Snapshot.ended.is_not(None))
+
+DUE: Final = DueRows(exists().where(*_ENDED))
+"""Whether there is something to make of what was written to a snapshot that was ended."""
+
+
 def compose_one(tx: Transaction, now: datetime) -> bool:
     """Make one segment of what was written to a snapshot that was ended; with the last one it is complete.
 
     Tells whether there was anything to do.
     """
-    query = select(Snapshot).where(Snapshot.state == "pending", Snapshot.ended.is_not(None)).limit(1)
+    query = select(Snapshot).where(*_ENDED).limit(1)
     snapshot = tx.session.scalar(query)
     if snapshot is None:
         return False

@@ -31,13 +31,15 @@ class Rounds:
         if number in self.fails:
             raise ConnectionError("the database is away")
 
-    def run(self, seconds, *wakes):
-        """Run for a while, and wake it at these times."""
+    def run(self, seconds, *wakes, looks=()):
+        """Run for a while, wake it at these times, and have it look at those."""
 
         async def work():
             running = asyncio.create_task(self.loop.run(self.play))
             for at in wakes:
                 asyncio.get_running_loop().call_at(at, self.loop.wake)
+            for at in looks:
+                asyncio.get_running_loop().call_at(at, lambda: asyncio.ensure_future(self.loop.look()))
             await virtual_time.passes(seconds)
             await _end(running)
 
@@ -45,12 +47,21 @@ class Rounds:
         return self.seen
 
 
-def test_the_first_round_is_woken_and_later_ones_come_each_second():
-    assert Rounds().run(2.5) == [(0, True), (1, False), (2, False)]
+def test_the_first_round_is_woken_and_none_comes_by_itself():
+    assert Rounds().run(2.5) == [(0, True)]
+
+
+def test_a_round_that_looks_for_what_is_due_is_not_woken():
+    assert Rounds().run(2.5, 1.5, looks=(1, 2)) == [(0, True), (1, False), (1.5, True), (2, False)]
+
+
+def test_a_wake_and_a_look_are_one_woken_round():
+    rounds = Rounds(pause=0.5)
+    assert rounds.run(1, 0.125, looks=(0.25,)) == [(0, True), (0.5, True)]
 
 
 def test_a_wake_begins_a_round_at_once():
-    assert Rounds().run(2.5, 0.25) == [(0, True), (0.25, True), (1.25, False), (2.25, False)]
+    assert Rounds().run(2.5, 0.25) == [(0, True), (0.25, True)]
 
 
 def test_a_wake_during_a_round_begins_another_after_it():
@@ -66,7 +77,7 @@ def test_wakes_within_the_pause_are_one_round():
 def test_a_round_that_fails_is_logged_and_told_the_same_again(caplog):
     rounds = Rounds()
     rounds.fails = {0, 1, 3}
-    assert rounds.run(4.5) == [(0, True), (1, True), (2, True), (3, False), (4, False)]
+    assert rounds.run(6.5, looks=(4,)) == [(0, True), (1, True), (2, True), (4, False), (5, False)]
     logged = [(one.levelno, one.message, one.loop) for one in caplog.records if one.name.endswith("woken_loop")]
     assert logged == [(logging.ERROR, "loop_not_run", "rounds")] * 3
 
@@ -91,7 +102,7 @@ def test_what_is_noted_is_there_in_the_round_that_it_begins():
     assert seen == [[], ["i-1", "i-2"]]
 
 
-def test_a_round_at_a_time_is_earlier_than_that_of_each_second():
+def test_a_round_comes_at_the_time_that_was_asked_for():
     rounds = Rounds()
 
     async def work():

@@ -468,11 +468,11 @@ def test_a_few_move_at_a_time(cloud):
 
 
 def test_nothing_is_read_while_no_host_is_drained(cloud, loose):
-    assert not cloud.run(drain_moves.are_due)
+    assert not cloud.run(drain_moves.DUE.is_met, NOW)
     cloud.drain()
-    assert cloud.run(drain_moves.are_due)
+    assert cloud.run(drain_moves.DUE.is_met, NOW)
     cloud.empty()
     cloud.run(host_records.set_schedulable, CLOUD, cloud.hosts[0].id, NOW, schedulable=True)
-    assert cloud.run(drain_moves.are_due)
+    assert cloud.run(drain_moves.DUE.is_met, NOW)
     cloud.empty()
-    assert not cloud.run(drain_moves.are_due)
+    assert not cloud.run(drain_moves.DUE.is_met, NOW)

@@ -53,10 +53,10 @@ def test_without_it_nothing_is_stopped(cloud):
 
 def test_guests_are_stopped_and_start_on_other_hosts(cloud):
     set_instance(cloud, 3, disable_api_stop=True)  # does not hold for this
-    assert not cloud.run(host_drain.are_waiting)
+    assert not cloud.run(host_drain.DUE.is_met, NOW)
     drained = drain(cloud)
     assert {use.state for use in drained.uses if use.kind == "instance"} == {"stopping"}
-    assert cloud.run(host_drain.are_waiting)
+    assert cloud.run(host_drain.DUE.is_met, NOW)
     assert states(cloud) == ["stopped", "stopped"]
     assert {instance(cloud, number).state_reason_code for number in (0, 3)} == {REASON}
     others = [instance(cloud, number) for number in (1, 2, 4, 5)]

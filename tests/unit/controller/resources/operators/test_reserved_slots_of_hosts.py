@@ -65,7 +65,7 @@ def test_slots_stay_on_a_host_that_is_not_drained(life, reserve, second):
     set_host(life, second, schedulable=True)
     life.run(host_records.set_schedulable, CLOUD, life.world.host_id, NOW, schedulable=False)
     before = shown(life, reserved)
-    assert not life.run(host_drain.are_waiting)
+    assert not life.run(host_drain.DUE.is_met, NOW)
     life.run(host_drain.start_elsewhere, CLOUD, NOW)
     assert shown(life, reserved) == before
 
@@ -75,7 +75,7 @@ def test_slots_that_are_all_in_use_keep_nobody_waiting(life, reserve, second):
     reserve(1)
     launch(life, wants=ONLY)
     life.run(host_records.drain_host, CLOUD, life.world.host_id, NOW)
-    assert not life.run(host_drain.are_waiting)
+    assert not life.run(host_drain.DUE.is_met, NOW)
 
 
 def test_a_lost_host_takes_its_slots_with_it(life, reserve, second):
