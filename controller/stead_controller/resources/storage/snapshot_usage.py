@@ -75,10 +75,9 @@ def _end_tier(tx: Transaction, snapshot: Snapshot, now: datetime) -> None:
 
 
 def _leave_early(tx: Transaction, snapshot: Snapshot, blocks: int, been: timedelta, now: datetime) -> None:
-    left = LEAST_ARCHIVED - max(been, timedelta())
-    if left > timedelta():
-        use = uses.of_leaving_early(blocks, int(left.total_seconds()))
-        amounts.add(tx, [(_resource(snapshot), use)], now)
+    left = LEAST_ARCHIVED - max(been, timedelta())  # not more than nothing is no amount
+    use = uses.of_leaving_early(blocks, int(left.total_seconds()))
+    amounts.add(tx, [(_resource(snapshot), use)], now)
 
 
 def _leave(tx: Transaction, snapshot: Snapshot, now: datetime) -> None:

@@ -273,6 +273,32 @@ def test_who_restores_for_longer_or_for_ever_pays_no_second_time(within):
     within(live)
 
 
+def test_ones_taken_of_a_restored_one_stay_its_children_when_it_is_restored_for_ever(within):
+    def live(some):
+        first = some.take({(0, 0): 1, (0, 1): 2})
+        some.archive(first)
+        some.restore(first, 3)
+        child = some.take({(0, 0): 1, (0, 1): 5}, first)
+        some.restore(first)
+        assert some.used() == {first: 2, child: 1}
+
+    within(live)
+
+
+def test_who_restored_for_ever_pays_no_more_when_it_is_deleted_before_the_archive_is_released(within):
+    def live(some):
+        only = some.take({(0, 0): 1})
+        some.archive(only)
+        some.tx.session.add(StoredBlock(digest=b"c" * 32, copy="a", stored_bytes=9, reference_count=0))
+        some.tx.session.flush()
+        archived_pieces.place(some.tx, only, 0, [b"c" * 32], 1)
+        some.restore(only, now=NOW + 90 * DAY)
+        some.delete(only, now=NOW + 91 * DAY)
+        assert some.once() == {("Retrieval", only): 1}
+
+    within(live)
+
+
 @pytest.mark.parametrize(
     ("after", "hours"),
     [
@@ -343,8 +369,11 @@ class Model:
             self._add(self.used, (one, "ArchiveStorage"), 3600 * len(self.content[one]))
 
     def put_away(self, one):
+        after = self.line[self.line.index(one) + 1 :]
         self.line.remove(one)
-        self.full.discard(one)
+        if one in self.full:  # what is counted after a full one is a full one when that goes
+            self.full.discard(one)
+            self.full.update(after[:1])
         self.expiry.pop(one, None)
 
     def leave_archive(self, one, now):
