@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final, NamedTuple, TextIO
 
 from stead_cli.errors import CliError
 from stead_cli.json_members import BadJsonError, JsonMembers
@@ -17,15 +17,27 @@ _ON_DEMAND: Final = "OnDemand"
 _METADATA_LINES: Final = 5
 _COLUMNS: Final = ("SKU", "TermType", "StartingRange", "EndingRange", "Unit", "PricePerUnit", "Currency", "usageType")
 
-type UsageOf = Callable[[Mapping[str, str]], str | None]
+
+class Sold(NamedTuple):
+    """What a product is, and in which region; messages call it by its name."""
+
+    usage: str
+    region: str
+
+    def __str__(self) -> str:
+        """Name the use."""
+        return self.usage
+
+
+type UsageOf = Callable[[Mapping[str, str]], Sold | None]
 """Tells what a product is, by its attributes, whose names have small letters and digits only; None: not of interest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """An On-Demand price of a use, from `begin` to `end` units."""
+    """An On-Demand price of a use in a region, from `begin` to `end` units."""
 
-    usage: str
+    sold: Sold
     unit: str
     price: str
     currency: str
@@ -66,7 +78,7 @@ def plain(name: str) -> str:
 def _read_json(file: TextIO, usage_of: UsageOf) -> tuple[Origin, list[Rate]]:
     text = JsonMembers(file)
     about: dict[str, Any] = {"offerCode": "", "version": ""}
-    usages: dict[str, str] = {}
+    usages: dict[str, Sold] = {}
     rates: list[Rate] = []
     seen = set()
     for key in text.members():
@@ -87,7 +99,7 @@ def _read_json(file: TextIO, usage_of: UsageOf) -> tuple[Origin, list[Rate]]:
     return Origin(str(about["offerCode"]), str(about["version"])), rates
 
 
-def _products(text: JsonMembers, usage_of: UsageOf) -> Iterator[tuple[str, str]]:
+def _products(text: JsonMembers, usage_of: UsageOf) -> Iterator[tuple[str, Sold]]:
     for sku in text.members():
         match text.value():
             case {"attributes": {**attributes}}:
@@ -98,7 +110,7 @@ def _products(text: JsonMembers, usage_of: UsageOf) -> Iterator[tuple[str, str]]
                 raise BadJsonError(f"the product {sku} has no attributes")
 
 
-def _terms(text: JsonMembers, usages: Mapping[str, str]) -> Iterator[Iterator[Rate]]:
+def _terms(text: JsonMembers, usages: Mapping[str, Sold]) -> Iterator[Iterator[Rate]]:
     for kind in text.members():
         if kind != _ON_DEMAND:
             text.skip()
@@ -109,7 +121,7 @@ def _terms(text: JsonMembers, usages: Mapping[str, str]) -> Iterator[Iterator[Ra
                 yield _rates(usages[sku], found)
 
 
-def _rates(usage: str, terms: Any) -> Iterator[Rate]:
+def _rates(usage: Sold, terms: Any) -> Iterator[Rate]:
     try:
         for term in terms.values():
             for one in term["priceDimensions"].values():

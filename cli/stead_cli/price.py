@@ -52,18 +52,26 @@ def set_book(file: Path, valid_from: datetime | None) -> None:
 
 @price.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--region", required=True, help="AWS's region, such as eu-central-1.")
-def import_offers(files: tuple[Path, ...], region: str) -> None:
+@click.option(
+    "--region",
+    "regions",
+    required=True,
+    multiple=True,
+    help="AWS's region, such as eu-central-1; of several ones, each price names its region.",
+)
+def import_offers(files: tuple[Path, ...], regions: tuple[str, ...]) -> None:
     """Print a price book of AWS's own prices, from price list FILES of AmazonEC2 and AmazonVPC, JSON or CSV.
 
     It has what this cloud has. Get the files from AWS yourself, nothing is fetched. Then: stead bill --prices BOOK
     """
-    chosen = price_import.Chosen(region, Operator(settings.load()).uses())
+    wanted = tuple(dict.fromkeys(regions))
+    chosen = price_import.Chosen(wanted, Operator(settings.load()).uses())
     found = [offer_files.read(file, chosen.usage_of) for file in files]
-    if region not in chosen.regions:
-        there = ", ".join(sorted(chosen.regions - {""})[:50]) or "none"
-        raise CliError(f"the files have no prices of the region {region}", f"which they have: {there}")
-    click.echo(price_import.price_book(region, found), nl=False)
+    for region in wanted:
+        if region not in chosen.seen:
+            there = ", ".join(sorted(chosen.seen - {""})[:50]) or "none"
+            raise CliError(f"the files have no prices of the region {region}", f"which they have: {there}")
+    click.echo(price_import.price_book(wanted, found), nl=False)
 
 
 def read_book(file: Path) -> str:

@@ -1,13 +1,13 @@
 """AWS's On-Demand prices of what Stead meters, as a price book; pure."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
 from stead_cli.errors import CliError
-from stead_cli.offer_files import Origin, Rate
+from stead_cli.offer_files import Origin, Rate, Sold
 
 SERVICES: Final = ("AmazonEC2", "AmazonVPC", "AmazonCloudWatch", "AmazonS3")
 """The services whose files have such prices: addresses are in the second one."""
@@ -70,17 +70,17 @@ type _Range = tuple[Decimal, Decimal | None]
 
 @dataclass(slots=True)
 class Chosen:
-    """Which products of a region count: of `uses`, Stead's names; `regions` are those that were seen."""
+    """Which products count: of some regions, and of `uses`, Stead's names; `seen` are the regions that there are."""
 
-    region: str
+    regions: Collection[str]
     uses: frozenset[str]
-    regions: set[str] = field(default_factory=set)
+    seen: set[str] = field(default_factory=set)
 
-    def usage_of(self, about: Mapping[str, str]) -> str | None:
+    def usage_of(self, about: Mapping[str, str]) -> Sold | None:
         """Return what Stead calls a product, by its attributes, or None for one that it does not meter there."""
         place = about.get("regioncode", "")
-        self.regions.add(place)
-        if place != self.region or about.get("locationtype") != "AWS Region":
+        self.seen.add(place)
+        if place not in self.regions or about.get("locationtype") != "AWS Region":
             return None
         usage = _PREFIX.sub("", about.get("usagetype", ""), count=1)
         kind = usage.partition(":")[0]
@@ -90,12 +90,15 @@ class Chosen:
             usage = f"{kind}:{about.get('instancetype', '')}"
         elif kind in _OF_INSTANCES:
             return None
-        return usage if usage in self.uses else None
+        return Sold(usage, place) if usage in self.uses else None
 
 
-def price_book(region: str, files: Iterable[tuple[Origin, Iterable[Rate]]]) -> str:
-    """Write a price book; raises CliError unless all prices are clear, of one currency, and each unit has one."""
-    prices: dict[str, dict[_Range, Decimal]] = {}
+def price_book(regions: Sequence[str], files: Iterable[tuple[Origin, Iterable[Rate]]]) -> str:
+    """Write a price book; the prices of one region are for any cloud, those of several ones name theirs.
+
+    Raises CliError unless all prices are clear, of one currency, and each unit has one.
+    """
+    prices: dict[Sold, dict[_Range, Decimal]] = {}
     currencies: set[str] = set()
     origins = []
     for origin, rates in files:
@@ -104,25 +107,28 @@ def price_book(region: str, files: Iterable[tuple[Origin, Iterable[Rate]]]) -> s
         origins.append(f"{origin.service} {origin.version}" if _NAME.fullmatch(origin.version) else origin.service)
         for rate in rates:
             units, price = _range(rate), _price(rate)
-            if prices.setdefault(rate.usage, {}).setdefault(units, price) != price:
-                raise CliError(f"{rate.usage} has two prices: {prices[rate.usage][units]:f} and {price:f}")
+            if (known := prices.setdefault(rate.sold, {}).setdefault(units, price)) != price:
+                raise CliError(f"{rate.sold} has two prices: {known:f} and {price:f}")
             currencies.add(rate.currency)
-    if not prices:
-        raise CliError(f"there is no price of what Stead meters in {region}")
+    for region in regions:
+        if not any(sold.region == region for sold in prices):
+            raise CliError(f"there is no price of what Stead meters in {region}")
     if len(currencies) > 1:
         raise CliError(f"there are prices in {' and '.join(sorted(currencies))}; a price book has one currency")
+    where = " and ".join(regions)
     lines = [
-        f"# AWS's On-Demand prices of {region}, for Linux without other software, from {', '.join(origins)}.",
+        f"# AWS's On-Demand prices of {where}, for Linux without other software, from {', '.join(origins)}.",
         '# There are no Spot prices in such files: add [[price]] with usage = "SpotUsage:*" if you have one.',
         "",
         f'currency = "{currencies.pop()}"',
     ]
-    for usage, tiers in sorted(prices.items()):
-        lines += ["", "[[price]]", f'usage = "{usage}"', *_written(usage, tiers)]
+    for sold, tiers in sorted(prices.items()):
+        named = [f'region = "{sold.region}"'] if len(regions) > 1 else []
+        lines += ["", "[[price]]", f'usage = "{sold}"', *named, *_written(sold, tiers)]
     return "\n".join([*lines, ""])
 
 
-def _written(usage: str, tiers: Mapping[_Range, Decimal]) -> list[str]:
+def _written(usage: Sold, tiers: Mapping[_Range, Decimal]) -> list[str]:
     """Write the one price of a use, or its tiers; raises CliError for a gap or an overlap."""
     if [*tiers] == [(Decimal(0), None)]:
         return [f'price = "{_shown(tiers[Decimal(0), None])}"']
@@ -146,24 +152,24 @@ def _shown(number: Decimal | None) -> str:
 def _range(rate: Rate) -> _Range:
     """Return of which of Stead's units a price is, from which to which; no end is None."""
     parts = _unit(rate)
-    end = None if rate.end == _NO_END else _number(rate.end, f"the end of a tier of {rate.usage}") * parts
-    return _number(rate.begin, f"the begin of a tier of {rate.usage}") * parts, end
+    end = None if rate.end == _NO_END else _number(rate.end, f"the end of a tier of {rate.sold}") * parts
+    return _number(rate.begin, f"the begin of a tier of {rate.sold}") * parts, end
 
 
 def _price(rate: Rate) -> Decimal:
     """Return the price of one of Stead's units."""
     if not _CURRENCY.fullmatch(rate.currency):
-        raise CliError(f"the price of {rate.usage} is in {rate.currency!r}, which is no currency")
+        raise CliError(f"the price of {rate.sold} is in {rate.currency!r}, which is no currency")
     parts = _unit(rate)
-    return _number(rate.price, f"the price of {rate.usage}") / parts
+    return _number(rate.price, f"the price of {rate.sold}") / parts
 
 
 def _unit(rate: Rate) -> int:
     """Return how many of Stead's units a price is for."""
-    wanted = next((unit for start, unit in _NOT_OF_HOURS.items() if rate.usage.startswith(start)), "Hrs")
+    wanted = next((unit for start, unit in _NOT_OF_HOURS.items() if rate.sold.usage.startswith(start)), "Hrs")
     unit, parts = _UNITS.get(rate.unit.lower(), ("", 1))
     if unit != wanted:
-        raise CliError(f"the price of {rate.usage} is for {rate.unit!r}; it should be for {wanted}")
+        raise CliError(f"the price of {rate.sold} is for {rate.unit!r}; it should be for {wanted}")
     return parts
 
 

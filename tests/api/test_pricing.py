@@ -92,6 +92,25 @@ def test_the_book_that_is_valid_now_counts(api, prices):
     assert texts(prices, "AmazonVPC", match(group="VPCPublicIPv4Address")) == []
 
 
+def test_products_of_a_region_have_its_prices_and_its_name(api, prices):
+    entry = '[[price]]\nusage = "BoxUsage:t3.micro"\nprice = "{}"\n'
+    regions = (("0.1", ""), ("0.2", 'region = "us-east-1"\n'), ("0.3", 'region = "eu-central-1"\n'))
+    text = 'currency = "EUR"\n' + "".join(entry.format(amount) + region for amount, region in regions)
+    api.run(lambda tx: tx.session.add(PriceBook(valid_from=1, text=text)))
+    for region, name, amount in (
+        ("us-east-1", "US East (N. Virginia)", "0.2000000000"),
+        ("eu-central-1", "EU (Frankfurt)", "0.3000000000"),
+    ):
+        for field in (match(regionCode=region), match(location=name)):
+            [one] = texts(prices, filters=field)
+            attributes = one["product"]["attributes"]
+            assert (attributes["regionCode"], attributes["location"]) == (region, name)
+            assert price(one) == {"EUR": amount}
+    assert texts(prices, filters=match(regionCode="eu-west-1")) == []
+    skus = {one["product"]["sku"] for one in texts(prices)}
+    assert len(skus) == 2
+
+
 def test_pages_follow_each_other_until_prices_change(api, prices):
     whole = [text for page in prices.get_paginator("get_products").paginate(ServiceCode="AmazonEC2", Filters=ASKED)
              for text in page["PriceList"]]  # fmt: skip

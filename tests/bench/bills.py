@@ -80,7 +80,7 @@ def questions() -> dict[str, Callable[[Any], Any]]:
 
     edges = (int(MONTH[0].timestamp()), int(NOW.timestamp()))
     return {
-        "a month's bill": lambda tx: list(priced_uses.between(tx, edges, NOW, Question())),
+        "a month's bill": lambda tx: list(priced_uses.between(tx, edges, NOW, Question(), "here")),
         "a year by service": costs(YEAR, "MONTHLY", Group("DIMENSION", "SERVICE")),
         "a month by usage and day": costs(MONTH, "DAILY", Group("DIMENSION", "USAGE_TYPE")),
         "a month by tag": costs(MONTH, "MONTHLY", Group("TAG", "team")),

@@ -133,7 +133,7 @@ def text_of(amount: Fraction) -> str:
 
 
 def _priced(tx: Transaction, query: Query, now: datetime, asked: Question) -> Iterator[tuple[Used, int, Sums]]:
-    for priced in priced_uses.between(tx, query.edges, now, asked):
+    for priced in priced_uses.between(tx, query.edges, now, asked, query.region):
         sums = Sums()
         sums.costs[priced.currency] += priced.line.cost
         sums.quantities[priced.line.unit] += priced.line.quantity

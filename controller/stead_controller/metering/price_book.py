@@ -3,7 +3,7 @@
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib.resources import files
@@ -17,13 +17,15 @@ from stead_controller.metering.uses import KINDS, unit_of
 _MEMBERS: Final = frozenset({"currency", "instances", "price", "discount"})
 _DISCOUNT_MEMBERS: Final = frozenset({"account", "usage", "percent"})
 _ALL: Final = "*"
+_EVERYWHERE: Final = ""
 _MOST_PERCENT_PLACES: Final = 4
 _INSTANCE_MEMBERS: Final = frozenset({"vcpu", "memory", "spot", "dedicated"})
-_PRICE_MEMBERS: Final = frozenset({"usage", "price", "tiers"})
+_PRICE_MEMBERS: Final = frozenset({"usage", "region", "price", "tiers"})
 _TIER_MEMBERS: Final = frozenset({"begin", "end", "price"})
 _NO_END: Final = "Inf"
 _SPOT: Final = "SpotUsage:"  # whose price EC2 tells as one number
 _ACCOUNT: Final = re.compile(r"[0-9]{12}")
+_REGION: Final = re.compile(r"[a-z][a-z0-9-]{0,63}")
 _MOST_TEXT: Final = 1 << 20
 _MOST: Final = 10**9
 _PLACES: Final = 24
@@ -43,26 +45,45 @@ class InstancePrices:
 class PriceBook:
     """All prices, in one currency, by the names of uses: a whole name counts before the longest that ends with `*`.
 
-    `discounts` are percents by account, and by the names of what they are of, `*` for all.
+    Those of a region (`regional`) count before all others there. `discounts` are percents by account, and by the names
+    of what they are of, `*` for all.
     """
 
     currency: str
     prices: Mapping[str, Tiers]
     instances: InstancePrices | None = None
     discounts: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+    regional: Mapping[str, Mapping[str, Tiers]] = field(default_factory=dict)
+    region: str = ""
+
+    def of(self, region: str) -> "PriceBook":
+        """Return the same book with the prices of a region."""
+        return replace(self, region=region)
+
+    def only_of(self, region: str) -> "PriceBook":
+        """Return a book with nothing but what names a region."""
+        return PriceBook(self.currency, self.regional.get(region, {}))
+
+    @property
+    def _here(self) -> Mapping[str, Tiers]:
+        return self.regional.get(self.region, {})
 
     @property
     def tiered(self) -> tuple[str, ...]:
         """The names whose price depends on the amount; some end with `*`."""
-        return tuple(name for name, tiers in self.prices.items() if len(tiers) > 1)
+        both = (*self.prices.items(), *self._here.items())
+        return tuple(dict.fromkeys(name for name, tiers in both if len(tiers) > 1))
 
     def find(self, usage: str) -> Tiers | None:
         """Return the price that is written for one unit of a use: one for several counts for those of its first unit.
 
         So `CW:*` is the price of alarms, and of no request.
         """
-        found = {name: tiers for name, tiers in self.prices.items() if _is_of_unit(name, usage)}
-        return _best(found, usage)
+        for prices in (self._here, self.prices):
+            found = _best({name: tiers for name, tiers in prices.items() if _is_of_unit(name, usage)}, usage)
+            if found is not None:
+                return found
+        return None
 
     def discount(self, account_id: str, usage: str) -> Decimal:
         """Return how many percent less than the price an account pays for a use."""
@@ -99,15 +120,18 @@ def parse(text: str) -> PriceBook:
     written = found.get("price", [])
     if not isinstance(written, list):
         raise InvalidParameter("price must be a list: [[price]].")
-    prices: dict[str, Tiers] = {}
+    of_regions: dict[str, dict[str, Tiers]] = {}
     for number, entry in enumerate(written, 1):
         usage, price = _price(entry, f"price {number}")
+        region = _region(entry, f"price {number}")
+        prices = of_regions.setdefault(region, {})
         if usage in prices:
-            raise InvalidParameter(f"There are two prices for {usage}.")
+            raise InvalidParameter(f"There are two prices for {usage}{' in ' if region else ''}{region}.")
         prices[usage] = price
     instances = found.get("instances")
     discounts = _discounts(found.get("discount", []))
-    return PriceBook(currency, prices, None if instances is None else _instances(instances), discounts)
+    prices = of_regions.pop(_EVERYWHERE, {})
+    return PriceBook(currency, prices, None if instances is None else _instances(instances), discounts, of_regions)
 
 
 @cache
@@ -139,6 +163,15 @@ def _discounts(written: Any) -> dict[str, dict[str, Decimal]]:
             )
         of_account[usage] = percent
     return found
+
+
+def _region(entry: Any, where: str) -> str:
+    if "region" not in entry:
+        return _EVERYWHERE
+    region = entry["region"]
+    if not isinstance(region, str) or not _REGION.fullmatch(region):
+        raise InvalidParameter(f"region of {where} is {region!r}: it must be the code of a region, eu-central-1.")
+    return region
 
 
 def _usage(usage: Any, where: str) -> str:

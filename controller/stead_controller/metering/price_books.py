@@ -91,7 +91,8 @@ def _require_uses(tx: Transaction, book: PriceBook) -> None:
     """Raise InvalidParameter for a price of a use, or of an instance type, that does not exist."""
     names = names_of_uses(tx)
     discounts = (("discount", usage) for found in book.discounts.values() for usage in found)
-    for what, usage in (*(("price", usage) for usage in book.prices), *discounts):
+    prices = (("price", usage) for some in (book.prices, *book.regional.values()) for usage in some)
+    for what, usage in (*prices, *discounts):
         start = usage.removesuffix("*")
         place = bisect_left(names, start)
         found = names[place] if place < len(names) else ""

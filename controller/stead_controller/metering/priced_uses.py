@@ -31,16 +31,18 @@ class PricedUse:
     period: Period
 
 
-def between(
-    tx: Transaction, edges: Sequence[int], now: datetime, asked: Question, book: PriceBook | None = None
+def between(  # noqa: PLR0917 - what is priced, and at which prices
+    tx: Transaction, edges: Sequence[int], now: datetime, asked: Question, region: str, book: PriceBook | None = None
 ) -> Iterator[PricedUse]:
-    """Price what was used between each two edges, which ascend; raises InvalidParameter for more than a century.
+    """Price what was used between each two edges, which ascend, at a region's prices.
 
-    There is a line for each tier of a price. `book` counts in place of those that were set.
+    There is a line for each tier of a price. `book` counts in place of those that were set. Raises InvalidParameter for
+    more than a century.
     """
     month_begins = months.begins_within(edges[0], edges[-1])
     whole = tier_shares.whole_days(edges[0], edges[-1])
-    books = price_books.within(tx, whole) if book is None else [(whole, book)]
+    written = price_books.within(tx, whole) if book is None else [(whole, book)]
+    books = [(period, found.of(region)) for period, found in written]
     begins = [period.begin for period, _ in books]
     bounds = sorted({*edges, *month_begins, *(begin for begin in begins if edges[0] < begin < edges[-1])})
     parts = [Period(*pair) for pair in pairwise(bounds)]

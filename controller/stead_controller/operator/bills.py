@@ -39,7 +39,7 @@ class Bills(operator_pb2_grpc.BillsServicer):
         def look(tx: Transaction) -> pb.GetBillResponse:
             account_id = accounts.find_account(tx, request.account_id).id if request.account_id else ""
             names = {account.id: account.name for account in accounts.list_accounts(tx)}
-            found = _uses(tx, request, account_id, self._clock())
+            found = _uses(tx, request, account_id, self._region, self._clock())
             return pb.GetBillResponse(
                 lines=(_message(priced, request.tag_keys, names, self._region) for priced in found)
             )
@@ -85,7 +85,9 @@ class Bills(operator_pb2_grpc.BillsServicer):
         return pb.ListUsesResponse(names=await self._database.run(price_books.names_of_uses, writes=False))
 
 
-def _uses(tx: Transaction, request: pb.GetBillRequest, account_id: str, now: datetime) -> Iterator[PricedUse]:
+def _uses(
+    tx: Transaction, request: pb.GetBillRequest, account_id: str, region: str, now: datetime
+) -> Iterator[PricedUse]:
     require_time(request.begin)
     require_time(request.end)
     if request.begin >= request.end:
@@ -98,7 +100,7 @@ def _uses(tx: Transaction, request: pb.GetBillRequest, account_id: str, now: dat
     if len(set(tags)) < len(tags) or len(tags) > MOST_TAGS:
         raise InvalidParameter(f"A bill can be divided by {MOST_TAGS} tag keys at most, each once.")
     asked = Question(account_id, by_zone=request.by_zone, by_resource=request.by_resource, tags=tags)
-    yield from priced_uses.between(tx, (request.begin, end), now, asked, book)
+    yield from priced_uses.between(tx, (request.begin, end), now, asked, region, book)
 
 
 def _message(priced: PricedUse, keys: Sequence[str], names: Mapping[str, str], region: str) -> pb.BillLine:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from stead_cli import json_members, offer_files, price_import
 from stead_cli.__main__ import cli
 from stead_cli.errors import CliError
-from stead_cli.offer_files import Origin, Rate
+from stead_cli.offer_files import Origin, Rate, Sold
 from stead_cli.operator import Operator
 from stead_controller.metering import price_book, uses
 from tests.unit.cli.aws_prices import Product, as_csv, as_json
@@ -183,6 +183,43 @@ def test_another_region_or_service_is_refused(write: Any) -> None:
     assert "the file is of no service" in write(MICRO, service="").stderr
 
 
+def of_regions(*regions: str) -> list[str]:
+    return [part for region in regions for part in ("--region", region)]
+
+
+def test_prices_of_several_regions_name_theirs(tmp_path: Path) -> None:
+    path = tmp_path / "offers"
+    there = MICRO.but(sku="U", usagetype="BoxUsage:t3.micro", region="us-east-1", price="0.0104")
+    gp2 = GP3.but(sku="V", usagetype="EUN1-EBS:VolumeUsage.gp2", region="eu-north-1")
+    path.write_text(as_csv(MICRO, GP3, there, gp2), encoding="utf-8")
+    run = ["price", "import", str(path)]
+    found = CliRunner().invoke(cli, [*run, *of_regions("us-east-1", "eu-central-1", "us-east-1")])
+    assert (found.exit_code, found.stderr) == (0, "")
+    assert "prices of us-east-1 and eu-central-1," in found.stdout
+    book = price_book.parse(found.stdout)
+    assert book.prices == {}
+    shown = {
+        region: {usage: f"{tiers[0].price:f}" for usage, tiers in prices.items()}
+        for region, prices in book.regional.items()
+    }
+    assert shown == {
+        "eu-central-1": {"BoxUsage:t3.micro": "0.012", "EBS:VolumeUsage.gp3": "0.0952"},
+        "us-east-1": {"BoxUsage:t3.micro": "0.0104"},
+    }
+    found = CliRunner().invoke(cli, [*run, *of_regions("us-east-1", "eu-west-9")])
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert "no prices of the region eu-west-9" in found.stderr
+
+
+def test_a_region_in_which_nothing_is_metered_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "offers"
+    other = MICRO.but(sku="U", usagetype="BoxUsage:x9.huge", instance_type="x9.huge", region="us-east-1")
+    path.write_text(as_csv(MICRO, other), encoding="utf-8")
+    found = CliRunner().invoke(cli, ["price", "import", str(path), *of_regions("eu-central-1", "us-east-1")])
+    assert (found.exit_code, found.stdout) == (1, "")
+    assert "no price of what Stead meters in us-east-1" in found.stderr
+
+
 def imported(path: Path, *others: Path) -> Result:
     return CliRunner().invoke(cli, ["price", "import", str(path), *map(str, others), "--region", "eu-central-1"])
 
@@ -251,8 +288,8 @@ def test_a_file_is_told_of_by_its_own_words_only_if_they_are_plain(tmp_path: Pat
     path = tmp_path / "offers"
     path.write_text('{"products": {}, "terms": {}}', encoding="utf-8")
     assert offer_files.read(path, lambda _: None) == (Origin("", ""), [])
-    rates = [Rate("NatGateway-Hours", "Hrs", "1", "USD", "0", "Inf")]
-    found = price_import.price_book("x", [(Origin("AmazonEC2", "1\nprice = 5"), rates)])
+    rates = [Rate(Sold("NatGateway-Hours", "x"), "Hrs", "1", "USD", "0", "Inf")]
+    found = price_import.price_book(["x"], [(Origin("AmazonEC2", "1\nprice = 5"), rates)])
     assert "from AmazonEC2.\n" in found
     with pytest.raises(CliError, match="cannot be read: No such file"):
         offer_files.read(tmp_path / "none", lambda _: None)

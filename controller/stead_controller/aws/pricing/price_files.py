@@ -44,9 +44,9 @@ _WORDS: Final = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 @lru_cache(maxsize=2)
-def write(listed: PriceList, service: str, file_format: str) -> bytes:
-    """Return the file of a service's products; raises NotFound for a service that sells nothing here."""
-    found = listed.of_service(service)
+def write(listed: PriceList, service: str, file_format: str, region: str = "") -> bytes:
+    """Return the file of a service's products, of one region or of all; raises NotFound for one that sells nothing."""
+    found = listed.of_service(service, region)
     return (_as_json if file_format == "json" else _as_csv)(listed, service, found).encode()
 
 

@@ -29,13 +29,14 @@ _EUROPE: Final = frozenset({"eu-central-2", "eu-south-2"})
 class PriceList:
     """The products of all services, in one currency, at prices that are valid since a moment (seconds since 1970).
 
-    `fields` are the names in lower case that filters may have.
+    `fields` are the names in lower case that filters may have, `regions` this cloud's and others that have prices.
     """
 
     valid_from: int
     currency: str
     products: tuple[Product, ...]
     fields: frozenset[str]
+    regions: tuple[str, ...] = ()
 
     @property
     def version(self) -> str:
@@ -52,10 +53,11 @@ class PriceList:
         """Since when it is valid, as AWS writes times."""
         return f"{datetime.fromtimestamp(self.valid_from, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
-    def of_service(self, code: str) -> list[Product]:
-        """Return the products of a service; raises NotFound for one that sells nothing here."""
+    def of_service(self, code: str, region: str = "") -> list[Product]:
+        """Return the products of a service, of one region or of all; raises NotFound for one that sells nothing."""
         require_service(code)
-        return [product for product in self.products if product.service == code]
+        of_code = [product for product in self.products if product.service == code]
+        return [product for product in of_code if region in ("", product.attributes["regionCode"])]
 
     def text_of(self, product: Product) -> str:
         """Return a product with its price as AWS's JSON text."""
@@ -143,8 +145,12 @@ def _made(valid_from: int, text: str, region: str, own: tuple[InstanceType, ...]
     book = price_book.parse(text)
     types = (*catalogue.ALL.values(), *own)
     place = Place(region, _location(region))
-    found = products.everything(book, types, place)
-    return PriceList(valid_from, book.currency, found, products.field_names(types, place))
+    others = sorted(set(book.regional) - {region})
+    found = [*products.everything(book.of(region), types, place)]
+    for other in others:
+        found += products.everything(book.only_of(other), types, Place(other, _location(other)))
+    found.sort(key=lambda product: product.sku)
+    return PriceList(valid_from, book.currency, tuple(found), products.field_names(types, place), (region, *others))
 
 
 @cache

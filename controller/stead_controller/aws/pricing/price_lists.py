@@ -56,26 +56,28 @@ class _Name:
             if price_list.version_of(book.valid_from) == self.version:
                 listed = price_list.of_book(tx, book, region)
                 price_list.require_service(self.service)
-                if (listed.currency, region) == (self.currency, self.region):
+                if listed.currency == self.currency and self.region in listed.regions:
                     return listed
         raise NotFound("price list", str(self), code="NotFoundException", message=f"There is no price list {self}.")
 
 
 @operation("ListPriceLists", service="pricing", writes=False)
 def list_price_lists(call: Call, params: Params) -> Result:
-    """List the price list of a service that is valid at a moment: there is one, of the region of this cloud."""
+    """List the price lists of a service at a moment: that of this cloud's region, and of others that have prices."""
     code = price_list.require_service(params["ServiceCode"])
     listed = price_list.of_book(call.tx, price_books.current(call.tx, params["EffectiveDate"]), call.cloud.region)
     pages = Pages.read(call, params, "ListPriceLists", listed.version, _MOST)
-    region = call.cloud.region
-    is_asked = params.get("RegionCode") in {None, region} and params["CurrencyCode"] == listed.currency
-    found = {
-        "PriceListArn": f"{_ARN}{_Name(code, listed.currency, listed.file_version, region)}",
-        "RegionCode": region,
-        "CurrencyCode": listed.currency,
-        "FileFormats": list(price_files.FORMATS),
-    }
-    shown, token = pages.cut([found] if is_asked else [], lambda one: str(one["PriceListArn"]))
+    found = [
+        {
+            "PriceListArn": f"{_ARN}{_Name(code, listed.currency, listed.file_version, region)}",
+            "RegionCode": region,
+            "CurrencyCode": listed.currency,
+            "FileFormats": list(price_files.FORMATS),
+        }
+        for region in sorted(listed.regions)
+        if params.get("RegionCode") in {None, region} and params["CurrencyCode"] == listed.currency
+    ]
+    shown, token = pages.cut(found, lambda one: str(one["PriceListArn"]))
     return {"PriceLists": list(shown), "NextToken": token}
 
 
@@ -120,7 +122,8 @@ class Files:
             return web.Response(status=404)
         try:
             content = await self.transactions.run(
-                lambda tx: price_files.write(name.find(tx, self.region), name.service, file_format), writes=False
+                lambda tx: price_files.write(name.find(tx, self.region), name.service, file_format, name.region),
+                writes=False,
             )
         except NotFound as error:
             return web.Response(status=404, text=error.message)

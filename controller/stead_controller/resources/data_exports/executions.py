@@ -137,7 +137,7 @@ def rows(tx: Transaction, work: Work, region: str, piece: Period, now: datetime)
     columns = tuple(column for column, _ in work.statement.columns)
     found = (
         charges.row(Charge(priced, work.account_name, region, work.tag_keys), columns)
-        for priced in priced_uses.between(tx, (piece.begin, piece.end), now, asked)
+        for priced in priced_uses.between(tx, (piece.begin, piece.end), now, asked, region)
     )
     return as_csv(found)
 

@@ -75,7 +75,7 @@ def history(
     if asked.products and not set(asked.products) & set(_PRODUCTS):
         return []
     ids = zone_ids(cloud)
-    changes = _Changes(tx, begin, end)
+    changes = _Changes(tx, cloud.region, begin, end)
     found = (
         SpotPrice(offering.instance_type, offering.location, ids[offering.location], since, _written(price))
         for offering in offered_types.offerings(tx, cloud, "availability-zone", ())
@@ -91,11 +91,11 @@ def history(
 class _Changes:
     """When prices changed within a time."""
 
-    def __init__(self, tx: Transaction, begin: datetime, end: datetime) -> None:
+    def __init__(self, tx: Transaction, region: str, begin: datetime, end: datetime) -> None:
         """Read the price books that were valid in the time."""
         books = [book for book in price_books.all_of(tx) if book.valid_from <= int(end.timestamp())]
         first = max(place for place, book in enumerate(books) if book.valid_from <= int(begin.timestamp()))
-        self._books = [(_moment(book), price_book.parse(book.text)) for book in books[first:]]
+        self._books = [(_moment(book), price_book.parse(book.text).of(region)) for book in books[first:]]
         self._size_of = priced_uses.sizes(tx)
 
     def of_type(self, name: str) -> Iterator[tuple[datetime, Decimal]]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from stead_controller.aws.ce import time_periods
 from stead_controller.db.tables import PriceBook, UsageLine, UsageMeter, UsageTag
 from stead_controller.errors import BadRequest, Unsupported
-from stead_controller.metering import cost_sums, dimensions, priced_uses
+from stead_controller.metering import cost_sums, dimensions, price_book, priced_uses
 from stead_controller.metering.cost_filter import Branch, Leaf
 from stead_controller.metering.cost_sums import Group, Query, Sums
 from stead_controller.metering.usage_sums import Question
@@ -87,7 +87,30 @@ def fill(tx, used, tagged, price_from):
 
 
 def bill(tx, account):
-    return sum((each.line.cost for each in priced_uses.between(tx, (BEGIN, END), NOW, Question(account))), Fraction(0))
+    return sum(
+        (each.line.cost for each in priced_uses.between(tx, (BEGIN, END), NOW, Question(account), "here")), Fraction(0)
+    )
+
+
+def test_a_bill_is_at_its_regions_prices(database, world):
+    entry = '[[price]]\nusage = "NatGateway-Hours"\nprice = "{}"\n'
+    text = 'currency = "USD"\n' + entry.format(2) + entry.format(7) + 'region = "there"\n'
+    about = {"account_id": MINE, "usage": "NatGateway-Hours", "operation": "NatGateway", "zone": "", "quantity": 1}
+
+    def look(tx):
+        tx.session.add(UsageLine(**about, resource_id="nat-1", began=BEGIN, ended=BEGIN + 3600))
+        tx.session.add(PriceBook(valid_from=1, text=text))
+        tx.session.flush()
+        by_query = [
+            cost_sums.run(tx, Query(MINE, region, (BEGIN, END)), NOW)[0][()].costs["USD"]
+            for region in ("here", "there")
+        ]
+        asked = (tx, (BEGIN, END), NOW, Question(MINE))
+        by_bill = [next(priced_uses.between(*asked, region)).line.cost for region in ("here", "there")]
+        own = price_book.parse(text.replace("7", "9"))
+        return by_query, by_bill, next(priced_uses.between(*asked, "there", own)).line.cost
+
+    assert database.run_blocking(look, dry_run=True) == ([2, 7], [2, 7], 9)
 
 
 def together(found):

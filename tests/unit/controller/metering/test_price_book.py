@@ -37,6 +37,69 @@ def test_the_name_that_fits_best_counts(usage, price):
     assert parse(BOOK).find(usage) == (None if price is None else flat(Decimal(price)))
 
 
+REGIONAL = (
+    BOOK
+    + """
+[[price]]
+usage = "EBS:VolumeUsage*"
+region = "eu-central-1"
+price = "0.2"
+[[price]]
+usage = "EBS:SnapshotUsage"
+region = "eu-central-1"
+tiers = [{ begin = "0", end = "1", price = "0" }, { begin = "1", end = "Inf", price = "5" }]
+[[price]]
+usage = "CW:*"
+region = "eu-central-1"
+price = "0.3"
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("region", "usage", "price"),
+    [
+        ("eu-central-1", "EBS:VolumeUsage.gp3", "0.2"),  # although the other one fits better
+        ("eu-central-1", "EBS:VolumeUsage", "0.2"),
+        ("eu-central-1", "CW:AlarmMonitorUsage", "0.3"),
+        ("eu-central-1", "CW:Requests", None),
+        ("eu-central-2", "EBS:VolumeUsage.gp3", "0.08"),
+        ("eu-central-2", "EBS:SnapshotUsage", None),
+        ("", "EBS:VolumeUsage.gp3", "0.08"),
+    ],
+)
+def test_prices_of_the_region_count_before_those_without_one(region, usage, price):
+    assert parse(REGIONAL).of(region).find(usage) == (None if price is None else flat(Decimal(price)))
+
+
+def test_a_region_has_tiers_of_its_own():
+    book = parse(REGIONAL)
+    assert book.of("eu-central-1").tiered == ("EBS:SnapshotUsage",)
+    assert book.of("eu-central-2").tiered == book.tiered == ()
+    assert len(book.of("eu-central-1").find("EBS:SnapshotUsage")) == 2
+    only = book.only_of("eu-central-1")
+    assert (only.find("EBS:VolumeUsage"), only.find("EBS:VolumeP-IOPS.io2")) == (flat(Decimal("0.2")), None)
+    assert book.only_of("eu-central-2").prices == {}
+
+
+@pytest.mark.parametrize(
+    "region", ["5", '""', '"EU-CENTRAL-1"', '"eu central"', '"-eu"', '["eu-central-1"]', f'"{"a" * 65}"']
+)
+def test_what_is_no_code_of_a_region_is_refused(region):
+    with pytest.raises(InvalidParameter, match="region of price 1 is"):
+        parse(f'currency = "EUR"\n[[price]]\nusage = "EBS:VolumeUsage"\nprice = "1"\nregion = {region}')
+
+
+def test_two_prices_for_a_use_are_for_two_regions():
+    one = '[[price]]\nusage = "EBS:VolumeUsage"\nprice = "1"\n'
+    of_region = one + 'region = "eu-central-1"\n'
+    assert parse(f'currency = "EUR"\n{one}{of_region}{of_region.replace("eu", "us")}').find("EBS:VolumeUsage")
+    with pytest.raises(InvalidParameter, match="two prices for EBS:VolumeUsage in eu-central-1"):
+        parse(f'currency = "EUR"\n{of_region}{of_region}')
+    with pytest.raises(InvalidParameter, match="two prices for EBS:VolumeUsage\\."):
+        parse(f'currency = "EUR"\n{one}{of_region}{one}')
+
+
 def test_the_price_of_alarms_is_none_of_other_units_of_cloudwatch():
     book = parse('currency = "EUR"\n[[price]]\nusage = "CW:*"\nprice = "3"\n[[price]]\nusage = "CW:R*"\nprice = "4"')
     assert book.find("CW:AlarmMonitorUsage") == book.find("CW:CompositeAlarmMonitorUsage") == flat(Decimal(3))

@@ -102,7 +102,7 @@ def fill(tx, used, change):
 
 def costs(tx, edges, asked, key):
     found = defaultdict(Fraction)
-    for priced in priced_uses.between(tx, edges, NOW, asked):
+    for priced in priced_uses.between(tx, edges, NOW, asked, "here"):
         line = priced.line
         assert line.quantity > 0
         assert line.cost == line.quantity * Fraction(line.rate.price)
@@ -155,7 +155,7 @@ def test_a_bill_has_a_line_for_each_tier_and_a_later_part_goes_on_where_the_mont
         return [
             [
                 (one.line.rate.tier, one.line.rate.price, one.line.quantity, one.part)
-                for one in priced_uses.between(tx, edges, NOW, Question())
+                for one in priced_uses.between(tx, edges, NOW, Question(), "here")
             ]
             for edges in ((NOVEMBER, NOVEMBER + 3 * DAY), (NOVEMBER + 2 * DAY, NOVEMBER + 3 * DAY))
         ]
@@ -180,7 +180,7 @@ def test_other_prices_for_one_bill_have_tiers_too(run):
     def live(tx):
         fill(tx, [(ACCOUNTS[0], "NatGateway-Hours", "a", 1, NOVEMBER, NOVEMBER + DAY)], NOVEMBER + 7)
         edges = (NOVEMBER, NOVEMBER + DAY)
-        return [one.line.cost for one in priced_uses.between(tx, edges, NOW, Question(), parse(book(PRICES)))]
+        return [one.line.cost for one in priced_uses.between(tx, edges, NOW, Question(), "here", parse(book(PRICES)))]
 
     assert run(live) == [0, 70]
 
@@ -214,7 +214,7 @@ def test_many_edges_are_asked_for_by_day(run, asked):
         fill(tx, used, NOVEMBER)
         edges = (october, NOVEMBER, END)
         found = defaultdict(Fraction)
-        for one in priced_uses.between(tx, edges, NOW, asked):
+        for one in priced_uses.between(tx, edges, NOW, asked, "here"):
             found[one.line.used.account_id, one.part] += one.line.cost
         return found
 
@@ -255,7 +255,7 @@ def test_a_discount_is_of_its_account_only(run):
         edges = (NOVEMBER, NOVEMBER + DAY)
         return [
             (one.line.used.account_id, one.line.rate.contracted, one.line.cost, one.line.list_cost)
-            for one in priced_uses.between(tx, edges, NOW, Question(), parse(discounted))
+            for one in priced_uses.between(tx, edges, NOW, Question(), "here", parse(discounted))
         ]
 
     assert run(live) == [

@@ -35,14 +35,14 @@ def size_of(name):
 def test_what_imports_prices_of_aws_reads_ours(tmp_path, file_format):
     known = uses.NAMES | {f"{kind}{one.name}" for kind in uses.OF_TYPES if kind != "SpotUsage:" for one in TYPES}
     known |= {f"HostUsage:{one.family}" for one in TYPES if not one.whole_cores} | {"CPUCredits:t3"}
-    chosen = price_import.Chosen("us-east-1", frozenset(known))
+    chosen = price_import.Chosen(["us-east-1"], frozenset(known))
     files = []
     for service in SERVICES:
         path = tmp_path / f"{service}.{file_format}"
         path.write_bytes(price_files.write(LISTED, service, file_format))
         files.append(offer_files.read(path, chosen.usage_of))
     assert [(origin.service, origin.version) for origin, _ in files] == [(one, "20231114221320") for one in SERVICES]
-    found = price_book.parse(price_import.price_book("us-east-1", files))
+    found = price_book.parse(price_import.price_book(["us-east-1"], files))
     assert found.currency == "USD"
     assert {name: found.find(name) for name in known} == {name: bills.price_of(name, BOOK, size_of) for name in known}
     assert found.prices["NatGateway-Bytes"][1].price == Decimal("0.123456789012345")

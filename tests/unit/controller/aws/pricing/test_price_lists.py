@@ -1,6 +1,7 @@
 """Files of price lists are for who was given their URL, for an hour."""
 
 import asyncio
+import json
 from datetime import timedelta
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
@@ -10,6 +11,7 @@ import pytest
 from stead_controller.aws import sealed_tokens
 from stead_controller.aws.pricing import price_files, price_lists
 from stead_controller.db.tables import PriceBook
+from stead_controller.errors import NotFound
 from tests.support.rows import NOW
 from tests.support.world import database
 
@@ -85,6 +87,37 @@ def test_each_book_is_a_list_since_it_is_valid(database):
         assert (parts.scheme, parts.netloc) == ("http", "cloud:8773")
         [token] = parse_qs(parts.query)["Token"]
         assert price in answer(database, parts.path, token=token).body
+
+
+def test_prices_of_other_regions_are_lists_of_their_own(database):
+    text = 'currency = "EUR"\n' + "".join(
+        f'[[price]]\nusage = "PublicIPv4:{kind}Address"\nprice = "{price}"\n{region}\n'
+        for kind, price, region in (
+            ("InUse", "0.5", ""),
+            ("Idle", "0.5", ""),
+            ("InUse", "0.6", 'region = "us-east-1"'),
+            ("InUse", "0.7", 'region = "eu-central-1"'),
+        )
+    )
+    database.run_blocking(lambda tx: tx.session.add(PriceBook(valid_from=int(NOW.timestamp()), text=text)))
+    asked = {"ServiceCode": "AmazonVPC", "EffectiveDate": NOW, "CurrencyCode": "EUR"}
+    found = call(database, price_lists.list_price_lists, **asked)["PriceLists"]
+    assert [one["RegionCode"] for one in found] == ["eu-central-1", "us-east-1"]
+    assert call(database, price_lists.list_price_lists, **asked, RegionCode="eu-central-1")["PriceLists"] == found[:1]
+    assert call(database, price_lists.list_price_lists, **asked, RegionCode="eu-west-1")["PriceLists"] == []
+    for one, prices in zip(found, ({"0.7000000000"}, {"0.6000000000", "0.5000000000"}), strict=True):
+        arn = one["PriceListArn"]
+        url = urlsplit(call(database, price_lists.get_price_list_file_url, PriceListArn=arn, FileFormat="JSON")["Url"])
+        [token] = parse_qs(url.query)["Token"]
+        content = json.loads(answer(database, url.path, token=token).body)
+        places = {product["attributes"]["regionCode"] for product in content["products"].values()}
+        assert places == {one["RegionCode"]}
+        terms = [dimension for some in content["terms"]["OnDemand"].values() for term in some.values()
+                 for dimension in term["priceDimensions"].values()]  # fmt: skip
+        assert {dimension["pricePerUnit"]["EUR"] for dimension in terms} == prices
+    absent = arn.replace("us-east-1", "eu-west-1")
+    with pytest.raises(NotFound):
+        call(database, price_lists.get_price_list_file_url, PriceListArn=absent, FileFormat="JSON")
 
 
 def test_a_file_is_written_once_until_prices_change(database):

@@ -43,6 +43,13 @@ def history(world, run):
     return ask
 
 
+def test_a_price_of_the_region_counts_before_one_without(world, run):
+    text = book("0.1") + "\n" + book("0.3").partition("\n")[2] + f'\nregion = "{world.cloud.region}"\n'
+    run(lambda tx: tx.session.add(PriceBook(valid_from=int(ago(9).timestamp()), text=text)))
+    wanted = Asked(types=("t3.micro",), zone=world.cloud.zones[0])
+    assert short(run(spot_prices.history, world.cloud, wanted, NOW))[0] == ("0.300000", 9)
+
+
 def short(found):
     return [(one.price, (NOW - one.since).days) for one in found]
 
