@@ -314,7 +314,7 @@ def other_instance(trial: Trial, host_key: str) -> None:
         if read_host_key() == host_key:
             raise TrialFailed("another instance has the first one's host key")
         trial.report.note("new host key for another instance")
-        machine.press_power_button()
+        stop_from_inside(trial, machine, "poweroff")  # micro may not listen to its power button yet
         machine.wait_for_end(trial.kind.stop)
 
 
