@@ -9,6 +9,8 @@ from stead_controller.db.tables import (
     Host,
     HostResource,
     InstanceFirmware,
+    NatGateway,
+    NetworkInterface,
     Snapshot,
     StoragePool,
     UnclaimedResource,
@@ -20,6 +22,7 @@ from stead_controller.request.conditions import Filter, Selection
 from stead_controller.resources.instances import volume_attachments
 from stead_controller.resources.instances.start_instances import start_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances
+from stead_controller.resources.network import nat_gateways
 from stead_controller.resources.operators import drain_moves, host_records
 from stead_controller.resources.storage import (
     create_snapshots,
@@ -465,6 +468,42 @@ def test_a_few_move_at_a_time(cloud):
     for _ in range(2):
         cloud.empty()
     assert len(moves(cloud)) == 4
+
+
+def test_a_nat_gateway_moves_with_its_address_while_another_host_can_have_it(cloud):
+    request = nat_gateways.CreateRequest(cloud.world.one.subnet_ids[0], connectivity="private")
+    gateway_id = cloud.run(nat_gateways.create, cloud.caller, request, NOW)
+    home, interface = has_gateway(cloud, gateway_id)
+    cloud.empty()
+    assert has_gateway(cloud, gateway_id) == (home, interface)  # no host is drained
+    numbers = {host.id: number for number, host in enumerate(cloud.hosts)}
+    cloud.drain(numbers[home])
+    cloud.empty()
+    second, moved = has_gateway(cloud, gateway_id)
+    assert second != home
+    assert moved == interface
+    for number in set(numbers.values()) - {numbers[home]}:
+        cloud.drain(number)
+    cloud.empty()
+    assert has_gateway(cloud, gateway_id) == (second, interface)  # no other host would take it
+
+
+def has_gateway(cloud, gateway_id):
+    """Return the one host that is to have a NAT gateway with its interface, which it is at, and the interface."""
+    kinds = (desired.KIND_NAT_GATEWAY, desired.KIND_INTERFACE)
+    query = select(HostResource.host_id, HostResource.resource_id).where(
+        HostResource.kind.in_(kinds), HostResource.body.is_not(None)
+    )
+    gateway, interface = cloud.run(
+        lambda tx: (
+            found := tx.session.get_one(NatGateway, gateway_id),
+            tx.session.get_one(NetworkInterface, found.interface_id),
+        )
+    )
+    assert interface.host_id == gateway.host_id
+    places = {(host_id, name) for host_id, name in cloud.all(query) if name in {gateway_id, interface.id}}
+    assert places == {(gateway.host_id, gateway_id), (gateway.host_id, interface.id)}
+    return gateway.host_id, (interface.id, interface.private_address)
 
 
 def test_nothing_is_read_while_no_host_is_drained(cloud, loose):
