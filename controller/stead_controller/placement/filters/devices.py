@@ -10,7 +10,7 @@ from stead_controller.placement.search import Search
 
 def _devices(room: Room, search: Search) -> str | None:
     wanted = search.need.devices
-    if not wanted or choose(room.devices, wanted) is not None:
+    if choose(room.devices, wanted) is not None:
         return None
     free = [device.model for device in room.devices if device.free]
     lacks = ", ".join(f"{one.count} of {one.model}, {free.count(one.model)} free" for one in wanted)

@@ -249,6 +249,24 @@ def test_each_filter_refuses_alone_and_says_why(name):
     assert choose_host([other, ROOM], search) == ROOM
 
 
+@pytest.mark.parametrize(
+    ("need", "nodes", "reason"),
+    [
+        (CoreNeed(2, 2, 0), (NODE,), "no memory node has 2 whole cores of 2 threads free: node 0 has 1"),
+        (
+            CoreNeed(1, 2, 0),
+            (Node(1, (Core(2, 1), Core(3, 2, free=False)), 0),),
+            "no memory node has 1 whole cores of 2 threads free: node 1 has 0",
+        ),
+        (CoreNeed(1, 1, 0), (), "no memory node has 1 whole cores of 1 threads free"),
+    ],
+)
+def test_a_lack_of_whole_cores_is_told_by_node(need, nodes, reason):
+    search = replace(SEARCH, need=replace(SEARCH.need, cores=need))
+    (verdict,) = explain([ROOM._replace(nodes=nodes)], search)
+    assert verdict.refusals == (("cores", reason),)
+
+
 def test_a_host_that_emulates_an_architecture_takes_it_after_those_that_have_it():
     emulated = ROOM._replace(architecture="arm64", emulates="x86_64")
     assert choose_host([emulated], SEARCH) == emulated
@@ -268,6 +286,7 @@ def test_a_host_that_emulates_an_architecture_takes_it_after_those_that_have_it(
         (Tenancy("own", "1"), {}, ("tenancy", "it is shared")),
         (Tenancy("dedicated", "1"), {"empty": False}, ("tenancy", "it has instances of shared tenancy")),
         (Tenancy("dedicated", "1"), {"owner": "2"}, ("tenancy", "it is dedicated to the account 2")),
+        (Tenancy("default", "1"), {"owner": "1"}, ("tenancy", "it is dedicated to the account 1")),
         (
             Tenancy("dedicated", "1"),
             {"owner": "1", "dedicated_host_id": "h-a"},
