@@ -2,8 +2,10 @@
 
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import asdict
 
+from stead_agent import activity
 from stead_agent.dhcp.interface import DhcpError
 from stead_agent.findings import Finding, Path
 from stead_agent.firewall.interface import FirewallError
@@ -13,7 +15,7 @@ from stead_agent.metadata.interface import MetadataError, PushedKey
 from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_proto import limits
-from stead_proto.v1.host_pb2 import Answer, PathQuestion, PushedKeyQuestion, Question
+from stead_proto.v1.host_pb2 import Activity, Answer, MachineActivity, PathQuestion, PushedKeyQuestion, Question
 
 _log = Log(__name__)
 
@@ -69,6 +71,8 @@ def _content(question: Question, parts: Subsystems) -> bytes:
                 min(wanted.packets or limits.CAPTURE_PACKETS, limits.CAPTURE_PACKETS),
                 wanted.snap_length,
             )
+        case "activity":
+            return _activity(parts).SerializeToString()
         case _:
             raise MachineError("this agent does not know the question")
 
@@ -92,6 +96,31 @@ def _path(wanted: PathQuestion, parts: Subsystems) -> bytes:
     ]
     # The tap, what may be sent from it, where that is routed, what may come back.
     return json.dumps([asdict(each) for each in (*found[:1], *rules, *found[1:], *services)]).encode()
+
+
+def _activity(parts: Subsystems) -> Activity:
+    """Read the counters of the host and of all machines that run, instance stores' among their disks."""
+    answer = Activity(**asdict(activity.of_host()))
+    for machine_id, reading in sorted(parts.counters.read(parts.machines.present()).items()):
+        found = MachineActivity(
+            machine_id=machine_id,
+            process=reading.process,
+            at=reading.at,
+            cpu_time=reading.cpu_time,
+            memory_used=reading.memory,
+        )
+        if reading.devices is not None:
+            disks = [*reading.devices.volumes.values(), *reading.devices.stores.values()]
+            nics = reading.devices.nics.values()
+            found.read_bytes, found.written_bytes = _sums((disk.read_bytes, disk.written_bytes) for disk in disks)
+            found.received_bytes, found.sent_bytes = _sums((nic.received_bytes, nic.sent_bytes) for nic in nics)
+        answer.machines.append(found)
+    return answer
+
+
+def _sums(pairs: Iterable[tuple[int, int]]) -> tuple[int, int]:
+    found = list(pairs)
+    return sum(first for first, _ in found), sum(second for _, second in found)
 
 
 def _refusal(question: Question, text: str) -> Answer:

@@ -20,6 +20,7 @@ _NAMES: Final = (
     "demo",
     "env",
     "status",
+    "top",
     "doctor",
     "logs",
     "events",

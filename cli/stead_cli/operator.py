@@ -55,6 +55,14 @@ class Operator:
         )
         return found.hosts[0]
 
+    def measure_hosts(self, host_id: str = "") -> list[pb.MeasuredHost]:
+        """What hosts and their machines do, of all hosts or of one."""
+        request = pb.MeasureHostsRequest(host_id=host_id)
+        found: pb.MeasureHostsResponse = self._call(
+            lambda channel: HostsStub(channel).MeasureHosts(request, timeout=_CALL_SECONDS)
+        )
+        return list(found.hosts)
+
     def create_token(self, zone: str = "", valid_seconds: int = 0) -> pb.CreateEnrolmentTokenResponse:
         """Make a one-time token with which a machine may enrol."""
         request = pb.CreateEnrolmentTokenRequest(zone=zone, valid_seconds=valid_seconds)

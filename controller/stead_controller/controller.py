@@ -423,7 +423,7 @@ class Controller:
         link.serve(self._link, server)
         blocks_pb2_grpc.add_BlockStoreServicer_to_server(BlockService(self.database, self._blocks, self._clock), server)
         operator_pb2_grpc.add_HostsServicer_to_server(
-            Hosts(self.database, self.cloud, self._clock, self.authority.certificate_pem, self._link.end_session),
+            Hosts(self.database, self.cloud, self._clock, self.authority.certificate_pem, self._link),
             server,
         )
         operator_pb2_grpc.add_ImagesServicer_to_server(

@@ -1,9 +1,11 @@
 """The counters of guests' vCPUs, disks and network interfaces: libvirt is asked once for all guests together."""
 
 import logging
+import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
@@ -17,6 +19,7 @@ from stead_agent.metrics.interface import Devices, DiskCounters, NicCounters, Re
 _log = logging.getLogger(__name__)
 
 _WHAT: Final = libvirt.VIR_DOMAIN_STATS_BLOCK | libvirt.VIR_DOMAIN_STATS_INTERFACE
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 _FLAGS: Final = libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_RUNNING | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
 # Libvirt's names, in the order of the fields of DiskCounters and NicCounters.
 _DISK: Final = ("rd.bytes", "wr.bytes", "rd.reqs", "wr.reqs", "rd.times", "wr.times")
@@ -49,7 +52,9 @@ class GuestCounters:
                 now = time.clock_gettime_ns(time.CLOCK_BOOTTIME)
                 saved = self._saved(machine_id)
                 balance = None if saved is None else VolumeBalance(saved.bytes / 10, saved.operations / 10)
-                found[machine_id] = Reading(process, began * 1_000_000, now, cpu_time, devices.get(machine_id), balance)
+                found[machine_id] = Reading(
+                    process, began * 1_000_000, now, cpu_time, devices.get(machine_id), balance, _resident(process)
+                )
         return found
 
     def _devices(self, machine_ids: frozenset[str]) -> dict[str, Devices]:
@@ -69,6 +74,15 @@ class GuestCounters:
             if devices is not None:
                 found[domain.name()] = devices
         return found
+
+
+def _resident(process: str) -> int:
+    """The memory of a process, by the name that `Processors` gives it, in bytes; 0 when it has just ended."""
+    try:
+        pages = Path(f"/proc/{process.partition('.')[0]}/statm").read_text(encoding="ascii").split()[1]
+    except (FileNotFoundError, ProcessLookupError, IndexError):
+        return 0
+    return int(pages) * _PAGE
 
 
 def _of_guest(domain: Any, stats: Mapping[str, Any]) -> Devices | None:

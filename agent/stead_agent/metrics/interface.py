@@ -53,7 +53,8 @@ class Reading:
 
     `process` names the process that runs it: no other of this boot has this name. It began at `began`, `at` is the
     moment; both are in nanoseconds since the host's boot. `cpu_time` is what its vCPUs have used, in nanoseconds.
-    Without `devices` those could not be read now; without `balance` there is nothing that it could save.
+    Without `devices` those could not be read now; without `balance` there is nothing that it could save. `memory` is
+    what its process has of the host's, in bytes.
     """
 
     process: str
@@ -62,6 +63,7 @@ class Reading:
     cpu_time: int
     devices: Devices | None
     balance: VolumeBalance | None = None
+    memory: int = 0
 
 
 class Counters(Protocol):

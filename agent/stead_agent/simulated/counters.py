@@ -55,7 +55,12 @@ class SimulatedCounters:
                 }
                 used = int(load.share * guest.spec.vcpus * passed)
                 found[machine_id] = Reading(
-                    f"{machine_id}.{guest.start_count}", began, now, used, Devices(disks, {}, nics)
+                    f"{machine_id}.{guest.start_count}",
+                    began,
+                    now,
+                    used,
+                    Devices(disks, {}, nics),
+                    memory=guest.spec.memory,
                 )
         return found
 

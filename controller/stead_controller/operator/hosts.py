@@ -10,12 +10,13 @@ from stead_controller.clock import Clock
 from stead_controller.db.tables import Host, HostCore, HostDevice, HostError
 from stead_controller.errors import InvalidParameter, SteadError
 from stead_controller.hosts.enrolment import create_token
-from stead_controller.operator import unclaimed
+from stead_controller.hosts.link import HostLink
+from stead_controller.operator import activity, unclaimed
 from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.operators import adoption, host_records, unclaimed_resources
+from stead_controller.resources.operators import adoption, host_activity, host_records, unclaimed_resources
 from stead_controller.resources.operators.host_records import HostRecord, StopTime
 from stead_controller.resources.operators.host_settings import HostChange
 from stead_controller.resources.operators.host_uses import HostUse
@@ -28,15 +29,13 @@ _TOKEN_SECONDS = 3600
 class Hosts(operator_pb2_grpc.HostsServicer):
     """Lists, enrols, changes, drains and removes hosts."""
 
-    def __init__(
-        self, database: Transactions, cloud: Cloud, clock: Clock, ca_pem: bytes, end_session: Callable[[str], None]
-    ) -> None:
-        """Store the dependencies; `end_session` ends the session of a host that is removed."""
+    def __init__(self, database: Transactions, cloud: Cloud, clock: Clock, ca_pem: bytes, link: HostLink) -> None:
+        """Store the dependencies; by `link` hosts are asked, and the session of one that is removed is ended."""
         self._database = database
         self._cloud = cloud
         self._clock = clock
         self._ca_pem = ca_pem
-        self._end_session = end_session
+        self._link = link
 
     async def ListHosts(  # noqa: N802 - the name of the RPC
         self, request: pb.ListHostsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -53,6 +52,18 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         except SteadError as error:
             await refuse(context, error)
         return pb.ListHostsResponse(hosts=[_message(record) for record in found])
+
+    async def MeasureHosts(  # noqa: N802 - the name of the RPC
+        self, request: pb.MeasureHostsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.MeasureHostsResponse:
+        """Ask all hosts, or one, what they and their machines do."""
+        try:
+            hosts = await self._database.run(
+                lambda tx: host_activity.hosts_with_instances(tx, request.host_id), writes=False
+            )
+        except SteadError as error:
+            await refuse(context, error)
+        return await activity.measure(self._link.ask, hosts)
 
     async def CreateEnrolmentToken(  # noqa: N802 - the name of the RPC
         self, request: pb.CreateEnrolmentTokenRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -123,7 +134,7 @@ class Hosts(operator_pb2_grpc.HostsServicer):
             )
         except SteadError as error:
             await refuse(context, error)
-        self._end_session(request.host_id)
+        self._link.end_session(request.host_id)
         return pb.RemoveHostResponse()
 
     async def DiscardUnclaimed(  # noqa: N802 - the name of the RPC

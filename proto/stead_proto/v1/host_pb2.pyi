@@ -1378,6 +1378,7 @@ class Question(_message.Message):
     INTERRUPT_FIELD_NUMBER: _builtins.int
     PUSHED_KEY_FIELD_NUMBER: _builtins.int
     CONSOLE_FIELD_NUMBER: _builtins.int
+    ACTIVITY_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
     def console_output(self) -> Global___ConsoleOutputQuestion: ...
@@ -1395,6 +1396,8 @@ class Question(_message.Message):
     def pushed_key(self) -> Global___PushedKeyQuestion: ...
     @_builtins.property
     def console(self) -> Global___ConsoleQuestion: ...
+    @_builtins.property
+    def activity(self) -> Global___ActivityQuestion: ...
     def __init__(
         self,
         *,
@@ -1407,16 +1410,137 @@ class Question(_message.Message):
         interrupt: Global___InterruptQuestion | None = ...,
         pushed_key: Global___PushedKeyQuestion | None = ...,
         console: Global___ConsoleQuestion | None = ...,
+        activity: Global___ActivityQuestion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console", b"console", "console_output", b"console_output", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "body", b"body", "capture", b"capture", "console", b"console", "console_output", b"console_output", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "capture", b"capture", "console", b"console", "console_output", b"console_output", "id", b"id", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "body", b"body", "capture", b"capture", "console", b"console", "console_output", b"console_output", "id", b"id", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture", "password", "interrupt", "pushed_key", "console"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture", "password", "interrupt", "pushed_key", "console", "activity"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___Question: _TypeAlias = Question  # noqa: Y015
+
+@_typing.final
+class ActivityQuestion(_message.Message):
+    """What the host and its machines do: answered by an Activity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivityQuestion: _TypeAlias = ActivityQuestion  # noqa: Y015
+
+@_typing.final
+class Activity(_message.Message):
+    """Counters that only grow until the host's boot or the start of a machine's process, and the memory in use now. Times of
+    processors are in nanoseconds, all else is in bytes.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AT_FIELD_NUMBER: _builtins.int
+    CPUS_FIELD_NUMBER: _builtins.int
+    CPU_TIME_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    MEMORY_USED_FIELD_NUMBER: _builtins.int
+    READ_BYTES_FIELD_NUMBER: _builtins.int
+    WRITTEN_BYTES_FIELD_NUMBER: _builtins.int
+    RECEIVED_BYTES_FIELD_NUMBER: _builtins.int
+    SENT_BYTES_FIELD_NUMBER: _builtins.int
+    MACHINES_FIELD_NUMBER: _builtins.int
+    at: _builtins.int
+    """nanoseconds since the host's boot"""
+    cpus: _builtins.int
+    cpu_time: _builtins.int
+    """of all processors that were not idle"""
+    memory: _builtins.int
+    memory_used: _builtins.int
+    read_bytes: _builtins.int
+    """of its disks"""
+    written_bytes: _builtins.int
+    received_bytes: _builtins.int
+    """by its network interfaces"""
+    sent_bytes: _builtins.int
+    @_builtins.property
+    def machines(self) -> _containers.RepeatedCompositeFieldContainer[Global___MachineActivity]:
+        """those that run"""
+
+    def __init__(
+        self,
+        *,
+        at: _builtins.int = ...,
+        cpus: _builtins.int = ...,
+        cpu_time: _builtins.int = ...,
+        memory: _builtins.int = ...,
+        memory_used: _builtins.int = ...,
+        read_bytes: _builtins.int = ...,
+        written_bytes: _builtins.int = ...,
+        received_bytes: _builtins.int = ...,
+        sent_bytes: _builtins.int = ...,
+        machines: _abc.Iterable[Global___MachineActivity] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cpu_time", b"cpu_time", "cpus", b"cpus", "machines", b"machines", "memory", b"memory", "memory_used", b"memory_used", "read_bytes", b"read_bytes", "received_bytes", b"received_bytes", "sent_bytes", b"sent_bytes", "written_bytes", b"written_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Activity: _TypeAlias = Activity  # noqa: Y015
+
+@_typing.final
+class MachineActivity(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MACHINE_ID_FIELD_NUMBER: _builtins.int
+    PROCESS_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    CPU_TIME_FIELD_NUMBER: _builtins.int
+    MEMORY_USED_FIELD_NUMBER: _builtins.int
+    READ_BYTES_FIELD_NUMBER: _builtins.int
+    WRITTEN_BYTES_FIELD_NUMBER: _builtins.int
+    RECEIVED_BYTES_FIELD_NUMBER: _builtins.int
+    SENT_BYTES_FIELD_NUMBER: _builtins.int
+    machine_id: _builtins.str
+    process: _builtins.str
+    """which runs it: another one counts from zero"""
+    at: _builtins.int
+    cpu_time: _builtins.int
+    """of its vCPUs"""
+    memory_used: _builtins.int
+    """of the host, by its process"""
+    read_bytes: _builtins.int
+    written_bytes: _builtins.int
+    received_bytes: _builtins.int
+    sent_bytes: _builtins.int
+    def __init__(
+        self,
+        *,
+        machine_id: _builtins.str = ...,
+        process: _builtins.str = ...,
+        at: _builtins.int = ...,
+        cpu_time: _builtins.int = ...,
+        memory_used: _builtins.int = ...,
+        read_bytes: _builtins.int = ...,
+        written_bytes: _builtins.int = ...,
+        received_bytes: _builtins.int = ...,
+        sent_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cpu_time", b"cpu_time", "machine_id", b"machine_id", "memory_used", b"memory_used", "process", b"process", "read_bytes", b"read_bytes", "received_bytes", b"received_bytes", "sent_bytes", b"sent_bytes", "written_bytes", b"written_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MachineActivity: _TypeAlias = MachineActivity  # noqa: Y015
 
 @_typing.final
 class ConsoleQuestion(_message.Message):

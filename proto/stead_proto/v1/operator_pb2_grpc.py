@@ -39,6 +39,11 @@ class HostsStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListHostsRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListHostsResponse.FromString,
                 _registered_method=True)
+        self.MeasureHosts = channel.unary_unary(
+                '/stead.v1.Hosts/MeasureHosts',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.MeasureHostsRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.MeasureHostsResponse.FromString,
+                _registered_method=True)
         self.CreateEnrolmentToken = channel.unary_unary(
                 '/stead.v1.Hosts/CreateEnrolmentToken',
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.CreateEnrolmentTokenRequest.SerializeToString,
@@ -91,6 +96,13 @@ class HostsServicer:
 
     def ListHosts(self, request, context):
         """All hosts, or one with what is on it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MeasureHosts(self, request, context):
+        """What hosts and instances do, by counters of which two answers give rates; of a host that does not answer, why.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -168,6 +180,11 @@ def add_HostsServicer_to_server(servicer, server):
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListHostsRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.ListHostsResponse.SerializeToString,
             ),
+            'MeasureHosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.MeasureHosts,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.MeasureHostsRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.MeasureHostsResponse.SerializeToString,
+            ),
             'CreateEnrolmentToken': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateEnrolmentToken,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.CreateEnrolmentTokenRequest.FromString,
@@ -241,6 +258,33 @@ class Hosts:
             '/stead.v1.Hosts/ListHosts',
             stead__proto_dot_v1_dot_operator__pb2.ListHostsRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.ListHostsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MeasureHosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Hosts/MeasureHosts',
+            stead__proto_dot_v1_dot_operator__pb2.MeasureHostsRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.MeasureHostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

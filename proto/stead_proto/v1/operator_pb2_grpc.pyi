@@ -33,6 +33,8 @@ class HostsStub:
     def __new__(cls, channel: _aio.Channel) -> HostsAsyncStub: ...
     ListHosts: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListHostsRequest, _operator_pb2.ListHostsResponse]
     """All hosts, or one with what is on it."""
+    MeasureHosts: _grpc.UnaryUnaryMultiCallable[_operator_pb2.MeasureHostsRequest, _operator_pb2.MeasureHostsResponse]
+    """What hosts and instances do, by counters of which two answers give rates; of a host that does not answer, why."""
     CreateEnrolmentToken: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CreateEnrolmentTokenRequest, _operator_pb2.CreateEnrolmentTokenResponse]
     """Make a one-time token with which one machine may enrol."""
     SetSchedulable: _grpc.UnaryUnaryMultiCallable[_operator_pb2.SetSchedulableRequest, _operator_pb2.Host]
@@ -59,6 +61,8 @@ class HostsAsyncStub(HostsStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListHosts: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListHostsRequest, _operator_pb2.ListHostsResponse]  # type: ignore[assignment]
     """All hosts, or one with what is on it."""
+    MeasureHosts: _aio.UnaryUnaryMultiCallable[_operator_pb2.MeasureHostsRequest, _operator_pb2.MeasureHostsResponse]  # type: ignore[assignment]
+    """What hosts and instances do, by counters of which two answers give rates; of a host that does not answer, why."""
     CreateEnrolmentToken: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateEnrolmentTokenRequest, _operator_pb2.CreateEnrolmentTokenResponse]  # type: ignore[assignment]
     """Make a one-time token with which one machine may enrol."""
     SetSchedulable: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetSchedulableRequest, _operator_pb2.Host]  # type: ignore[assignment]
@@ -88,6 +92,14 @@ class HostsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.ListHostsResponse, _abc.Awaitable[_operator_pb2.ListHostsResponse]]:
         """All hosts, or one with what is on it."""
+
+    @_abc_1.abstractmethod
+    def MeasureHosts(
+        self,
+        request: _operator_pb2.MeasureHostsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.MeasureHostsResponse, _abc.Awaitable[_operator_pb2.MeasureHostsResponse]]:
+        """What hosts and instances do, by counters of which two answers give rates; of a host that does not answer, why."""
 
     @_abc_1.abstractmethod
     def CreateEnrolmentToken(

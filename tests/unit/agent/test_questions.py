@@ -12,6 +12,8 @@ from stead_agent.simulated.machines import SimulatedMachines
 from stead_agent.simulated.networks import SimulatedNetwork
 from stead_proto import limits
 from stead_proto.v1.host_pb2 import (
+    Activity,
+    ActivityQuestion,
     CaptureQuestion,
     ConsoleOutputQuestion,
     InterruptQuestion,
@@ -39,6 +41,22 @@ def _host_with(machines: type[SimulatedMachines]) -> Subsystems:
 def test_console_output_is_its_end() -> None:
     question = Question(id=1, console_output=ConsoleOutputQuestion(machine_id="i-1", last_bytes=8))
     assert questions.answer(question, _running()).content == b"boot 1\r\n"
+
+
+def test_what_host_and_machines_do_is_counted() -> None:
+    bench = Bench()
+    bench.settle(make.Sender().change(make.host_network(), *make.launch(), full=True))
+    asked = Question(id=1, activity=ActivityQuestion())
+    before = Activity.FromString(questions.answer(asked, bench.host.subsystems).content)
+    assert (before.cpus > 0, before.memory > before.memory_used > 0) == (True, True)
+    [idle] = before.machines
+    assert (idle.machine_id, idle.cpu_time, idle.read_bytes, idle.sent_bytes) == ("i-1", 0, 0, 0)
+    assert idle.memory_used > 0
+    bench.host.counters.set_load("i-1", 0.5, 1_000_000_000)
+    [busy] = Activity.FromString(questions.answer(asked, bench.host.subsystems).content).machines
+    assert busy.process == idle.process
+    assert busy.at > idle.at
+    assert min(busy.cpu_time, busy.read_bytes, busy.written_bytes, busy.received_bytes, busy.sent_bytes) > 0
 
 
 def test_a_password_is_what_the_guest_wrote() -> None:
