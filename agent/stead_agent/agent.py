@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from typing import Final
 
 from stead_agent.desired import Store
@@ -26,7 +27,7 @@ from stead_agent.reconcile.traffic_telling import TrafficTelling
 from stead_agent.reconcile.work import EXPECTED_ERRORS
 from stead_agent.traffic.interface import Sums
 from stead_agent.wanted import Key
-from stead_proto.v1 import desired_pb2
+from stead_proto.v1 import desired_pb2, host_pb2
 
 _log = Log(__name__)
 
@@ -36,6 +37,11 @@ LOOK_SECONDS: Final = 5.0
 """How often we check what the kernel sends no notification of."""
 STRAYS_SECONDS: Final = 600.0
 STRAYS_AGAIN_SECONDS: Final = 15.0
+REPAIR_SECONDS: Final = 12.0
+"""For which an operator who asks for a repair waits for its end."""
+
+_REPAIR_POLL_SECONDS: Final = 0.2
+_MOST_FAILING: Final = 50
 
 
 class Agent:
@@ -67,7 +73,9 @@ class Agent:
         self._metadata_uses = MetadataUses()
         self._gateways = GatewayMeasuring()
         self._traffic = TrafficTelling()
-        self.link = Link(dialling, self.reconciler, host, news, self.measurements, threads=question_threads)
+        self.link = Link(
+            dialling, self.reconciler, host, news, self.measurements, threads=question_threads, repair=self.repair
+        )
 
     async def run(self) -> None:
         """Work until cancelled; guests stay as they are."""
@@ -139,6 +147,34 @@ class Agent:
                 look = self._loop.time() + LOOK_SECONDS
             if touched != Touched():
                 await self._audit(touched)
+
+    async def repair(self, seconds: float = REPAIR_SECONDS) -> host_pb2.Repaired:
+        """Do at once what is done again and again: repair foreign changes, remove strays, try again what failed.
+
+        Returns when nothing is left to do, or after so many seconds.
+        """
+        answer = host_pb2.Repaired()
+        strays: dict[Key, None] = {}
+        deadline = self._loop.time() + seconds
+        answer.repairs.extend(await self._ask(partial(repairs, self._parts, None)))
+        self.reconciler.look_at_everything()
+        while True:
+            present = await self._ask(partial(_list_safely, self._parts))
+            found = self.reconciler.strays(present)
+            strays |= dict.fromkeys(found)
+            answer.settled = self.reconciler.is_quiet and not found
+            if answer.settled or self._loop.time() > deadline:
+                break
+            self.reconciler.remove_strays(present)
+            await asyncio.sleep(_REPAIR_POLL_SECONDS)
+        answer.removed.extend(_words(key) for key in strays if key not in found)
+        answer.left.extend(_words(key) for key in found)
+        failing = islice(self.reconciler.failing(), _MOST_FAILING)
+        answer.failing.extend(f"{_words(key)}: {reason}" for key, reason in failing)
+        return answer
+
+    async def _ask[T](self, ask: Callable[[], T]) -> T:
+        return ask() if self._threads is None else await self._loop.run_in_executor(self._threads, ask)
 
     async def _empty_trash(self) -> None:
         """Empty the trash of a simulated host, where nobody else changes anything."""
@@ -247,8 +283,17 @@ def _read(
         return readings, None, passed, sums
 
 
+def _words(key: Key) -> str:
+    return f"{desired_pb2.Kind.Name(key.kind).removeprefix('KIND_').lower()} {key.id}"
+
+
 def audit(parts: Subsystems, touched: Touched | None = None) -> bool:
-    """Have each subsystem repair foreign changes; tell whether anything was repaired.
+    """Do what `repairs` does; tell whether anything was repaired."""
+    return bool(repairs(parts, touched))
+
+
+def repairs(parts: Subsystems, touched: Touched | None) -> list[str]:
+    """Have each subsystem repair foreign changes; return what they were.
 
     Checks everything and empties the trash, or checks only what was touched. What cannot be repaired now is tried again
     with the next check of everything. A recreated namespace has no rules yet, so the rules are checked after the links.
@@ -264,10 +309,10 @@ def audit(parts: Subsystems, touched: Touched | None = None) -> bool:
         del audits["network"]
     if "network" in audits:  # it may have recreated namespaces
         audits["endpoints"] = parts.endpoints.audit
-    repairs = [_repair(name, audit_one) for name, audit_one in audits.items()]
+    found = [f"{name}: {repair}" for name, audit_one in audits.items() for repair in _repair(name, audit_one)]
     if touched is None:
         empty_trash(parts)
-    return any(repairs)
+    return found
 
 
 def empty_trash(parts: Subsystems) -> None:
@@ -279,15 +324,15 @@ def empty_trash(parts: Subsystems) -> None:
             _log.warning("trash_not_emptied", reason=str(error))
 
 
-def _repair(subsystem: str, audit_one: Callable[[], tuple[str, ...]]) -> bool:
+def _repair(subsystem: str, audit_one: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
     try:
-        repairs = audit_one()
+        found = audit_one()
     except EXPECTED_ERRORS as error:
         _log.warning("audit_failed", subsystem=subsystem, reason=str(error))
-        return False
-    for repair in repairs:
+        return ()
+    for repair in found:
         _log.warning("repaired", subsystem=subsystem, what=repair)
-    return bool(repairs)
+    return found
 
 
 def look_closer(parts: Subsystems) -> frozenset[str]:

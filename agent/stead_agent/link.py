@@ -16,7 +16,7 @@ import os
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -80,11 +80,13 @@ class Link:
         measurements: Outgoing,
         *,
         threads: concurrent.futures.Executor | None = None,
+        repair: Callable[[], Awaitable[host_pb2.Repaired]] | None = None,
     ) -> None:
         """Report when `news` is set, send `measurements`, and answer questions.
 
-        That is in `threads`, or without them on the event loop (simulation).
+        That is in `threads`, or without them on the event loop (simulation). `repair` makes the host as it is wanted.
         """
+        self._repair = repair
         self._dialling = dialling
         self._reconciler = reconciler
         self._host = host
@@ -253,7 +255,10 @@ class Link:
     async def _answer(self, question: host_pb2.Question, outgoing: "_Outgoing") -> None:
         async with self._asking:
             parts = self._reconciler.parts
-            answer = await self._in_thread(partial(questions.answer, question, parts))
+            if question.HasField("repair") and self._repair is not None:
+                answer = questions.repaired(question, await self._repair())
+            else:
+                answer = await self._in_thread(partial(questions.answer, question, parts))
         await outgoing.write(HostReport(answer=answer))
 
     async def _console(self, question: host_pb2.Question, outgoing: "_Outgoing") -> None:

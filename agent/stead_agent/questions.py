@@ -15,7 +15,15 @@ from stead_agent.metadata.interface import MetadataError, PushedKey
 from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_proto import limits
-from stead_proto.v1.host_pb2 import Activity, Answer, MachineActivity, PathQuestion, PushedKeyQuestion, Question
+from stead_proto.v1.host_pb2 import (
+    Activity,
+    Answer,
+    MachineActivity,
+    PathQuestion,
+    PushedKeyQuestion,
+    Question,
+    Repaired,
+)
 
 _log = Log(__name__)
 
@@ -30,6 +38,11 @@ def answer(question: Question, parts: Subsystems) -> Answer:
         _log.error("question_broke", error=error, question=question.WhichOneof("body"))
         return _refusal(question, f"internal error: {error!r}")
     return Answer(id=question.id, content=content, taken_at=time.time_ns() // 1_000_000)
+
+
+def repaired(question: Question, content: Repaired) -> Answer:
+    """Answer by what was repaired."""
+    return Answer(id=question.id, content=content.SerializeToString(), taken_at=time.time_ns() // 1_000_000)
 
 
 def open_console(question: Question, parts: Subsystems) -> tuple[Answer, int | None]:

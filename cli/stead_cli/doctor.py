@@ -4,6 +4,10 @@ import json
 import os
 import shutil
 import subprocess
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,24 +18,90 @@ from stead_cli import backup_timer, cloud, host, processes, settings
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.output import output_option, show_json, show_rows
+from stead_cli.processes import Began, Program
 from stead_cli.settings import Settings
+from stead_proto.v1 import operator_pb2 as pb
 
 _SECONDS = 180.0  # the test of KVM boots a guest
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "red"}
 
 
 @click.command()
+@click.option("--fix", is_flag=True, help="First start what does not run, and have all hosts repair themselves.")
 @output_option
-def doctor(output: str) -> None:
-    """Check this machine and its cloud; ends with 1 when something that Stead needs is missing."""
+def doctor(output: str, *, fix: bool) -> None:
+    """Check this machine and its cloud; ends with 1 when something that Stead needs is missing.
+
+    With --fix hosts restore what others have changed of their networks, rules and servers, remove what has an id of
+    Stead's and is wanted by nobody, and try again what failed. What may be somebody's data stays: `stead unclaimed`.
+    """
     chosen = settings.load()
     cloud.refuse_rig(chosen)
-    checks = [*agent_checks(chosen), *_controller_checks(chosen), *_host_checks(chosen)]
+    fixed = [*_start(chosen), *_repair(chosen)] if fix else []
+    checks = [*fixed, *agent_checks(chosen), *_controller_checks(chosen), *_host_checks(chosen)]
     if output == "json":
         show_json(checks)
     else:
         _show(checks)
     raise SystemExit(1 if any(check["status"] == "failed" for check in checks) else 0)
+
+
+def _start(chosen: Settings) -> list[dict[str, Any]]:
+    """Start the programs of this machine's cloud that do not run; one that was never started is not begun here."""
+    if not chosen.memory_file.exists():
+        return []
+    starts: tuple[tuple[Program, Callable[[], Began], Path], ...] = (
+        (cloud.controller_program(chosen), partial(cloud.start_controller, chosen), chosen.controller_dir / "ca.pem"),
+        (cloud.agent_program(chosen), partial(_start_agent, chosen), chosen.agent_dir / "identity.pem"),
+    )
+    done = []
+    for program, start, needed in starts:
+        if processes.find(program) is not None or not needed.exists():
+            continue
+        if os.geteuid() != 0:
+            done.append(_check(f"fix {program.name}", "only root can start it", well=False))
+            continue
+        with cloud.exclusively(chosen):
+            start()
+        done.append(_check(f"fix {program.name}", "did not run, and was started", well=True))
+    return done
+
+
+def _start_agent(chosen: Settings) -> Began:
+    """Start the agent, and wait until the controller has heard of it: it is asked for repairs next."""
+    since = int(time.time())
+    began = cloud.start_agent(chosen)
+    if cloud.controller_health(chosen).answers:
+        cloud.wait_for_host(chosen, since)
+    return began
+
+
+def _repair(chosen: Settings) -> list[dict[str, Any]]:
+    """Have all hosts repair themselves, and say what they did."""
+    if not cloud.controller_health(chosen).answers:
+        return []
+    try:
+        hosts = Operator(chosen).repair_hosts()
+    except CliError as error:
+        return [{"name": "fix hosts", "status": "warning", "detail": error.message, "remedy": error.hint}]
+    return [_repaired(host) for host in hosts]
+
+
+def _repaired(found: pb.RepairedHost) -> dict[str, Any]:
+    """What one host did, and what it could not do."""
+    done = found.repaired
+    lines = [f"repaired {what}" for what in done.repairs] + [f"removed {what}" for what in done.removed]
+    faults = [f"cannot be removed yet: {what}" for what in done.left] + [f"fails: {what}" for what in done.failing]
+    if found.error:
+        faults.append(found.error)
+    elif not done.settled:
+        faults.append("it is still at work: look again in a minute")
+    return {
+        "name": f"fix {found.hostname}",
+        "status": "warning" if faults else "ok",
+        "detail": "\n".join([*(lines or ["nothing was to be repaired"] * (not found.error)), *faults]),
+        "remedy": "its log says more, on that host: stead logs agent" if faults else "",
+    }
 
 
 def agent_checks(chosen: Settings) -> list[dict[str, Any]]:

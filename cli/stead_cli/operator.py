@@ -63,6 +63,14 @@ class Operator:
         )
         return list(found.hosts)
 
+    def repair_hosts(self, host_id: str = "") -> list[pb.RepairedHost]:
+        """Have hosts repair themselves, all or one, and say what they did."""
+        request = pb.RepairHostsRequest(host_id=host_id)
+        found: pb.RepairHostsResponse = self._call(
+            lambda channel: HostsStub(channel).RepairHosts(request, timeout=_CALL_SECONDS)
+        )
+        return list(found.hosts)
+
     def create_token(self, zone: str = "", valid_seconds: int = 0) -> pb.CreateEnrolmentTokenResponse:
         """Make a one-time token with which a machine may enrol."""
         request = pb.CreateEnrolmentTokenRequest(zone=zone, valid_seconds=valid_seconds)

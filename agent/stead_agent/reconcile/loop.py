@@ -7,7 +7,7 @@ due, and records the results. One failing unit never blocks another. All methods
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -119,6 +119,23 @@ class Reconciler:
         """How many units are being worked on."""
         return len(self._running)
 
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether there is nothing to do now."""
+        return self._schedule.is_quiet
+
+    def look_at_everything(self) -> None:
+        """Compare all that is wanted with what is there; failures are tried again at once."""
+        self._touch_all()
+        self._wake.set()
+
+    def failing(self) -> Iterator[tuple[Key, str]]:
+        """Give what cannot be made as it is wanted, with the reason."""
+        for key in self.wanted.resources:
+            last = self.reports.latest(key)
+            if last is not None and last.condition == host_pb2.CONDITION_FAILED:
+                yield key, last.error
+
     def next_time(self) -> float | None:
         """Return when the next timer is due, if nothing happens before."""
         return self._schedule.next_time()
@@ -225,9 +242,7 @@ class Reconciler:
         first, since they may use the others, and bases last, since volumes may depend on them. Tells whether a stray
         was found, so that the caller checks again.
         """
-        if self.wanted.revision == 0:
-            return False
-        strays = [key for key in present if self._is_stray(key)]
+        strays = self.strays(present)
         machines = [key for key in strays if key.kind == desired_pb2.KIND_MACHINE]
         others = [key for key in strays if key.kind != desired_pb2.KIND_BASE]
         for key in machines or others or strays:
@@ -235,6 +250,10 @@ class Reconciler:
             self._schedule.touch(key)
         self._wake.set()
         return bool(strays)
+
+    def strays(self, present: Iterable[Key]) -> list[Key]:
+        """Give what is a stray of what exists on the host; nothing before a full state was loaded."""
+        return [] if self.wanted.revision == 0 else [key for key in present if self._is_stray(key)]
 
     def _is_stray(self, key: Key) -> bool:
         tombstone = self.wanted.tombstones.get(key)

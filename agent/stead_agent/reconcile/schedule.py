@@ -62,6 +62,11 @@ class Schedule:
         """How many units were taken and are not finished."""
         return sum(self._running.values())
 
+    @property
+    def is_quiet(self) -> bool:
+        """Tell whether no unit runs or is to run as soon as possible."""
+        return not self.running and not any(self._ready.values())
+
     def touch(self, unit: Key) -> None:
         """The unit's desired state has changed: it runs as soon as possible, and its failures are forgotten."""
         entry = self._units.setdefault(unit, _Unit())

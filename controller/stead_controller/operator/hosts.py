@@ -65,6 +65,18 @@ class Hosts(operator_pb2_grpc.HostsServicer):
             await refuse(context, error)
         return await activity.measure(self._link.ask, hosts)
 
+    async def RepairHosts(  # noqa: N802 - the name of the RPC
+        self, request: pb.RepairHostsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.RepairHostsResponse:
+        """Have all hosts, or one, repair themselves now."""
+        try:
+            hosts = await self._database.run(
+                lambda tx: host_activity.hosts_with_instances(tx, request.host_id), writes=False
+            )
+        except SteadError as error:
+            await refuse(context, error)
+        return await activity.repair(self._link.ask, hosts)
+
     async def CreateEnrolmentToken(  # noqa: N802 - the name of the RPC
         self, request: pb.CreateEnrolmentTokenRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CreateEnrolmentTokenResponse:

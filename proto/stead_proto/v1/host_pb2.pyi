@@ -1379,6 +1379,7 @@ class Question(_message.Message):
     PUSHED_KEY_FIELD_NUMBER: _builtins.int
     CONSOLE_FIELD_NUMBER: _builtins.int
     ACTIVITY_FIELD_NUMBER: _builtins.int
+    REPAIR_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     @_builtins.property
     def console_output(self) -> Global___ConsoleOutputQuestion: ...
@@ -1398,6 +1399,8 @@ class Question(_message.Message):
     def console(self) -> Global___ConsoleQuestion: ...
     @_builtins.property
     def activity(self) -> Global___ActivityQuestion: ...
+    @_builtins.property
+    def repair(self) -> Global___RepairQuestion: ...
     def __init__(
         self,
         *,
@@ -1411,16 +1414,80 @@ class Question(_message.Message):
         pushed_key: Global___PushedKeyQuestion | None = ...,
         console: Global___ConsoleQuestion | None = ...,
         activity: Global___ActivityQuestion | None = ...,
+        repair: Global___RepairQuestion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "body", b"body", "capture", b"capture", "console", b"console", "console_output", b"console_output", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "body", b"body", "capture", b"capture", "console", b"console", "console_output", b"console_output", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "repair", b"repair", "screenshot", b"screenshot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "body", b"body", "capture", b"capture", "console", b"console", "console_output", b"console_output", "id", b"id", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "screenshot", b"screenshot"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activity", b"activity", "body", b"body", "capture", b"capture", "console", b"console", "console_output", b"console_output", "id", b"id", "interrupt", b"interrupt", "password", b"password", "path", b"path", "pushed_key", b"pushed_key", "repair", b"repair", "screenshot", b"screenshot"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture", "password", "interrupt", "pushed_key", "console", "activity"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["console_output", "screenshot", "path", "capture", "password", "interrupt", "pushed_key", "console", "activity", "repair"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___Question: _TypeAlias = Question  # noqa: Y015
+
+@_typing.final
+class RepairQuestion(_message.Message):
+    """Compare the host with what is wanted now, and repair it, as the agent does by itself again and again: answered by a
+    Repaired when it is done, or after some seconds. Nothing goes that is unclaimed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepairQuestion: _TypeAlias = RepairQuestion  # noqa: Y015
+
+@_typing.final
+class Repaired(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REPAIRS_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    FAILING_FIELD_NUMBER: _builtins.int
+    SETTLED_FIELD_NUMBER: _builtins.int
+    settled: _builtins.bool
+    """whether all work was done before the answer"""
+    @_builtins.property
+    def repairs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """what another program had changed, and is as it should be again"""
+
+    @_builtins.property
+    def removed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """what had an id of ours and was wanted by nobody, by kind and id"""
+
+    @_builtins.property
+    def left(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of these, what is still there"""
+
+    @_builtins.property
+    def failing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """what cannot be made as it is wanted, by kind, id and reason; some of them"""
+
+    def __init__(
+        self,
+        *,
+        repairs: _abc.Iterable[_builtins.str] | None = ...,
+        removed: _abc.Iterable[_builtins.str] | None = ...,
+        left: _abc.Iterable[_builtins.str] | None = ...,
+        failing: _abc.Iterable[_builtins.str] | None = ...,
+        settled: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["failing", b"failing", "left", b"left", "removed", b"removed", "repairs", b"repairs", "settled", b"settled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Repaired: _TypeAlias = Repaired  # noqa: Y015
 
 @_typing.final
 class ActivityQuestion(_message.Message):

@@ -44,6 +44,11 @@ class HostsStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.MeasureHostsRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.MeasureHostsResponse.FromString,
                 _registered_method=True)
+        self.RepairHosts = channel.unary_unary(
+                '/stead.v1.Hosts/RepairHosts',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.RepairHostsRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.RepairHostsResponse.FromString,
+                _registered_method=True)
         self.CreateEnrolmentToken = channel.unary_unary(
                 '/stead.v1.Hosts/CreateEnrolmentToken',
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.CreateEnrolmentTokenRequest.SerializeToString,
@@ -103,6 +108,13 @@ class HostsServicer:
 
     def MeasureHosts(self, request, context):
         """What hosts and instances do, by counters of which two answers give rates; of a host that does not answer, why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RepairHosts(self, request, context):
+        """Have hosts compare themselves with what is wanted of them now, and say what they repaired and removed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,6 +196,11 @@ def add_HostsServicer_to_server(servicer, server):
                     servicer.MeasureHosts,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.MeasureHostsRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.MeasureHostsResponse.SerializeToString,
+            ),
+            'RepairHosts': grpc.unary_unary_rpc_method_handler(
+                    servicer.RepairHosts,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.RepairHostsRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.RepairHostsResponse.SerializeToString,
             ),
             'CreateEnrolmentToken': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateEnrolmentToken,
@@ -285,6 +302,33 @@ class Hosts:
             '/stead.v1.Hosts/MeasureHosts',
             stead__proto_dot_v1_dot_operator__pb2.MeasureHostsRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.MeasureHostsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RepairHosts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Hosts/RepairHosts',
+            stead__proto_dot_v1_dot_operator__pb2.RepairHostsRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.RepairHostsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class HostsStub:
     """All hosts, or one with what is on it."""
     MeasureHosts: _grpc.UnaryUnaryMultiCallable[_operator_pb2.MeasureHostsRequest, _operator_pb2.MeasureHostsResponse]
     """What hosts and instances do, by counters of which two answers give rates; of a host that does not answer, why."""
+    RepairHosts: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RepairHostsRequest, _operator_pb2.RepairHostsResponse]
+    """Have hosts compare themselves with what is wanted of them now, and say what they repaired and removed."""
     CreateEnrolmentToken: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CreateEnrolmentTokenRequest, _operator_pb2.CreateEnrolmentTokenResponse]
     """Make a one-time token with which one machine may enrol."""
     SetSchedulable: _grpc.UnaryUnaryMultiCallable[_operator_pb2.SetSchedulableRequest, _operator_pb2.Host]
@@ -63,6 +65,8 @@ class HostsAsyncStub(HostsStub):
     """All hosts, or one with what is on it."""
     MeasureHosts: _aio.UnaryUnaryMultiCallable[_operator_pb2.MeasureHostsRequest, _operator_pb2.MeasureHostsResponse]  # type: ignore[assignment]
     """What hosts and instances do, by counters of which two answers give rates; of a host that does not answer, why."""
+    RepairHosts: _aio.UnaryUnaryMultiCallable[_operator_pb2.RepairHostsRequest, _operator_pb2.RepairHostsResponse]  # type: ignore[assignment]
+    """Have hosts compare themselves with what is wanted of them now, and say what they repaired and removed."""
     CreateEnrolmentToken: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateEnrolmentTokenRequest, _operator_pb2.CreateEnrolmentTokenResponse]  # type: ignore[assignment]
     """Make a one-time token with which one machine may enrol."""
     SetSchedulable: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetSchedulableRequest, _operator_pb2.Host]  # type: ignore[assignment]
@@ -100,6 +104,14 @@ class HostsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.MeasureHostsResponse, _abc.Awaitable[_operator_pb2.MeasureHostsResponse]]:
         """What hosts and instances do, by counters of which two answers give rates; of a host that does not answer, why."""
+
+    @_abc_1.abstractmethod
+    def RepairHosts(
+        self,
+        request: _operator_pb2.RepairHostsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.RepairHostsResponse, _abc.Awaitable[_operator_pb2.RepairHostsResponse]]:
+        """Have hosts compare themselves with what is wanted of them now, and say what they repaired and removed."""
 
     @_abc_1.abstractmethod
     def CreateEnrolmentToken(

@@ -17,6 +17,7 @@ from stead_agent import link
 from stead_agent.agent import Agent
 from stead_agent.desired import SqliteStore, Store, StoreError
 from stead_agent.link import Dialling
+from stead_agent.network.interface import NetworkError
 from stead_agent.reconcile import loop
 from stead_agent.simulated.clock import RealClock
 from stead_agent.simulated.host import SimulatedHost
@@ -512,3 +513,52 @@ async def test_processors_of_a_guest_are_measured_six_times_as_often_if_that_is_
         lambda: [each.values[0] for each in found()[-1:]] == [pytest.approx(50, abs=5)], "a half of its vCPUs is seen"
     )
     assert all(each.at % 500 == 0 and len(each.metrics) == 1 for each in found())
+
+
+async def _repaired(controller: FakeController, session: HostSession, number: int) -> host_pb2.Repaired:
+    """Have the host repair itself; give what it did."""
+    session.ask(host_pb2.Question(id=number, repair=host_pb2.RepairQuestion()))
+    await controller.until(lambda: number in session.answers, "the repair is done")
+    assert session.answers[number].error == ""
+    return host_pb2.Repaired.FromString(session.answers[number].content)
+
+
+@pytest.mark.parametrize("threads", [False, True])
+async def test_a_repair_removes_strays_and_says_what_was_changed_and_what_fails(
+    rig: Rig, controller: FakeController, monkeypatch: pytest.MonkeyPatch, *, threads: bool
+) -> None:
+    agent, host = rig.start(threads=threads)
+    controller.sender(HOST).change(make.host_network(), *make.launch())
+    session = await rig.session()
+    await _ready(controller, session, MACHINE, 1)
+    well = await _repaired(controller, session, 1)
+    assert (list(well.repairs), list(well.removed), list(well.left), list(well.failing)) == ([], [], [], [])
+    assert well.settled
+
+    host.world.objects.networks["vpc-stray"] = host.world.objects.networks["vpc-1"]
+    host.world.objects.volumes["vol-stray"] = host.world.objects.volumes["vol-1"]
+    monkeypatch.setattr(type(host.subsystems.firewall), "audit", lambda *_: ("host: table inet stead",))
+    done = await _repaired(controller, session, 2)
+    assert list(done.repairs) == ["firewall: host: table inet stead"]
+    assert sorted(done.removed) == ["volume vol-stray", "vpc vpc-stray"]
+    assert (list(done.left), list(done.failing), done.settled) == ([], [], True)
+    assert set(host.world.objects.networks) == {"vpc-1"}
+    assert host.running() == {"i-1"}
+
+    host.world.objects.networks["vpc-stray"] = host.world.objects.networks["vpc-1"]
+    late = await agent.repair(seconds=-1)
+    assert (list(late.left), late.settled) == (["vpc vpc-stray"], False)
+
+
+async def test_a_repair_tries_again_what_failed(rig: Rig, controller: FakeController) -> None:
+    agent, host = rig.start()
+    host.world.fail_next("bases.ensure", NetworkError("the store is away"), times=1000)
+    controller.sender(HOST).change(make.host_network(), *make.launch())
+    session = await rig.session()
+    await controller.until(lambda: any(agent.reconciler.failing()), "it fails")
+    failed = await _repaired(controller, session, 1)
+    assert "base snap-1: the store is away" in failed.failing
+    host.world._faults.clear()
+    again = await _repaired(controller, session, 2)
+    assert (list(again.failing), again.settled) == ([], True)
+    assert host.running() == {"i-1"}
