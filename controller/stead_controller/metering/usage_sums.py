@@ -126,7 +126,7 @@ def _with_tags(
         queries.append(_sums(tx, UsageLine, UsageLine.ended, grid, grid.end, asked, chosen))
     else:
         counted = usage_days.counted(tx, usage_days.BY_TAGS if chosen else usage_days.ALL)
-        queries.append(_sums(tx, UsageLine, UsageLine.ended, grid, grid.end, asked, chosen, UsageLine.number > counted))
+        queries.append(_sums(tx, UsageLine, UsageLine.ended, grid, grid.end, asked, chosen, after=counted))
         for part, (begin, last) in days.rest:
             piece = Grid((begin, last), 0, (last - begin,))
             old = _sums(tx, UsageLine, UsageLine.ended, piece, last, asked, chosen, UsageLine.number <= counted)
@@ -201,9 +201,14 @@ def _by_day(asked: Question, days: _Days, chosen: tuple[int, ...]) -> Select[*tu
     return query.group_by(*grouped, *([table.zone] if asked.by_zone else []))
 
 
-def _asked(table: _Table | type[UsageAmount | UsageDay | UsageTagDay], asked: Question) -> list[ColumnElement[bool]]:
-    """Return the conditions of whose uses count, and which."""
-    found = [table.account_id == asked.account_id] if asked.account_id else []
+def _asked(
+    table: _Table | type[UsageAmount | UsageDay | UsageTagDay],
+    asked: Question,
+    account_id: ColumnElement[str] | None = None,
+) -> list[ColumnElement[bool]]:
+    """Return the conditions of whose uses count, and which; `account_id` is an expression for the account's column."""
+    column = table.account_id if account_id is None else account_id
+    found = [column == asked.account_id] if asked.account_id else []
     if asked.usages:
         found.append(_is_named(table, asked.usages))
     if asked.but:
@@ -254,8 +259,12 @@ def _sums(  # noqa: PLR0917 - what is added up, and in which parts
     asked: Question,
     chosen: tuple[int, ...],
     *only: ColumnElement[bool],
+    after: int | None = None,
 ) -> Select[*tuple[Any, ...]]:
-    """Select sums of uses that begin before a time, for each two parts of a grid in which they begin and end."""
+    """Select sums of uses that begin before a time, for each two parts of a grid in which they begin and end.
+
+    `after` is the number of a line of which only the few after it count.
+    """
     tags = [aliased(UsageTag, name=f"tag_{place}") for place in chosen]
     later, earlier = (func.max, func.min) if tx.connection.dialect.name == "sqlite" else (func.greatest, func.least)
     begin = later(table.began, grid.begin, *(tag.began for tag in tags)) - grid.begin
@@ -280,7 +289,11 @@ def _sums(  # noqa: PLR0917 - what is added up, and in which parts
             func.coalesce(tag.ended, _FOR_EVER) > table.began,
         )
         parts = parts.join(tag, mine)
-    parts = parts.where(*_asked(table, asked))
+    if after is None:
+        parts = parts.where(*_asked(table, asked))
+    else:
+        # By number: SQLite would rather read all of an account's lines by its index than the few last ones.
+        parts = parts.where(UsageLine.number > after, *_asked(table, asked, UsageLine.account_id.concat("")))
     inner = parts.subquery()
     keys = [column for column in inner.columns if column.name not in {"quantity", "begin", "end"}]
     places = [_place(inner.c.begin, grid), _place(inner.c.end, grid)]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, exists, or_, select
+from sqlalchemy import ColumnElement, delete, exists, select
 from sqlalchemy.orm import aliased
 
 from stead_controller.db.tables import (
@@ -155,16 +155,18 @@ def release_some(tx: Transaction) -> bool:
 
     Segments wait for volumes that were made of the snapshot, and for snapshots that are taken as its children.
     """
-    restoring = exists().where(SnapshotTier.snapshot_id == Snapshot.id, SnapshotTier.status == "in-progress")
-    has_segments = exists().where(SnapshotSegment.snapshot_id == Snapshot.id)
+    over = select(SnapshotTier.snapshot_id).where(SnapshotTier.status != "in-progress")
     archived = select(Snapshot).where(
-        Snapshot.storage_tier == "archive", Snapshot.state != "deleting", has_segments, ~restoring, *unused()
+        Snapshot.id.in_(over.where(SnapshotTier.archived.is_not(None))),
+        Snapshot.storage_tier == "archive",
+        Snapshot.state != "deleting",
+        exists().where(SnapshotSegment.snapshot_id == Snapshot.id),
+        *unused(),
     )
-    needed = or_(SnapshotTier.archived.is_not(None), SnapshotTier.status == "in-progress")
     given_up = select(Snapshot).where(
+        Snapshot.id.in_(over.where(SnapshotTier.archived.is_(None))),
         Snapshot.state != "deleting",
         exists().where(ArchivedPiece.snapshot_id == Snapshot.id),
-        ~exists().where(SnapshotTier.snapshot_id == Snapshot.id, needed),
     )
     for query, drop in ((archived, segments.drop), (given_up, archived_pieces.drop)):
         snapshot = tx.session.scalar(query.limit(1))

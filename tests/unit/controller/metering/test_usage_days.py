@@ -2,10 +2,12 @@
 
 from datetime import UTC, datetime
 from types import SimpleNamespace
+from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from stead_controller.clock import ClockSteps, now
 from stead_controller.controller import Controller
@@ -13,6 +15,7 @@ from stead_controller.db.tables import UsageDay, UsageLine, UsageTag
 from stead_controller.metering import usage_days, usage_sums
 from stead_controller.metering.usage_sums import Question
 from stead_controller.settings import Settings
+from tests.support import databases
 from tests.support.examples import examples
 from tests.support.rows import NOW
 
@@ -57,6 +60,33 @@ def test_sums_with_days_are_those_of_all_lines(database, given_lines, edges, by_
             ]  # all have one resource, and are read line by line
 
     database.run_blocking(live, dry_run=True)
+
+
+@pytest.mark.skipif(bool(databases.SERVER), reason="PostgreSQL knows by itself how few lines follow a number")
+def test_lines_that_are_counted_are_not_read_again(database):
+    """SQLite would read all of an account's by its index."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        asked.append((statement, parameters))
+
+    def live(tx):
+        line(tx, "1" * 12, "NatGateway-Hours", "a", 1, 0, 20)
+        usage_days.add_lines(tx)
+        event.listen(tx.connection, "before_cursor_execute", note)
+        for account_id in ("", "1" * 12):
+            usage_sums.of_parts(tx, (BEGIN, BEGIN + DAY), NOW, Question(account_id))
+        event.remove(tx.connection, "before_cursor_execute", note)
+        of_lines = [one for one in asked if "FROM usage_lines" in one[0]]
+        return [
+            [row[3] for row in tx.connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)][:2]
+            for statement, parameters in of_lines
+        ]
+
+    plans = database.run_blocking(live, dry_run=True)
+    assert len(plans) == 2
+    for plan in plans:
+        assert any("usage_lines USING INTEGER PRIMARY KEY (rowid>?)" in step for step in plan), plan
 
 
 def test_lines_are_counted_in_order_so_many_at_once_and_never_again(run, monkeypatch):
