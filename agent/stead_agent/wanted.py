@@ -4,7 +4,7 @@ Changed and read on the event loop only. What a worker thread needs is copied ou
 """
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
@@ -163,6 +163,7 @@ class Wanted:
         self._users: dict[Key, set[Key]] = {}
         self._members: dict[str, set[Key]] = {}  # parts of VPCs, without mappings
         self._mappings: dict[str, set[Key]] = {}  # there may be thousands of these
+        self._by_kind: dict[int, dict[Key, Resource]] = {}  # of `resources`, without mappings
         self._stamps: dict[str, int] = {}  # by VPC: the number of the last change of its parts
         self._changes = itertools.count(1)
 
@@ -174,6 +175,11 @@ class Wanted:
         if resource is None and (tombstone := self.tombstones.get(key)):
             return tombstone.body
         return resource
+
+    def of_kind(self, kind: "Kind.ValueType") -> Mapping[Key, Resource]:
+        """Return the desired resources of a kind; not of mappings, of which there may be thousands."""
+        assert kind != desired_pb2.KIND_MAPPING
+        return self._by_kind.get(kind, {})
 
     def members(self, vpc_id: str) -> frozenset[Key]:
         """List the parts of a VPC, desired or being removed, without its mappings."""
@@ -245,6 +251,8 @@ class Wanted:
         self._drop_tombstone(key)
         self._drop_resource(key)
         self.resources[key] = resource
+        if key.kind != desired_pb2.KIND_MAPPING:
+            self._by_kind.setdefault(key.kind, {})[key] = resource
         for need in needs_of(resource):
             self._users.setdefault(need, set()).add(key)
         if vpc_id := vpc_of(resource):
@@ -261,6 +269,8 @@ class Wanted:
         resource = self.resources.pop(key, None)
         if resource is None:
             return
+        if key.kind != desired_pb2.KIND_MAPPING:
+            del self._by_kind[key.kind][key]
         for need in needs_of(resource):
             _discard(self._users, need, key)
         self._unlink_member(key, resource)

@@ -27,7 +27,7 @@ _METRICS: Final[Mapping[str, "pb.Metric.ValueType"]] = {
 
 def gateways_of(wanted: Wanted) -> tuple[str, ...]:
     """Return the ids of the NAT gateways that this host is to have."""
-    return tuple(key.id for key in wanted.resources if key.kind == desired_pb2.KIND_NAT_GATEWAY)
+    return tuple(key.id for key in wanted.of_kind(desired_pb2.KIND_NAT_GATEWAY))
 
 
 class GatewayMeasuring:

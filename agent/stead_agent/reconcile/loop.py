@@ -40,7 +40,6 @@ AT_ONCE: Final = {
     desired_pb2.KIND_BASE: 2,
     desired_pb2.KIND_SNAPSHOT: 2,
 }
-_FETCHED: Final = frozenset({desired_pb2.KIND_BASE})
 CHORES: Final = 2
 THREADS: Final = sum(AT_ONCE.values()) + CHORES
 """Enough threads that units of one kind, all waiting for a hanging libvirt, never block another kind."""
@@ -199,8 +198,8 @@ class Reconciler:
 
     def notice_taps(self, taps: Collection[str]) -> None:
         """Taps were changed or deleted: their guests may need new ones."""
-        for key, resource in self.wanted.resources.items() if taps else ():
-            if key.kind == desired_pb2.KIND_INTERFACE and tap_name(key.id) in taps:
+        for key, resource in self.wanted.of_kind(desired_pb2.KIND_INTERFACE).items() if taps else ():
+            if tap_name(key.id) in taps:
                 self.notice_machine(resource.interface.instance_id)
 
     def notice_volume(self, volume_id: str) -> None:
@@ -224,14 +223,13 @@ class Reconciler:
         self._wake.set()
 
     def _touch_vpcs(self) -> None:
-        for key in self.wanted.resources:
-            if key.kind == desired_pb2.KIND_VPC:
-                self._schedule.touch(key)
+        for key in self.wanted.of_kind(desired_pb2.KIND_VPC):
+            self._schedule.touch(key)
 
     def retry_fetches(self) -> None:
         """The controller can be reached again: retry failed fetches."""
-        for key, resource in self.wanted.resources.items():
-            if key.kind in _FETCHED and not self.reports.is_ready(key, resource.revision):
+        for key, resource in self.wanted.of_kind(desired_pb2.KIND_BASE).items():
+            if not self.reports.is_ready(key, resource.revision):
                 self._schedule.touch(key)
         self._wake.set()
 

@@ -47,8 +47,8 @@ def to_be_measured(wanted: Wanted) -> dict[str, Measured]:
             resource.machine.metadata.monitoring,
             resource.machine.metadata.measured_closely,
         )
-        for key, resource in wanted.resources.items()
-        if key.kind == desired_pb2.KIND_MACHINE and resource.machine.power == desired_pb2.POWER_RUNNING
+        for key, resource in wanted.of_kind(desired_pb2.KIND_MACHINE).items()
+        if resource.machine.power == desired_pb2.POWER_RUNNING
     }
 
 

@@ -210,6 +210,9 @@ def test_step_by_step_it_becomes_what_a_new_agent_makes_of_it_all(changes: Seque
         fresh = Bench()
         fresh.settle(sender.full())
         mine, others = bench.host.world.objects, fresh.host.world.objects
+        wanted = bench.reconciler.wanted
+        for kind in {key.kind for key in [*wanted.resources, *wanted.tombstones]} - {pb.KIND_MAPPING}:
+            assert wanted.of_kind(kind) == {key: each for key, each in wanted.resources.items() if key.kind == kind}
         assert mine.firewalls == others.firewalls
         assert mine.dhcps == others.dhcps
         assert mine.networks.keys() == others.networks.keys()
