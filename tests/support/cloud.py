@@ -8,7 +8,7 @@ import secrets
 import signal
 import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +22,7 @@ from stead_proto.certificates import Authority
 from stead_proto.v1 import operator_pb2 as pb
 from tests.support import empty_database
 from tests.support.clients import Account
-from tests.support.processes import BIN, Child, free_ports
+from tests.support.processes import BIN, Child, clean_environment, free_ports
 from tests.support.waiting import wait_for
 
 GIB = 1 << 30
@@ -121,6 +121,7 @@ class Cloud:
 
     folder: Path
     options: tuple[str, ...] = ()
+    agents_environment: Mapping[str, str] = field(default_factory=clean_environment)
     controller: ControllerChild = field(init=False)
     settings: Settings = field(init=False)
     simulators: list[Child] = field(default_factory=list)
@@ -256,7 +257,8 @@ class Cloud:
             f"--control={folder / 'control'}",
             *(("--keep",) if keep else ()),
         ]
-        simulator = Child(f"simulated hosts {len(self.simulators)}", command, folder / "agent.log")
+        name = f"simulated hosts {len(self.simulators)}"
+        simulator = Child(name, command, folder / "agent.log", self.agents_environment)
         simulator.start()
         self.simulators.append(simulator)
         return simulator
