@@ -233,6 +233,7 @@ def test_a_cloud_moves_from_a_server_to_another_and_to_a_file(server, own_cloud)
             "restore", folder, state, kept, "--passphrase-file=-", f"--database-url={first}"
         )
         assert not cloud.settings.controller_dir.exists()
+        assert list(cloud.folder.glob("*.restoring")) == [], "it is refused before anything is copied"
         run(cloud, "restore", folder, state, kept, "--passphrase-file=-", option)
         assert json.loads(settings.read_text()) == {"database_url": target, "region": "us-east-1"}
         assert (cloud.settings.controller_dir / "stead.sqlite").exists() == (target == "")

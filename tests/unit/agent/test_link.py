@@ -562,3 +562,18 @@ async def test_a_repair_tries_again_what_failed(rig: Rig, controller: FakeContro
     again = await _repaired(controller, session, 2)
     assert (list(again.failing), again.settled) == ([], True)
     assert host.running() == {"i-1"}
+
+
+async def test_a_repair_is_not_done_while_a_stray_is_there(
+    rig: Rig, controller: FakeController, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, host = rig.start()
+    controller.sender(HOST).change(make.host_network(), *make.launch())
+    session = await rig.session()
+    await _ready(controller, session, MACHINE, 1)
+    await controller.until(lambda: agent.reconciler.is_quiet, "nothing is to be done")
+    monkeypatch.setattr(agent.reconciler, "look_at_everything", lambda: None)
+    host.world.objects.networks["vpc-stray"] = host.world.objects.networks["vpc-1"]
+    done = await _repaired(controller, session, 1)
+    assert (list(done.removed), done.settled) == (["vpc vpc-stray"], True)
+    assert set(host.world.objects.networks) == {"vpc-1"}
