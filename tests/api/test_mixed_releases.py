@@ -17,7 +17,7 @@ import pytest
 from tests.api.releases import wheels
 from tests.support.clients import Account
 from tests.support.cloud import Cloud
-from tests.support.processes import clean_environment
+from tests.support.processes import BIN, clean_environment
 from tests.support.waiting import wait_for
 
 pytestmark = pytest.mark.story
@@ -195,4 +195,34 @@ def test_an_upgrade_goes_controller_first_and_no_guest_notices(
             assert (shown["State"]["Name"], shown["LaunchTime"]) == ("running", at)
         launch(account, image_id)
     change_all(account, first[0])
+    end_all(mixed, account)
+
+
+def test_who_goes_back_to_the_release_before_keeps_what_was_made_since(
+    mixed: MixedCloud, environments: Mapping[str, Mapping[str, str]]
+) -> None:
+    previous, present = environments["previous"], environments["present"]
+    mixed.begin(previous)
+    mixed.simulate(previous, 2)
+    account, image_id = mixed.first_account, mixed.add_image()
+    made = launch(account, image_id)
+    mixed.go_on_with_controller(present)
+    mixed.go_on_with_agents(present)
+    made += launch(account, image_id)
+    begun = {each: instance(account, each)["LaunchTime"] for each in made}
+    mixed.controller.stop()
+    state = f"--state-dir={mixed.settings.controller_dir}"
+    done = subprocess.run(
+        [BIN / "stead-controller", "database", "downgrade", state],
+        env=present,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    mixed.go_on_with_controller(previous)
+    for each, at in begun.items():
+        shown = instance(account, each)
+        assert (shown["State"]["Name"], shown["LaunchTime"]) == ("running", at)
+    change_all(account, made[1])
     end_all(mixed, account)
