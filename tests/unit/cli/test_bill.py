@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -124,6 +124,19 @@ def test_what_goes_on_is_billed_until_now_and_months_have_their_length(command: 
         ("BoxUsage:gone.type", "12.0000"),
         ("EBS:VolumeUsage.gp3", f"{30 * 12 / (31 * 24):.4f}"),
     ]
+
+
+@pytest.mark.parametrize("after", [1, 2, 10, 100_000])
+def test_nothing_is_billed_of_a_time_to_come(
+    command: Command, database: Database, clock: list[datetime], after: int
+) -> None:
+    """Not even of an instance that has just begun, whose minute ends after now."""
+    del command
+    box = Resource("i-new", ONE, "a")
+    use = Use("BoxUsage:t3.micro", "RunInstances", least=60)
+    database.run_blocking(lambda tx: ledger.begin(tx, box, [use], clock[0] - timedelta(seconds=10)))
+    now = int(clock[0].timestamp())
+    assert list(Operator(settings.load()).bill("", now + after, now + after + 1000)) == []
 
 
 def test_prices_are_shown_changed_and_set_for_what_comes(
