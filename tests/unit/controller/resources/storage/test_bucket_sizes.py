@@ -126,6 +126,13 @@ def test_a_bucket_is_counted_again_only_when_it_was_written_to_and_each_day(buck
     assert buckets.to_count() == [ToCount("b-1", 2), ToCount("other", 0)]
 
 
+def test_buckets_are_counted_in_the_order_of_their_names(buckets):
+    names = ["b-3", "b-1", "b-2"]
+    for name in names:
+        buckets.begin(name, name)
+    assert [one.backend_name for one in buckets.to_count(*names)] == sorted(names)
+
+
 def test_a_bucket_that_is_removed_is_billed_until_then_and_only_once(buckets):
     buckets.begin()
     buckets.count(100)
