@@ -1,7 +1,5 @@
 """FAULTS 27: what a real guest writes to an encrypted volume is in no file in the open, and the key is nowhere it may not be."""
 
-import errno
-import os
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -17,6 +15,7 @@ from stead_cli import ssh
 from stead_cli.ssh import Login
 from stead_controller.resources.storage import volume_keys
 from stead_controller.secrets.master_key import KeyFile, MasterKey
+from tests.support.holes import parts_of
 from tests.support.real_cloud import RealCloud, User
 from tests.support.waiting import wait_for
 
@@ -49,21 +48,6 @@ def files_with(folder: Path, words: list[bytes]) -> list[str]:
             parts = list(parts_of(path))
             found += [str(path) for word in words if any(word in part for part in parts)]
     return found
-
-
-def parts_of(path: Path) -> Iterator[bytes]:
-    """What a file holds between its holes: of a guest's disk that is little."""
-    end = 0
-    with path.open("rb") as file:
-        while True:
-            try:
-                begin = os.lseek(file.fileno(), end, os.SEEK_DATA)
-            except OSError as error:
-                if error.errno != errno.ENXIO:  # there is a hole up to its end
-                    raise
-                return
-            end = os.lseek(file.fileno(), begin, os.SEEK_HOLE)
-            yield os.pread(file.fileno(), end - begin, begin)
 
 
 def arguments_with(words: list[bytes]) -> list[str]:

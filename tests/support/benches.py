@@ -118,7 +118,7 @@ WITH_GUESTS: Final = MappingProxyType(
 IN_A_CLOUD: Final = MappingProxyType(
     {
         "launch": Smallest(("--rounds", "1"), {"WARMING": 0}),
-        "scale_out": Smallest(("--most", "2"), {"IDLE_BEFORE": 5, "REST": "usleep 20000", "TARGET": 5.0}),
+        "scale_out": Smallest(("--most", "2"), {"IDLE_BEFORE": 5, "REST": "usleep 80000", "TARGET": 5.0}),
     }
 )
 """What boots guests of a cloud that is there: run by tests/e2e."""
