@@ -25,6 +25,7 @@ from stead_proto.v1 import operator_pb2 as pb
 BIN: Final = Path(sys.executable).parent
 RIG_FILE: Final = "rig.json"  # in a rig's state directory: what `rig up` ran with
 _CONTROLLER_SECONDS: Final = 120.0  # it needs 3 s of a processor, which may be busy; one that exits is noticed at once
+_DATABASE_SECONDS: Final = 10
 HOST_SECONDS: Final = 120.0  # the test of KVM boots a guest, and libvirt may have to be started
 _ACCESS_FILES: Final = ("ca.pem", "operator.pem", "operator-key.pem", "credentials.json")
 
@@ -73,6 +74,24 @@ def require_database(settings: Settings) -> None:
             f"the database of this cloud is {settings.database_file}, and STEAD_DATABASE_URL names another",
             "to move there: docs/operate/settings.md#postgresql; to stay: STEAD_DATABASE_URL=sqlite",
         )
+    if not (settings.controller_dir / "ca.pem").exists() and _has_tables(settings.server_url):
+        raise CliError(
+            f"the database has a cloud, whose keys are not in {settings.controller_dir}",
+            "bring a backup back to another, empty database: STEAD_DATABASE_URL=… ./stead backup restore",
+        )
+
+
+def _has_tables(url: str) -> bool:
+    """Tell whether there is anything in a server's database: with new keys nobody could read what is sealed there."""
+    import psycopg  # noqa: PLC0415 - an extra, which most clouds do not have
+
+    try:
+        with psycopg.connect(url.replace("+psycopg", "", 1), connect_timeout=_DATABASE_SECONDS) as connection:
+            query = "SELECT EXISTS (SELECT FROM pg_tables WHERE schemaname = current_schema())"
+            found = connection.execute(query).fetchone()
+    except psycopg.Error as error:
+        raise CliError(f"the database cannot be reached: {str(error).strip()}", "see: STEAD_DATABASE_URL") from error
+    return bool(found and found[0])
 
 
 def agent_program(settings: Settings, *options: str) -> Program:

@@ -94,6 +94,10 @@ def test_a_cloud_moves_to_a_server_comes_back_there_and_moves_back(
     saved = json.loads(well(cloud, "backup", "create", folder, option, "--output", "json"))
     assert saved["database"] == "postgresql"
     lose()
+    for command in ("up", "recover"):
+        begun = stead(cloud, command, "--no-host")
+        assert (begun.returncode, "whose keys are not in" in begun.stderr) == (1, True), begun.stderr
+    assert not controller.exists()
     full = stead(cloud, "backup", "restore", folder, option)
     assert (full.returncode, "is not empty" in full.stderr) == (1, True), full.stderr
     well(cloud, "backup", "restore", folder, option, database=second)

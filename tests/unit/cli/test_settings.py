@@ -127,8 +127,9 @@ def test_a_url_that_is_none_or_has_a_password_is_refused(tmp_path: Path, url: st
 
 def test_a_server_needs_its_driver_and_no_database_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     chosen = settings.load({"STEAD_STATE_DIR": str(tmp_path), "STEAD_DATABASE_URL": SERVER})
-    cloud.require_database(chosen)
     chosen.controller_dir.mkdir()
+    (chosen.controller_dir / "ca.pem").touch()
+    cloud.require_database(chosen)
     chosen.database_file.touch()
     with pytest.raises(CliError, match="STEAD_DATABASE_URL names another"):
         cloud.require_database(chosen)
@@ -137,6 +138,13 @@ def test_a_server_needs_its_driver_and_no_database_elsewhere(tmp_path: Path, mon
     with pytest.raises(CliError, match="the driver of PostgreSQL is not installed") as refused:
         cloud.require_database(chosen)
     assert "pip install 'psycopg[binary]'" in str(refused.value.hint)
+
+
+def test_new_keys_are_not_begun_where_the_server_does_not_answer(tmp_path: Path) -> None:
+    url = f"postgresql+psycopg://stead@/stead?host={tmp_path}"
+    chosen = settings.load({"STEAD_STATE_DIR": str(tmp_path), "STEAD_DATABASE_URL": url})
+    with pytest.raises(CliError, match="the database cannot be reached"):
+        cloud.require_database(chosen)
 
 
 def test_relative_state_directory_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
