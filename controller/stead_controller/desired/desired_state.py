@@ -24,6 +24,7 @@ from stead_controller.db.tables import (
     VpcEndpointInterface,
 )
 from stead_controller.desired import outbox, topics
+from stead_controller.desired.messages import mapping
 from stead_controller.desired.messages.body import Key
 from stead_controller.desired.messages.gateway import of_endpoint_interface, of_nat_gateway
 from stead_controller.desired.messages.instance import Parts, of_instance, parts_of
@@ -57,12 +58,12 @@ def refresh_instances(
     wanted: dict[Key, Message] = {}
     vpcs: set[str] = set()
     region = region_of(tx)
-    referenced: list[object] = []  # the session drops rows that nothing refers to; mappings are built from these
+    placed: list[tuple[NetworkInterface, Instance]] = []
     for instance in instances:
         if instance.state in ENDED:
             continue
         parts = made.get(instance.id) or parts_of(tx, instance)
-        referenced += parts.interfaces
+        placed += [(interface, instance) for interface in parts.interfaces]
         messages = of_instance(tx, instance, parts, region)
         for body in list(messages.values()):
             if isinstance(body, pb.Volume):
@@ -72,11 +73,12 @@ def refresh_instances(
     outbox.write(tx, host_id, wanted)
     for vpc_id in sorted(vpcs):
         topics.refresh_host(tx, vpc_id, host_id)
-    for body in wanted.values():
-        if isinstance(body, pb.Machine):
-            for interface in body.interfaces:
-                vpc_id = tx.session.get_one(NetworkInterface, interface.interface_id).vpc_id
-                topics.refresh_part(tx, pb.KIND_MAPPING, interface.interface_id, vpc_id)
+    at = {each: mapping.host_address(tx, each) for each in {interface.host_id for interface, _ in placed}}
+    for interface, instance in placed:
+        sent = wanted[pb.KIND_INTERFACE, interface.id]
+        assert isinstance(sent, pb.Interface)
+        where = mapping.of_placed(tx, interface, instance, sent=sent, at=at[interface.host_id], region=region)
+        topics.write_part(tx, pb.KIND_MAPPING, interface.id, interface.vpc_id, where)
 
 
 def refresh_volume(tx: Transaction, volume: Volume) -> None:

@@ -15,14 +15,12 @@ from stead_proto.v1 import desired_pb2 as pb
 
 # Queried for each interface of each launch.
 _OTHER_ADDRESSES: Final = Prepared(
-    select(InterfaceAddress.address)
-    .where(InterfaceAddress.interface_id == bindparam("interface_id"), InterfaceAddress.address != bindparam("primary"))
-    .order_by(InterfaceAddress.address)
+    select(InterfaceAddress.address).where(
+        InterfaceAddress.interface_id == bindparam("interface_id"), InterfaceAddress.address != bindparam("primary")
+    )
 )
 _GROUPS: Final = Prepared(
-    select(InterfaceGroup.group_id)
-    .where(InterfaceGroup.interface_id == bindparam("interface_id"))
-    .order_by(InterfaceGroup.group_id)
+    select(InterfaceGroup.group_id).where(InterfaceGroup.interface_id == bindparam("interface_id"))
 )
 _IPV6: Final = Prepared(
     select(InterfaceAddress.address)
@@ -45,31 +43,74 @@ def draw(tx: Transaction, interface_id: str) -> pb.Mapping | None:
     primary = interface.private_address or ""
     addresses = _OTHER_ADDRESSES.scalars(tx.connection, {"interface_id": interface_id, "primary": primary})
     groups = _GROUPS.scalars(tx.connection, {"interface_id": interface_id})
-    host_address = ""
-    if interface.host_id is not None:
-        host_address = _HOST_ADDRESS.scalar(tx.connection, {"host_id": interface.host_id}) or ""
     region = region_of(tx)
-    resolved = _resolved(tx, interface)
+    records = None
+    if interface.instance_id is not None and interface.device_index == 0:
+        records = _RECORDS.first(tx.connection, {"instance_id": interface.instance_id})
+    return _mapping(
+        interface,
+        region,
+        addresses=addresses,
+        groups=groups,
+        at=host_address(tx, interface.host_id),
+        public_name=public_dns_name(tx, interface, region),
+        resolved=_resolved(tx, interface, records),
+    )
+
+
+def of_placed(
+    tx: Transaction, interface: NetworkInterface, instance: Instance, *, sent: pb.Interface, at: str, region: str
+) -> pb.Mapping:
+    """Return what `draw` would, of what is known: an interface, what its host is sent of it, and the host's address."""
+    records = None
+    if interface.device_index == 0:
+        records = (instance.resource_name_a_record, instance.resource_name_aaaa_record)
+    return _mapping(
+        interface,
+        region,
+        addresses=[*sent.secondary_addresses, *sent.ipv6_addresses],
+        groups=sent.security_group_ids,
+        at=at,
+        # What is sent leaves out a public address that an unclaimed interface has as well.
+        public_name=sent.public_dns_name or public_dns_name(tx, interface, region),
+        resolved=_resolved(tx, interface, records),
+    )
+
+
+def host_address(tx: Transaction, host_id: str | None) -> str:
+    """Return the address by which other hosts reach a host; empty for none."""
+    return (_HOST_ADDRESS.scalar(tx.connection, {"host_id": host_id}) or "") if host_id is not None else ""
+
+
+def _mapping(
+    interface: NetworkInterface,
+    region: str,
+    *,
+    addresses: Iterable[str],
+    groups: Iterable[str],
+    at: str,
+    public_name: str,
+    resolved: list[str],
+) -> pb.Mapping:
+    """Join the parts, addresses and groups in an order that is always the same: what is equal is not sent again."""
+    primary = interface.private_address or ""
     return pb.Mapping(
         vpc_id=interface.vpc_id,
         subnet_id=interface.subnet_id,
         mac_address=interface.mac_address,
-        addresses=[primary, *addresses] if primary else addresses,
-        host_address=host_address,
-        security_group_ids=groups,
+        addresses=[primary, *sorted(addresses)] if primary else sorted(addresses),
+        host_address=at,
+        security_group_ids=sorted(groups),
         private_dns_name=private_name(primary, region) if primary else "",
-        public_dns_name=public_dns_name(tx, interface, region),
+        public_dns_name=public_name,
         source_dest_check=interface.source_dest_check,
         resource_name=resource_name(interface.instance_id or "", region) if resolved else "",
         resource_name_addresses=resolved,
     )
 
 
-def _resolved(tx: Transaction, interface: NetworkInterface) -> list[str]:
+def _resolved(tx: Transaction, interface: NetworkInterface, records: tuple[bool, bool] | None) -> list[str]:
     """The addresses, one per family, that an instance's resource name resolves to: those of its primary interface."""
-    if interface.instance_id is None or interface.device_index != 0:
-        return []
-    records = _RECORDS.first(tx.connection, {"instance_id": interface.instance_id})
     if records is None:
         return []
     of_ipv4, of_ipv6 = records
