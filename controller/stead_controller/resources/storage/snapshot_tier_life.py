@@ -121,12 +121,10 @@ def finish_restore(tx: Transaction, snapshot: Snapshot, tier: SnapshotTier, days
 
 
 def complete_restore(tx: Transaction, operation_id: str, snapshot_id: str, now: datetime) -> None:
-    """Finish to restore a snapshot all of whose segments are there again; what is damaged of them is noted."""
+    """Finish to restore a snapshot all of whose segments are there again."""
     found = _find(tx, operation_id, snapshot_id)
     if found is not None:
         finish_restore(tx, *found, found[1].restore_days, now)
-        needing = {digest: [snapshot_id] for digest in segments.damaged(tx, snapshot_id)}
-        snapshot_damage.note(tx, needing, now)
 
 
 def fail(tx: Transaction, operation_id: str, snapshot_id: str, message: str) -> None:

@@ -258,6 +258,18 @@ def test_a_restored_one_is_a_full_one_and_in_the_archive_only_for_a_time(within)
     within(live)
 
 
+def test_one_that_is_deleted_is_not_archived_again(within):
+    def live(some):
+        only = some.take({(0, 0): 1})
+        some.archive(only)
+        some.restore(only, 3)
+        some.delete(only)
+        snapshot_tier_life.archive_again(some.tx, NOW + 4 * DAY)
+        assert some.used() == some.archived() == {}
+
+    within(live)
+
+
 def test_who_restores_for_longer_or_for_ever_pays_no_second_time(within):
     def live(some):
         only = some.take({(0, 0): 1, (0, 1): 2})
