@@ -15,11 +15,12 @@ from stead_controller.metering.price_tiers import Tier, Tiers
 from stead_controller.metering.uses import KINDS, unit_of
 
 _MEMBERS: Final = frozenset({"currency", "instances", "price", "discount"})
-_DISCOUNT_MEMBERS: Final = frozenset({"account", "usage", "percent"})
+_DISCOUNT_MEMBERS: Final = frozenset({"account", "usage", "region", "percent"})
 _ALL: Final = "*"
 _EVERYWHERE: Final = ""
 _MOST_PERCENT_PLACES: Final = 4
-_INSTANCE_MEMBERS: Final = frozenset({"vcpu", "memory", "spot", "dedicated"})
+_INSTANCE_PRICES: Final = frozenset({"vcpu", "memory", "spot", "dedicated"})
+_INSTANCE_MEMBERS: Final = _INSTANCE_PRICES | {"region"}
 _PRICE_MEMBERS: Final = frozenset({"usage", "region", "price", "tiers"})
 _TIER_MEMBERS: Final = frozenset({"begin", "end", "price"})
 _NO_END: Final = "Inf"
@@ -45,16 +46,17 @@ class InstancePrices:
 class PriceBook:
     """All prices, in one currency, by the names of uses: a whole name counts before the longest that ends with `*`.
 
-    Those of a region (`regional`) count before all others there. `discounts` are percents by account, and by the names
-    of what they are of, `*` for all.
+    Those of a region (`regional`) count before all others there. `sizes` are the prices of instances by region, and
+    `discounts` percents by region and account, and by the names of what they are of, `*` for all; those of no region
+    have an empty name, and count where none is of the region.
     """
 
     currency: str
     prices: Mapping[str, Tiers]
-    instances: InstancePrices | None = None
-    discounts: Mapping[str, Mapping[str, Decimal]] = field(default_factory=dict)
+    sizes: Mapping[str, InstancePrices] = field(default_factory=dict)
+    discounts: Mapping[tuple[str, str], Mapping[str, Decimal]] = field(default_factory=dict)
     regional: Mapping[str, Mapping[str, Tiers]] = field(default_factory=dict)
-    region: str = ""
+    region: str = _EVERYWHERE
 
     def of(self, region: str) -> "PriceBook":
         """Return the same book with the prices of a region."""
@@ -62,7 +64,18 @@ class PriceBook:
 
     def only_of(self, region: str) -> "PriceBook":
         """Return a book with nothing but what names a region."""
-        return PriceBook(self.currency, self.regional.get(region, {}))
+        sizes = {_EVERYWHERE: self.sizes[region]} if region in self.sizes else {}
+        return PriceBook(self.currency, self.regional.get(region, {}), sizes)
+
+    @property
+    def regions(self) -> frozenset[str]:
+        """The regions whose prices it names."""
+        return frozenset(self.regional) | (frozenset(self.sizes) - {_EVERYWHERE})
+
+    @property
+    def instances(self) -> InstancePrices | None:
+        """What instances cost by their size."""
+        return self.sizes.get(self.region, self.sizes.get(_EVERYWHERE))
 
     @property
     def _here(self) -> Mapping[str, Tiers]:
@@ -87,7 +100,11 @@ class PriceBook:
 
     def discount(self, account_id: str, usage: str) -> Decimal:
         """Return how many percent less than the price an account pays for a use."""
-        return _best(self.discounts.get(account_id, {}), usage) or Decimal(0)
+        for region in (self.region, _EVERYWHERE):
+            found = _best(self.discounts.get((region, account_id), {}), usage)
+            if found is not None:
+                return found
+        return Decimal(0)
 
 
 def _is_of_unit(name: str, usage: str) -> bool:
@@ -128,10 +145,10 @@ def parse(text: str) -> PriceBook:
         if usage in prices:
             raise InvalidParameter(f"There are two prices for {usage}{' in ' if region else ''}{region}.")
         prices[usage] = price
-    instances = found.get("instances")
+    sizes = _sizes(found.get("instances", []))
     discounts = _discounts(found.get("discount", []))
     prices = of_regions.pop(_EVERYWHERE, {})
-    return PriceBook(currency, prices, None if instances is None else _instances(instances), discounts, of_regions)
+    return PriceBook(currency, prices, sizes, discounts, of_regions)
 
 
 @cache
@@ -140,10 +157,10 @@ def default_text() -> str:
     return (files(__package__) / "default_prices.toml").read_text(encoding="utf-8")
 
 
-def _discounts(written: Any) -> dict[str, dict[str, Decimal]]:
+def _discounts(written: Any) -> dict[tuple[str, str], dict[str, Decimal]]:
     if not isinstance(written, list):
         raise InvalidParameter("discount must be a list: [[discount]].")
-    found: dict[str, dict[str, Decimal]] = {}
+    found: dict[tuple[str, str], dict[str, Decimal]] = {}
     for number, entry in enumerate(written, 1):
         where = f"discount {number}"
         _require(entry, where, _DISCOUNT_MEMBERS, {"account", "percent"})
@@ -153,9 +170,11 @@ def _discounts(written: Any) -> dict[str, dict[str, Decimal]]:
         usage = entry.get("usage", _ALL)
         if usage != _ALL:
             usage = _usage(usage, where)
-        of_account = found.setdefault(account, {})
+        region = _region(entry, where)
+        of_account = found.setdefault((region, account), {})
         if usage in of_account:
-            raise InvalidParameter(f"There are two discounts of account {account} for {usage}.")
+            there = f"{' in ' if region else ''}{region}"
+            raise InvalidParameter(f"There are two discounts of account {account} for {usage}{there}.")
         percent = _number(entry["percent"], f"percent of {where}")
         if percent > 100 or -int(percent.as_tuple().exponent) > _MOST_PERCENT_PLACES:
             raise InvalidParameter(
@@ -205,9 +224,18 @@ def _tier(entry: Any, where: str) -> Tier:
     return Tier(_number(entry["begin"], f"begin of {where}"), end, _number(entry["price"], f"price of {where}"))
 
 
-def _instances(entry: Any) -> InstancePrices:
-    _require(entry, "instances", _INSTANCE_MEMBERS, {"vcpu", "memory"})
-    return InstancePrices(**{name: _number(value, f"{name} of instances") for name, value in entry.items()})
+def _sizes(written: Any) -> dict[str, InstancePrices]:
+    """Read the prices of instances: a table, or a list of tables of which each has another region, or none."""
+    found: dict[str, InstancePrices] = {}
+    for number, entry in enumerate(written if isinstance(written, list) else [written], 1):
+        where = f"instances {number}" if isinstance(written, list) else "instances"
+        _require(entry, where, _INSTANCE_MEMBERS, {"vcpu", "memory"})
+        region = _region(entry, where)
+        if region in found:
+            raise InvalidParameter(f"There are two prices of instances{' in ' if region else ''}{region}.")
+        prices = {name: value for name, value in entry.items() if name in _INSTANCE_PRICES}
+        found[region] = InstancePrices(**{name: _number(value, f"{name} of {where}") for name, value in prices.items()})
+    return found
 
 
 def _number(value: Any, where: str) -> Decimal:

@@ -82,7 +82,7 @@ def names_of_uses(tx: Transaction) -> list[str]:
 
 def _require_accounts(tx: Transaction, book: PriceBook) -> None:
     """Raise InvalidParameter for a discount of an account that does not exist."""
-    for account_id in book.discounts:
+    for account_id in {account_id for _, account_id in book.discounts}:
         if tx.session.get(Account, account_id) is None:
             raise InvalidParameter(f"There is a discount of account {account_id}, which does not exist.")
 

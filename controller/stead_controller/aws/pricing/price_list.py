@@ -145,7 +145,7 @@ def _made(valid_from: int, text: str, region: str, own: tuple[InstanceType, ...]
     book = price_book.parse(text)
     types = (*catalogue.ALL.values(), *own)
     place = Place(region, _location(region))
-    others = sorted(set(book.regional) - {region})
+    others = sorted(book.regions - {region})
     found = [*products.everything(book.of(region), types, place)]
     for other in others:
         found += products.everything(book.only_of(other), types, Place(other, _location(other)))

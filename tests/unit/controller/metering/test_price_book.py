@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 
 from stead_controller.errors import InvalidParameter
-from stead_controller.metering.price_book import default_text, parse
+from stead_controller.metering.price_book import InstancePrices, default_text, parse
 from stead_controller.metering.price_tiers import Tier, flat
 from stead_controller.metering.uses import KINDS, NAMES
 
@@ -80,6 +80,45 @@ def test_a_region_has_tiers_of_its_own():
     only = book.only_of("eu-central-1")
     assert (only.find("EBS:VolumeUsage"), only.find("EBS:VolumeP-IOPS.io2")) == (flat(Decimal("0.2")), None)
     assert book.only_of("eu-central-2").prices == {}
+
+
+SIZES = """
+currency = "EUR"
+[[instances]]
+vcpu = "1"
+memory = "2"
+[[instances]]
+region = "eu-central-1"
+vcpu = "3"
+memory = "4"
+spot = "0.5"
+"""
+
+
+def test_a_region_has_prices_of_its_own_for_instances():
+    book = parse(SIZES)
+    everywhere, there = InstancePrices(Decimal(1), Decimal(2)), InstancePrices(Decimal(3), Decimal(4), Decimal("0.5"))
+    assert book.instances == book.of("eu-central-2").instances == everywhere
+    assert book.of("eu-central-1").instances == book.only_of("eu-central-1").instances == there
+    assert book.only_of("eu-central-2").instances is None
+    assert (book.regions, parse(REGIONAL).regions) == ({"eu-central-1"}, {"eu-central-1"})
+    alone = parse('currency = "EUR"\n[instances]\nregion = "eu-central-1"\nvcpu = "3"\nmemory = "4"\nspot = "0.5"')
+    assert (alone.instances, alone.of("eu-central-1").instances) == (None, there)
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ("", "two prices of instances\\."),
+        ('region = "eu-central-1"', "two prices of instances in eu-central-1"),
+        ('region = "EU"', "region of instances 3 is"),
+        ('disk = "1"', "instances 3 has disk"),
+        ('region = "us-west-1"\nspot = "-1"', "spot of instances 3"),
+    ],
+)
+def test_prices_of_instances_are_of_different_regions(second, words):
+    with pytest.raises(InvalidParameter, match=words):
+        parse(f'{SIZES}[[instances]]\nvcpu = "1"\nmemory = "1"\n{second}')
 
 
 @pytest.mark.parametrize(
@@ -236,6 +275,23 @@ percent = "0"
 )
 def test_the_discount_that_fits_best_counts(account, usage, percent):
     assert parse(DISCOUNTS).discount(account, usage) == Decimal(percent)
+
+
+def test_a_discount_of_the_region_counts_before_those_without_one():
+    region = "eu-central-1"
+    text = (
+        discounted(percent="5") + discounted(usage="EBS:VolumeUsage*", percent="20", region=region).partition("\n")[2]
+    )
+    book = parse(text)
+    found = [
+        book.of(where).discount(ONE, usage) for where in ("", region) for usage in ("EBS:VolumeUsage", "CW:Requests")
+    ]
+    assert found == [Decimal(5), Decimal(5), Decimal(20), Decimal(5)]
+    assert book.of(region).discount("9" * 12, "EBS:VolumeUsage") == 0
+    with pytest.raises(InvalidParameter, match=f"two discounts of account {ONE} for .* in {region}"):
+        parse(text + discounted(usage="EBS:VolumeUsage*", percent="7", region=region).partition("\n")[2])
+    with pytest.raises(InvalidParameter, match="region of discount 1 is"):
+        parse(discounted(region="EU"))
 
 
 def discounted(**members):
