@@ -26,7 +26,7 @@ from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
-from stead_controller.db import migrate
+from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database
 from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.policies_of_caller import policies_of
@@ -78,9 +78,9 @@ def _work(url: str, world: rows.World, count: int, at_once: int, ready: Barrier)
 
 
 def prepared(url: str, hosts: int) -> rows.World:
-    """Migrate a database and add an account that may launch, and hosts."""
+    """Make the tables of a database, if it is empty, and add an account that may launch, and hosts."""
     database = Database(url)
-    migrate.upgrade(database.engine)
+    bring_up_to_date(database.engine)
     try:
         return database.run_blocking(lambda tx: Bench.build(tx, hosts))
     finally:

@@ -1,4 +1,4 @@
-"""A migrated SQLite file without rows, made once in a process: to walk through all migrations takes longer than most tests."""
+"""An SQLite file of the newest schema without rows, made once in a process: that takes longer than most tests."""
 
 import contextlib
 import sqlite3
@@ -6,7 +6,7 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
-from stead_controller.db import migrate
+from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database
 from tests.support import databases
 from tests.support.databases import closed
@@ -26,7 +26,7 @@ def write(path: Path, *, of_program: bool = False) -> Path:
 def _of_sqlite() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{folder}/stead.sqlite")
-        migrate.upgrade(database.engine)
+        bring_up_to_date(database.engine)
         return closed(database)
 
 
@@ -37,7 +37,7 @@ def content() -> bytes:
         return _in_small_pages(_of_sqlite())
     with tempfile.TemporaryDirectory() as folder:
         database = databases.opened(Path(folder) / "stead.sqlite")
-        migrate.upgrade(database.engine)
+        bring_up_to_date(database.engine)
         return closed(database)
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.pool import NullPool
 
 from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import BackupError
-from stead_controller.db import migrate, schema
+from stead_controller.db import migrate, new_schema, schema
 from stead_controller.db.tables import Base
 
 _AT_ONCE: Final = 1000
@@ -36,7 +36,7 @@ def read(url: str, target: Path, show: Show) -> None:
     """Copy all rows of a server's database, as they are in one snapshot, into a new file; raises BackupError."""
     os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     made = create_engine(f"sqlite:///{target}", poolclass=NullPool)
-    migrate.upgrade(made)
+    schema.bring_up_to_date(made)
     with _connected(url) as server, closing(sqlite3.connect(target)) as file:
         server.execution_options(isolation_level="REPEATABLE READ")
         server.exec_driver_sql("SET TRANSACTION READ ONLY")
@@ -63,7 +63,7 @@ def write(source: Path, url: str, show: Show) -> None:
     migrate.upgrade(create_engine(f"sqlite:///{source}", poolclass=NullPool))
     with _connected(url) as server, closing(sqlite3.connect(source)) as file:
         _require_empty(server)
-        migrate.upgrade_within(server)
+        new_schema.make_within(server, schema.newest())
         server.exec_driver_sql(f"CREATE TABLE {_UNFINISHED} ()")
         tables = Base.metadata.sorted_tables
         for table in reversed(tables):

@@ -21,14 +21,6 @@ def upgrade(engine: Engine, revision: str = "head") -> None:
     _in_one(engine, lambda config: command.upgrade(config, revision))
 
 
-def upgrade_within(connection: Connection) -> None:
-    """Make the newest schema in the transaction of a connection to a server, which the caller commits."""
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
-
-
 def downgrade(engine: Engine, revision: str) -> None:
     """Undo the migrations after a revision, in one transaction: see `_in_one`.
 

@@ -26,8 +26,9 @@ class NewerDatabaseError(SteadError):
 def bring_up_to_date(engine: Engine, run: Callable[[Callable[[], None]], None] = _here) -> None:
     """Run the migrations that this database has not had, in one transaction; an SQLite database is copied before.
 
-    `run` calls what migrates, perhaps in a forked process: what it loads, 20 MiB, is of no use afterwards.
-    Raises NewerDatabaseError, and changes nothing, where the database knows a revision that this release does not.
+    An empty one gets all tables at once. `run` calls what migrates, perhaps in a forked process: what it loads, 20 MiB,
+    is of no use afterwards. Raises NewerDatabaseError, and changes nothing, where the database knows a revision that
+    this release does not.
     """
     present = revision_of(engine)
     if present == newest():
@@ -41,7 +42,13 @@ def bring_up_to_date(engine: Engine, run: Callable[[Callable[[], None]], None] =
     if present is not None and engine.dialect.name == "sqlite" and engine.url.database:
         _keep_copy(engine, Path(engine.url.database), present)
     engine.dispose()  # no connection may be used in two processes
-    run(partial(_upgrade, engine))
+    run(partial(_make if present is None else _upgrade, engine))
+
+
+def _make(engine: Engine) -> None:
+    from stead_controller.db.new_schema import make  # noqa: PLC0415 - see above
+
+    make(engine, newest())
 
 
 def _upgrade(engine: Engine) -> None:
