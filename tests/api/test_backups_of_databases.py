@@ -45,17 +45,23 @@ def server():
         made.stop()
 
 
-@pytest.fixture
-def url(server):
+@pytest.fixture(scope="module")
+def prepared(server):
     """A database with tenants, hosts, images and what the last column of each kind may have."""
     made = server.new_database()
     engine = create_engine(made)
-    migrate.upgrade(engine)
+    schema.bring_up_to_date(engine)
     launches_at_once.prepared(made, hosts=3)
     with engine.begin() as connection:
         connection.execute(text("UPDATE hosts SET labels = 'null', huge_pages = '{\"a\" :  1.50}'"))
     engine.dispose()
-    return made
+    return engine.url.database
+
+
+@pytest.fixture
+def url(server, prepared):
+    """A copy of it."""
+    return server.new_database(copy_of=prepared)
 
 
 def content_of(url):

@@ -1,5 +1,6 @@
 """A cloud of `stead up` moves to PostgreSQL, is lost and comes back there, and moves back to a file."""
 
+import contextlib
 import json
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from stead_cli import processes
+from tests.support import box
 from tests.support.postgresql import PROGRAMS, PostgresqlServer
 from tests.support.processes import BIN
 from tests.support.real_cloud import RealCloud
@@ -19,8 +21,9 @@ pytestmark = [
 ]
 
 
-@pytest.fixture
-def server() -> Iterator[PostgresqlServer]:
+@contextlib.contextmanager
+def a_server() -> Iterator[PostgresqlServer]:
+    """A server in the box."""
     made = PostgresqlServer()
     try:
         made.start()
@@ -29,8 +32,9 @@ def server() -> Iterator[PostgresqlServer]:
         made.stop()
 
 
-@pytest.fixture
-def cloud() -> Iterator[RealCloud]:
+@contextlib.contextmanager
+def a_cloud() -> Iterator[RealCloud]:
+    """A cloud in the box; nothing is started."""
     made = RealCloud()
     try:
         yield made
@@ -64,9 +68,18 @@ def accounts(cloud: RealCloud) -> set[str]:
     return {one["account_id"] for one in json.loads(well(cloud, "account", "list", "--output", "json"))}
 
 
-def test_a_cloud_moves_to_a_server_comes_back_there_and_moves_back(
-    server: PostgresqlServer, cloud: RealCloud, tmp_path: Path
-) -> None:
+def test_a_cloud_moves_to_a_server_comes_back_there_and_moves_back(tmp_path: Path) -> None:
+    box.run_in_another(_story, tmp_path)
+
+
+def _story(folder: Path) -> None:
+    with a_cloud() as cloud:
+        _a_server_that_does_not_answer_is_named(cloud, folder)
+    with a_server() as server, a_cloud() as cloud:
+        _move(server, cloud, folder)
+
+
+def _move(server: PostgresqlServer, cloud: RealCloud, tmp_path: Path) -> None:
     first, second = server.new_database(), server.new_database()
     passphrase = tmp_path / "passphrase"
     passphrase.write_text("correct horse\n")
@@ -121,7 +134,7 @@ def arguments_of(cloud: RealCloud) -> list[str]:
     return Path(f"/proc/{process}/cmdline").read_bytes().decode().split("\0")
 
 
-def test_a_server_that_does_not_answer_is_named(cloud: RealCloud, tmp_path: Path) -> None:
+def _a_server_that_does_not_answer_is_named(cloud: RealCloud, tmp_path: Path) -> None:
     cloud.prepare()
     url = f"postgresql+psycopg://stead@/stead?host={tmp_path}"
     done = stead(cloud, "up", "--no-host", database=url)

@@ -38,13 +38,13 @@ class PostgresqlServer:
             self._run("pg_ctl", f"--pgdata={self._folder / 'data'}", "--mode=immediate", "--wait", "stop")
         shutil.rmtree(self._folder)
 
-    def new_database(self) -> str:
-        """Make an empty database and return its URL."""
+    def new_database(self, copy_of: str = "template1") -> str:
+        """Make a database, empty or a copy of another one, by its name, that nobody uses, and return its URL."""
         self._count += 1
         name = f"stead_{self._count}"
         engine = create_engine(self._url(_USER), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {copy_of}")
         engine.dispose()
         return self._url(name)
 
