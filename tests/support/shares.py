@@ -18,18 +18,20 @@ _OWN = (
     "test_adoption.py",
     "test_benches.py",
     "test_bill_of_a_rig.py",
+    "test_doctor_fix.py",
     "test_rack.py",
     "test_readme.py",
     "test_recover.py",
     "test_rig_life.py",
     "test_systemd.py",
     "test_up_down.py",
+    "test_up_with_postgresql.py",
 )
 _LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a folder of such tests
 # These wait for their clients' pauses most of the time: less than a quarter of a processor is in use.
 _WAITING: Final = tuple(f"tests/clients/test_{client}.py" for client in ("machines", "terraform"))
 _TOOLS: Final = "tests/house/test_tools.py"  # waits for programs; the other house tests read all files of the checkout
-_LIGHT: Final = ("gw2", "gw3")  # the third process and the fourth, as pytest-xdist names them
+_LIGHT: Final = ("gw2", "gw3", "gw4")  # all but two, as pytest-xdist names them
 _NO_LIBVIRTD: Final = "test_libvirtd.py"  # needs a process in which the cloud has not started the system's libvirtd
 _RANKS = (
     "house",

@@ -55,7 +55,12 @@ def test_what_is_long_comes_first():
 def test_the_light_process_has_small_shares_first():
     waiting = ["cloud", "tests/e2e/test_systemd.py", "tests/unit/agent/programs/test_run.py", "house"]
     assert choose(waiting, "gw0") == choose(waiting, "gw1") == "cloud"
-    assert choose(waiting, "gw2") == choose(waiting, "gw3") == "tests/unit/agent/programs/test_run.py"
+    assert (
+        choose(waiting, "gw2")
+        == choose(waiting, "gw3")
+        == choose(waiting, "gw4")
+        == "tests/unit/agent/programs/test_run.py"
+    )
     assert choose(waiting[:2], "gw2") == "cloud"
     assert choose([], "gw2") is choose([], "gw0") is None
     assert choose(waiting[3:], "gw2") == "house"
