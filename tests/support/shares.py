@@ -43,6 +43,7 @@ _RANKS = (
     "tests/e2e/test_bill_of_a_rig.py",
     "tests/e2e/test_rack.py",
     "e2e",
+    "host/object_store",
     "host/volumes",
     "host",
 )
