@@ -379,6 +379,7 @@ async def test_chunks_that_are_collected_too_early_are_packed_again(cloud, monke
     assert await cloud.read(snapshot_id) == CONTENT
 
 
+@pytest.mark.story
 @pytest.mark.parametrize("part", ["before", "middle", "after"])
 @pytest.mark.parametrize("kind", [ArchiveSnapshot, RestoreSnapshot])
 async def test_killed_at_any_step_it_is_done_all_the_same(cloud, kind, part):
