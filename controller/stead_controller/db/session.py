@@ -3,7 +3,8 @@
 SQLite has one writer at a time, so all writing transactions run in one thread, in order, without lock errors; reads
 run in parallel in a few threads (WAL). Writers share one connection: SQLite empties a connection's cache of pages when
 another one has written, so only a connection that does all the writing still has, in the next transaction, the pages
-that it has read.
+that it has read. Those that wait at the same moment share a commit, which waits for the disk: each is all or nothing by
+a savepoint of its own, and is answered once all are durable.
 
 PostgreSQL's transactions are SERIALIZABLE, and writing ones of all controllers run one after another as well: launches
 at the same moment all want the rows of the revision, the quota and the host with the most room, and of those that were
@@ -16,8 +17,9 @@ import contextlib
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -40,6 +42,9 @@ _CHECKPOINT_PAGES: Final = 4096
 # Statements that a connection keeps prepared, of 18 KiB each; a launch and what its host reports are 70.
 _STATEMENTS: Final = 32
 _WRITERS_STATEMENTS: Final = 128
+# How many transactions share a commit, and how long the first of them may wait for those that come meanwhile.
+_SHARING: Final = 16
+_SHARING_SECONDS: Final = 0.03
 _TRIES: Final = 8
 _MOST_IDLE_MS: Final = 30_000  # after which PostgreSQL ends a writing transaction that asks for nothing
 _RETRY_SQLSTATES: Final = frozenset({"40001", "40P01"})
@@ -100,6 +105,40 @@ class Transaction:
 type CommitListener = Callable[[Transaction], None]
 
 
+@dataclass(slots=True, eq=False)
+class _Writing:
+    """A transaction that waits for the thread that writes; it may be begun again, and is answered once.
+
+    `tx` is what has run and is to be committed; `result` or `error` is what came of it.
+    """
+
+    function: Callable[[Transaction], Any]
+    dry_run: bool
+    answer: Future[Any] = field(default_factory=Future)
+    tx: Transaction | None = None
+    result: Any = None
+    error: Exception | None = None
+
+    def run(self, connection: Connection) -> None:
+        """Run it in a savepoint, which what fails and a dry run undo; raises where all that came before is undone."""
+        execute_text(connection, "SAVEPOINT shared")
+        try:
+            with contextlib.closing(Transaction(connection)) as tx:
+                self.result = self.function(tx)
+                tx.flush()
+        except DBAPIError:
+            raise
+        except Exception as error:
+            if not connection.in_transaction():  # a flush that fails ends the whole transaction
+                raise
+            self.error = error
+        if self.dry_run or self.error is not None:
+            execute_text(connection, "ROLLBACK TO shared")
+        else:
+            self.tx = tx
+        execute_text(connection, "RELEASE shared")
+
+
 class Database:
     """The engine and its threads; all SQL goes through it.
 
@@ -123,6 +162,7 @@ class Database:
         self._writer: Connection | None = None  # of SQLite, once something was written; used with the lock held
         self._listeners: list[CommitListener] = []
         self._asked = {False: 0, True: 0}  # transactions that wait or run, by whether they write
+        self._waiting: deque[_Writing] = deque()  # of SQLite
 
     def on_commit(self, listener: CommitListener) -> None:
         """Call `listener` after each commit, in the thread that committed; it must be quick and not raise."""
@@ -130,11 +170,12 @@ class Database:
 
     async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
         """Run a function in a worker thread inside one transaction and return its result."""
-        pool = self._writers if writes else self._readers
-        loop = asyncio.get_running_loop()
         self._asked[writes] += 1
         try:
-            return await loop.run_in_executor(pool, self._attempt, function, writes, dry_run)
+            if writes and self._sqlite:
+                return await self._wait_to_write(function, dry_run)
+            pool = self._writers if writes else self._readers
+            return await asyncio.get_running_loop().run_in_executor(pool, self._attempt, function, writes, dry_run)
         finally:
             self._asked[writes] -= 1
 
@@ -155,6 +196,73 @@ class Database:
             self._writer = None
         self.engine.dispose()
 
+    async def _wait_to_write[T](self, function: Callable[[Transaction], T], dry_run: bool) -> T:
+        writing = _Writing(function, dry_run)
+        self._waiting.append(writing)
+        self._writers.submit(self._write)
+        result: T = await asyncio.wrap_future(writing.answer)
+        return result
+
+    def _write(self) -> None:
+        """Run what waits, if an earlier call did not run it with others."""
+        first = self._next()
+        if first is None:
+            return
+        if self._waiting:
+            self._write_together(first)
+        else:
+            self._write_alone(first)
+
+    def _next(self) -> _Writing | None:
+        """Return the transaction that waits longest, without those whose callers do not wait any more."""
+        while self._waiting:
+            writing = self._waiting.popleft()
+            if writing.answer.set_running_or_notify_cancel():
+                return writing
+        return None
+
+    def _write_alone(self, writing: _Writing) -> None:
+        try:
+            result = self._attempt(writing.function, writes=True, dry_run=writing.dry_run)
+        except BaseException as error:  # it is raised to the caller that awaits the answer
+            writing.answer.set_exception(error)
+        else:
+            writing.answer.set_result(result)
+
+    def _write_together(self, first: _Writing) -> None:
+        """Run a transaction and those that come soon with one commit; if that fails, each is begun again alone."""
+        begun: list[_Writing] = []
+        until = time.monotonic() + _SHARING_SECONDS
+        try:
+            with self._connection(writes=True) as connection:
+                self._begin(connection, writes=True)
+                following: _Writing | None = first
+                while following is not None:
+                    begun.append(following)
+                    following.run(connection)
+                    is_full = len(begun) == _SHARING or time.monotonic() > until
+                    following = None if is_full else self._next()
+                connection.commit()
+        except Exception:  # all of them were undone, and whose fault it was gets the error by itself
+            for writing in begun:
+                self._write_alone(writing)
+            return
+        for writing in begun:
+            self._tell(writing)
+
+    def _tell(self, writing: _Writing) -> None:
+        """Answer a transaction whose changes, if it has any, are committed."""
+        error: Exception | None = writing.error
+        if writing.tx is not None:
+            try:
+                self._committed(writing.tx)
+            except Exception as raised:  # it is raised to the caller that awaits the answer
+                error = raised
+        if error is not None:
+            writing.answer.set_exception(error)
+        else:
+            writing.answer.set_result(writing.result)
+
     def _attempt[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
         for attempt in range(_TRIES):
             try:
@@ -171,12 +279,7 @@ class Database:
 
     def _once[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
         with self._connection(writes=writes) as connection:
-            # SQLAlchemy now regards it as begun, even if only prepared statements follow; nothing was sent.
-            connection.begin()
-            if self._sqlite:
-                execute_text(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
-            elif writes:
-                execute_text(connection, _queue_of_writers())
+            self._begin(connection, writes=writes)
             with contextlib.closing(Transaction(connection)) as tx:
                 result = function(tx)
                 tx.flush()
@@ -185,9 +288,20 @@ class Database:
                     return result
                 # The session only joined the connection's transaction, which must be ended here.
                 connection.commit()
+        self._committed(tx)
+        return result
+
+    def _begin(self, connection: Connection, *, writes: bool) -> None:
+        # SQLAlchemy now regards it as begun, even if only prepared statements follow; nothing was sent.
+        connection.begin()
+        if self._sqlite:
+            execute_text(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
+        elif writes:
+            execute_text(connection, _queue_of_writers())
+
+    def _committed(self, tx: Transaction) -> None:
         for listener in self._listeners:
             listener(tx)
-        return result
 
     @contextlib.contextmanager
     def _connection(self, *, writes: bool) -> Iterator[Connection]:

@@ -1,0 +1,194 @@
+"""Writing transactions that wait at the same moment share a commit, and each stays all or nothing, told when it is durable."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import event, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from stead_controller.db import session
+from stead_controller.db.session import Database, Transaction
+
+_PATIENCE = 20.0
+
+
+class _Queue:
+    """A database whose writing thread is kept busy until all that a test wants written waits; counts commits."""
+
+    def __init__(self, path: Path) -> None:
+        self.database = Database(f"sqlite:///{path}")
+        self.database.run_blocking(lambda tx: tx.connection.execute(text("CREATE TABLE t (x INTEGER PRIMARY KEY)")))
+        self.commits = 0
+        self.committed: list[Transaction] = []
+        self.at_commit: Callable[[], None] | None = None
+        event.listen(self.database.engine, "commit", self._count)
+        self.database.on_commit(self.committed.append)
+
+    def _count(self, _connection: Any) -> None:
+        self.commits += 1
+        if self.at_commit is not None:
+            self.at_commit()
+
+    def run(self, *functions: Callable[[Transaction], Any], dry: int = -1) -> list[Any]:
+        """Run transactions that wait together; give what each returned or raised. The one that holds them is dry."""
+        return asyncio.run(self._run(functions, dry))
+
+    async def _run(self, functions: tuple[Callable[[Transaction], Any], ...], dry: int) -> list[Any]:
+        free = threading.Event()
+        holder = asyncio.create_task(self.database.run(lambda _tx: free.wait(_PATIENCE), dry_run=True))
+        await asyncio.sleep(0)
+        waiting = [
+            asyncio.create_task(self.database.run(function, dry_run=place == dry))
+            for place, function in enumerate(functions)
+        ]
+        await asyncio.sleep(0)  # each has put its transaction into the queue
+        assert self.database.waiting(writes=True) == len(functions) + 1
+        self.tasks = waiting
+        free.set()
+        assert await holder
+        return await asyncio.gather(*waiting, return_exceptions=True)
+
+    @property
+    def rows(self) -> list[int]:
+        return self.database.run_blocking(
+            lambda tx: list(tx.connection.scalars(text("SELECT x FROM t ORDER BY x"))), writes=False
+        )
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Iterator[_Queue]:
+    made = _Queue(tmp_path / "d.sqlite")
+    yield made
+    made.database.close()
+
+
+def _insert(number: int) -> Callable[[Transaction], int]:
+    def insert(tx: Transaction) -> int:
+        tx.connection.execute(text("INSERT INTO t VALUES (:x)"), {"x": number})
+        tx.events.add(str(number))
+        return number
+
+    return insert
+
+
+def _insert_and_fail(number: int, error: Exception) -> Callable[[Transaction], None]:
+    def fail(tx: Transaction) -> None:
+        _insert(number)(tx)
+        raise error
+
+    return fail
+
+
+def test_those_that_wait_share_a_commit_and_each_is_told_to_listeners(queue: _Queue) -> None:
+    assert queue.run(*map(_insert, range(5))) == [0, 1, 2, 3, 4]
+    assert (queue.rows, queue.commits) == ([0, 1, 2, 3, 4], 1)
+    assert [tx.events for tx in queue.committed] == [{"0"}, {"1"}, {"2"}, {"3"}, {"4"}]
+
+
+def test_what_fails_or_is_dry_is_undone_without_the_others(queue: _Queue) -> None:
+    failure = ZeroDivisionError()
+    assert queue.run(_insert(1), _insert_and_fail(2, failure), _insert(3), _insert(4), dry=2) == [1, failure, 3, 4]
+    assert (queue.rows, queue.commits) == ([1, 4], 1)
+    assert [tx.events for tx in queue.committed] == [{"1"}, {"4"}]
+
+
+def test_nobody_is_answered_before_the_commit(queue: _Queue) -> None:
+    answered: list[bool] = []
+
+    async def look() -> None:
+        for _ in range(5):  # turns of the loop, in which an answer would wake who waits for it
+            await asyncio.sleep(0)
+        answered.extend(task.done() for task in queue.tasks)
+
+    def ask(loop: asyncio.AbstractEventLoop) -> None:
+        asyncio.run_coroutine_threadsafe(look(), loop).result(_PATIENCE)
+
+    async def run() -> list[Any]:
+        loop = asyncio.get_running_loop()
+        queue.at_commit = lambda: ask(loop)
+        return await queue._run((_insert(1), _insert(2), _insert_and_fail(3, KeyError())), -1)
+
+    assert asyncio.run(run())[:2] == [1, 2]
+    assert answered == [False] * 3
+
+
+def test_a_commit_that_fails_undoes_all_and_each_is_begun_again(queue: _Queue) -> None:
+    begun: list[int] = []
+
+    def fail_once() -> None:
+        if queue.commits == 1:
+            raise OperationalError("COMMIT", {}, Exception("disk I/O error"))
+
+    def note(number: int) -> Callable[[Transaction], int]:
+        def run(tx: Transaction) -> int:
+            begun.append(number)
+            return _insert(number)(tx)
+
+        return run
+
+    queue.at_commit = fail_once
+    assert queue.run(note(1), note(2)) == [1, 2]
+    assert (begun, queue.rows, queue.commits) == ([1, 2, 1, 2], [1, 2], 3)
+    assert [tx.events for tx in queue.committed] == [{"1"}, {"2"}]
+
+
+def test_an_error_of_the_database_is_of_the_one_that_caused_it(queue: _Queue) -> None:
+    first, second, third = queue.run(_insert(1), _insert(1), _insert(3))
+    assert (first, third, queue.rows) == (1, 3, [1, 3])
+    assert isinstance(second, IntegrityError)
+
+
+def test_one_that_ends_the_whole_transaction_loses_nothing_of_the_others(queue: _Queue) -> None:
+    def end(tx: Transaction) -> None:
+        tx.connection.rollback()
+        raise ZeroDivisionError
+
+    first, second, third = queue.run(_insert(1), end, _insert(3))
+    assert (first, third, queue.rows) == (1, 3, [1, 3])
+    assert isinstance(second, ZeroDivisionError)
+
+
+def test_a_listener_that_fails_leaves_nobody_without_an_answer(queue: _Queue) -> None:
+    def fail(tx: Transaction) -> None:
+        if tx.events == {"1"}:
+            raise ZeroDivisionError
+
+    queue.database.on_commit(fail)
+    first, second = queue.run(_insert(1), _insert(2))
+    assert isinstance(first, ZeroDivisionError)
+    assert (second, queue.rows) == (2, [1, 2])
+
+
+def test_no_more_than_some_share_a_commit(queue: _Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_SHARING_SECONDS", _PATIENCE)
+    queue.run(*map(_insert, range(session._SHARING * 2)))
+    assert queue.commits == 2
+
+
+def test_nobody_waits_long_for_those_that_follow(queue: _Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "_SHARING_SECONDS", 0.0)
+    queue.run(_insert(1), _insert(2), _insert(3))
+    assert queue.commits == 3
+
+
+def test_what_nobody_waits_for_any_more_is_not_run(queue: _Queue) -> None:
+    loop: asyncio.AbstractEventLoop
+
+    def cancelling(tx: Transaction) -> int:
+        loop.call_soon_threadsafe(queue.tasks[1].cancel)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(_PATIENCE)
+        asyncio.run_coroutine_threadsafe(asyncio.sleep(0), loop).result(_PATIENCE)
+        return _insert(1)(tx)
+
+    async def run() -> list[Any]:
+        nonlocal loop
+        loop = asyncio.get_running_loop()
+        return await queue._run((cancelling, _insert(2), _insert(3)), -1)
+
+    first, second, third = asyncio.run(run())
+    assert (first, third, queue.rows) == (1, 3, [1, 3])
+    assert isinstance(second, asyncio.CancelledError)
