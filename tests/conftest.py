@@ -19,6 +19,7 @@ pytest_plugins = ["tests.support.fixtures"]
 
 _HERE = Path(__file__).parent
 _SUMMARY_LENGTH = 200  # characters of a failed test's message in the list at the end
+_SELDOM = (20_000, 20, 50)  # objects and generations, for `gc.set_threshold`
 _LIGHT_NICENESS = 5  # has a quarter of a processor that somebody else wants as well
 
 # As the launcher does: programs that compile themselves at each start are half of what the tests wait for.
@@ -82,8 +83,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Put the whole run into a box if any of its tests touches the host; what needs the network is fetched before.
 
     What is loaded by now stays until the end: to search it for garbage again and again took a twentieth of the time.
+    Of what tests make little is garbage that needs a search, so it is searched seldom.
     """
     gc.freeze()
+    gc.set_threshold(*_SELDOM)
     gc.enable()
     marks = {mark.name for item in session.items for mark in item.iter_markers()}
     wanted = {mark.args[0] for item in session.items for mark in item.iter_markers("client")}

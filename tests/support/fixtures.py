@@ -8,7 +8,7 @@ import pytest
 
 from stead_controller.metrics.engine_store import EngineStore
 from stead_proto.v1 import operator_pb2
-from tests.support import leaks, metrics, micro
+from tests.support import leaks, loaded_programs, metrics, micro
 from tests.support.ceph import Ceph, missing_programs
 from tests.support.clients import Account, share_among_clients
 from tests.support.cloud import DEVICE, Cloud, HostSize
@@ -18,6 +18,7 @@ from tests.support.rig import TestRig
 from tests.support.street import Street, new_street
 
 share_among_clients()
+loaded_programs.offer()
 
 _TOUCHES_THE_HOST = ("root", "libvirt", "guest")
 

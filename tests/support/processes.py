@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from stead_proto.limits import EXPORT_PORTS
+from tests.support import loaded_programs
 
 BIN = Path(sys.executable).parent
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,20 +59,23 @@ class Child:
     command: Sequence[str | Path]
     log: Path
     environment: Mapping[str, str] = field(default_factory=clean_environment)
-    process: "subprocess.Popen[bytes] | None" = None
+    process: "subprocess.Popen[bytes] | loaded_programs.Process | None" = None
 
     def start(self) -> None:
         """Start it; its output is appended to the log."""
         assert not self.runs(), f"{self.name} runs already"
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [str(word) for word in self.command],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=dict(self.environment),
-                start_new_session=True,
-            )
+        command = [str(word) for word in self.command]
+        self.process = loaded_programs.start(command, self.environment, self.log)
+        if self.process is None:
+            with self.log.open("ab") as log:
+                self.process = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=dict(self.environment),
+                    start_new_session=True,
+                )
 
     def runs(self) -> bool:
         """Tell whether it runs."""

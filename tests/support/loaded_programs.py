@@ -1,0 +1,205 @@
+"""Stead's programs for tests that start many of them: each is a fork of a process that has already loaded them all.
+
+To load a controller takes a second of a processor, to start one that is loaded a fifth of that. From its fork on it is
+the program itself: it has a session, an environment, files and a log of its own, and is a child of whoever asked for
+it. Only its name is another one in lists of processes. The process that has loaded them ends with who started it:
+
+    python -m tests.support.loaded_programs     # reads programs from stdin, writes the ids of their processes to stdout
+"""
+
+import atexit
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+_ROOT: Final = Path(__file__).resolve().parents[2]
+_BIN: Final = Path(sys.executable).parent
+_GRAIN: Final = 0.005
+_SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
+_LOADED: Final = (
+    "stead_agent.fleet",
+    "stead_agent.heap",
+    "stead_controller.controller",
+    "stead_controller.initialise",
+    "tests.support.mortal_controller",
+)
+_PROGRAMS: Final = {
+    "stead_controller.__main__": [str(_BIN / "stead-controller"), "run"],
+    "stead_agent.__main__": [str(_BIN / "stead-agent"), "simulate"],
+    "tests.support.mortal_controller": [sys.executable, "-m", "tests.support.mortal_controller"],
+}
+
+
+class Process:
+    """A child of this process that was forked elsewhere, with those of subprocess.Popen's methods that tests call."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        """Return its exit status, as subprocess does; None while it runs."""
+        if self.returncode is None:
+            found, status = os.waitpid(self.pid, os.WNOHANG)
+            if found:
+                self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        """Wait until it has ended; raises subprocess.TimeoutExpired."""
+        deadline = time.monotonic() + timeout
+        while (status := self.poll()) is None:
+            if time.monotonic() > deadline:
+                raise subprocess.TimeoutExpired(f"process {self.pid}", timeout)
+            time.sleep(_GRAIN)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Kill it."""
+        self.send_signal(signal.SIGKILL)
+
+
+class _Loaded:
+    """The process that has loaded the programs, started when this process first asks for one."""
+
+    def __init__(self) -> None:
+        self._one_at_a_time = threading.Lock()
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
+        """Fork a program."""
+        asked = {"command": list(command), "environment": dict(environment), "log": str(log), "folder": str(Path.cwd())}
+        with self._one_at_a_time:
+            process = self._started()
+            assert process.stdin is not None
+            assert process.stdout is not None
+            with _adopting():
+                process.stdin.write(json.dumps(asked) + "\n")
+                process.stdin.flush()
+                line = process.stdout.readline()
+        assert line, f"the process that has loaded the programs ended: {process.wait(60)}"
+        return Process(int(line))
+
+    def _started(self) -> "subprocess.Popen[str]":
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__],
+                cwd=_ROOT,
+                env={name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "STEAD_"))},
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            atexit.register(self._end)
+        return self._process
+
+    def _end(self) -> None:
+        assert self._process is not None
+        self._process.communicate()  # also closes its stdin
+
+
+_loaded = _Loaded()
+_offered: list[str] = []
+
+
+def offer() -> None:
+    """Let `start` fork programs in this process, which is one of tests: what a benchmark measures is not loaded before."""
+    _offered[:] = ["here"]
+
+
+def start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> "Process | None":
+    """Start one of the programs that are loaded, whose output is appended to a log; None if this is none of these."""
+    known = any(list(command[: len(words)]) == words for words in _PROGRAMS.values())
+    if not _offered or not known or _of_python(environment) != _of_python(os.environ):
+        return None
+    return _loaded.start(command, environment, log)
+
+
+def _of_python(environment: Mapping[str, str]) -> dict[str, str]:
+    """Choose what says which modules a program would load."""
+    return {name: value for name, value in environment.items() if name.startswith("PYTHON")}
+
+
+@contextlib.contextmanager
+def _adopting() -> Iterator[None]:
+    """Be the parent of processes whose own parent ends meanwhile."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for wanted in (1, 0):
+        if libc.prctl(_SET_CHILD_SUBREAPER, wanted, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+        if wanted:
+            yield
+
+
+def _fork() -> int:
+    """Fork a process between, whose end gives its child to who asked; return the child's id, and 0 in the child."""
+    reader, writer = os.pipe()
+    between = os.fork()
+    if between == 0:
+        child = os.fork()
+        if child == 0:
+            return 0
+        os.write(writer, str(child).encode())
+        os._exit(0)
+    os.close(writer)
+    os.waitpid(between, 0)
+    with os.fdopen(reader) as answer:
+        return int(answer.read())
+
+
+def _become(command: list[str], environment: dict[str, str], folder: str, log: str) -> None:
+    """Be the program from now on: it ends this process as it would end its own."""
+    os.setsid()
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    for number, descriptor in enumerate((nothing, output, output)):
+        os.dup2(descriptor, number)
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
+    script = next(name for name, words in _PROGRAMS.items() if command[: len(words)] == words)
+    sys.modules["__main__"].__package__ = None  # from which click has the program's name
+    sys.argv = command[2:] if command[1] == "-m" else command
+    importlib.import_module(script).main()
+    sys.exit()
+
+
+def main() -> None:
+    """Load the programs, then fork what is asked for until stdin ends."""
+    os.environ["GRPC_VERBOSITY"] = "ERROR"  # as the controller does before it loads what reads this
+    from sqlalchemy.orm import configure_mappers
+
+    for module in _LOADED:
+        importlib.import_module(module)
+    from stead_controller.aws import operations
+
+    operations.load()
+    configure_mappers()
+    gc.freeze()  # forks need not look for garbage in it
+    assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread of a process that forks is in none of its forks"
+    for line in sys.stdin:
+        if pid := _fork():
+            print(pid, flush=True)
+        else:
+            _become(**json.loads(line))
+
+
+if __name__ == "__main__":
+    main()
