@@ -11,6 +11,7 @@ from typing import Final
 
 from stead_agent import enrol, fleet_control
 from stead_agent.agent import Agent
+from stead_agent.controllers import Controllers
 from stead_agent.desired import ForgetfulStore, SqliteStore, Store
 from stead_agent.link import Dialling
 from stead_agent.logs import Log
@@ -101,7 +102,7 @@ class Fleet:
             host.world.watcher = _Killer(plan.die_at).watch
         store: Store = SqliteStore(directory / "desired.sqlite") if plan.keep else ForgetfulStore()
         identity: Callable[[], Identity] = partial(_identity, directory)
-        dialling = Dialling(plan.controllers, identity, plan.version)
+        dialling = Dialling(Controllers(plan.controllers), identity, plan.version)
         return host, Agent(host.subsystems, store, host, dialling, habits=Habits())
 
     def _directories(self) -> Iterator[Path]:

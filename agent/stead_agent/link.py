@@ -6,7 +6,8 @@
 
 Any error of the network or of ours ends a session, since Hello and the repetition of all statuses synchronise both
 sides again. Then the next controller address is dialled: quickly at first, so that a restarted controller has its
-hosts back within two seconds, and less often when it stays away.
+hosts back within two seconds, and less often when it stays away. Where there are several, one that answers no ping for
+a second is left for the next one, since its machine may be lost or paused.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from typing import Final, Protocol
 import grpc
 
 from stead_agent import console_session, enrol, questions
+from stead_agent.controllers import Controllers
 from stead_agent.desired import StoreError
 from stead_agent.logs import Log
 from stead_agent.metrics.outgoing import Outgoing
@@ -62,7 +64,7 @@ class HostView(Protocol):
 class Dialling:
     """The controllers to connect to, and the identity to use."""
 
-    controllers: tuple[str, ...]
+    controllers: Controllers
     identity: Callable[[], Identity]  # read again for each session: it may have been renewed
     version: str
     state_dir: Path | None = None  # where a renewed certificate is stored; None: it is not renewed
@@ -106,15 +108,16 @@ class Link:
         """Connect, and reconnect, until cancelled."""
         self._loop = asyncio.get_running_loop()
         failures = 0
+        address = self._random.choice(self._dialling.controllers)  # so that hosts are shared evenly
         while True:
-            for address in self._dialling.controllers:
-                began = time.monotonic()
-                reason = await self._session(address)
-                failures = 0 if self._last_session >= began else failures + 1
-                pause = self._pause(failures)
-                say = _log.info if failures <= 1 else _log.debug
-                say("controller_away", controller=address, reason=reason, retry_seconds=round(pause, 2))
-                await asyncio.sleep(pause)
+            began = time.monotonic()
+            reason = await self._session(address)
+            failures = 0 if self._last_session >= began else failures + 1
+            pause = self._pause(failures)
+            say = _log.info if failures <= 1 else _log.debug
+            say("controller_away", controller=address, reason=reason, retry_seconds=round(pause, 2))
+            await asyncio.sleep(pause)
+            address = self._dialling.controllers.after(address)
 
     def _pause(self, failures: int) -> float:
         """Return how long to wait before the next try, randomised so that a thousand hosts do not connect at once."""
@@ -128,7 +131,8 @@ class Link:
         """Hold one session until it ends and return why it ended."""
         try:
             identity = await self._in_thread(self._dialling.identity)
-            async with tls.channel_to_controller(address, identity) as channel:
+            watchful = len(self._dialling.controllers) > 1  # then another one is waiting
+            async with tls.channel_to_controller(address, identity, watchful=watchful) as channel:
                 await self._talk(channel, identity, address)
         except Exception as error:  # no error may end the link: a new session synchronises both sides
             if _says_removed(error):
@@ -201,6 +205,8 @@ class Link:
                     tasks.create_task(self._answer(update.question, outgoing))
             case "throttle":
                 self._heartbeat_seconds = float(max(1, update.throttle.heartbeat_seconds))
+                if self._dialling.controllers.learn(update.throttle.controllers):
+                    _log.info("controllers_told", controllers=list(self._dialling.controllers))
             case "stored":
                 self._measurements.stored(update.stored.number)
             case _:

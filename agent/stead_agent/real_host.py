@@ -16,6 +16,7 @@ import libvirt
 
 from stead_agent import facts, heap, kvm_proof
 from stead_agent.agent import Agent
+from stead_agent.controllers import Controllers
 from stead_agent.credits.meter import Meter
 from stead_agent.desired import SqliteStore
 from stead_agent.dhcp.dnsmasq import Dnsmasq
@@ -80,6 +81,7 @@ class _Assembled:
     division: Division
     libvirt_uri: str
     address: str  # at which other hosts reach this one; empty: none
+    controllers: Controllers
 
 
 class AgentRunsError(Exception):
@@ -118,7 +120,7 @@ async def _run(settings: Settings, version: str) -> None:
         host.parts,
         SqliteStore(settings.desired_file),
         view,
-        Dialling(settings.controllers, identity, version, settings.state_dir),
+        Dialling(host.controllers, identity, version, settings.state_dir),
         habits=habits,
         threads=concurrent.futures.ThreadPoolExecutor(THREADS, "work"),
         question_threads=concurrent.futures.ThreadPoolExecutor(_QUESTION_THREADS, "question"),
@@ -227,6 +229,7 @@ def _assemble(settings: Settings) -> _Assembled:
     verdict = kvm_proof.prove(settings.proof_image, settings.state_dir)
     store = LocalStore(settings.state_dir / "disks")
     identity: partial[Identity] = partial(Identity.load, settings.state_dir)
+    controllers = Controllers(settings.controllers, settings.state_dir / "controllers")
     machines = LibvirtMachines(
         daemon.uri,
         settings.state_dir,
@@ -235,14 +238,14 @@ def _assemble(settings: Settings) -> _Assembled:
         shared_threads=division.limit,
         revive=partial(libvirtd.ensure_running, settings.libvirt_uri, settings.state_dir),
         patience=Patience(stop=int(settings.stop_grace_seconds)),
-        credentials=AttachmentCredentials(settings.controllers, identity),
+        credentials=AttachmentCredentials(controllers, identity),
     )
     address = settings.underlay_address or _own_address()
-    block_store = BlockStore(settings.controllers, identity)
+    block_store = BlockStore(controllers, identity)
     bases = LocalBases(
         store.root,
         block_store,
-        servers=lambda folder: BaseServers(folder, settings.state_dir, settings.controllers),
+        servers=lambda folder: BaseServers(folder, settings.state_dir, controllers),
     )
     backups = LibvirtBackups(machines, settings.state_dir / "backups")
     namespaces = Namespaces(settings.netns_dir, shut=shut)
@@ -257,7 +260,7 @@ def _assemble(settings: Settings) -> _Assembled:
         flow_logs=flow_logs,
         dhcp=Dnsmasq(settings.run_dir / "dhcp"),
         metadata=metadata,
-        endpoints=RelayProcess(settings.run_dir / "endpoints", settings.state_dir, settings.controllers),
+        endpoints=RelayProcess(settings.run_dir / "endpoints", settings.state_dir, controllers),
         bases=bases,
         volumes=volumes,
         exports=StorageDaemons(settings.run_dir / "exports", address, identity),
@@ -270,7 +273,9 @@ def _assemble(settings: Settings) -> _Assembled:
         counters=machines.counters,
         traffic=KeptTraffic(settings.state_dir / "traffic.json", kernel_network.traffic),
     )
-    return _Assembled(parts, firewall, flow_logs, metadata, volumes, verdict, division, daemon.uri, address)
+    return _Assembled(
+        parts, firewall, flow_logs, metadata, volumes, verdict, division, daemon.uri, address, controllers
+    )
 
 
 def _host_id(settings: Settings) -> str:

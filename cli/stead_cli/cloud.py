@@ -52,6 +52,7 @@ def controller_program(settings: Settings) -> Program:
         f"--prometheus-listen={settings.prometheus_listen}",
         f"--log-file={log}",
         f"--pid-file={_pid_file(settings, 'controller')}",
+        *([f"--host-address={settings.host_address}"] if settings.host_address and settings.server_url else []),
         *database_options(settings),
     ]
     unit = units.controller_unit(command, settings.controller_dir, log)
@@ -77,7 +78,8 @@ def require_database(settings: Settings) -> None:
     if not (settings.controller_dir / "ca.pem").exists() and _has_tables(settings.server_url):
         raise CliError(
             f"the database has a cloud, whose keys are not in {settings.controller_dir}",
-            "bring a backup back to another, empty database: STEAD_DATABASE_URL=… ./stead backup restore",
+            "of a further controller: copy them from the first, docs/operate/several-controllers.md; else bring a"
+            " backup back to another, empty database: STEAD_DATABASE_URL=… ./stead backup restore",
         )
 
 

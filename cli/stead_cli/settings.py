@@ -46,6 +46,7 @@ class Settings:
     public_pool: str = "198.18.0.0/16"
     netns_dir: str = "/run/netns"  # of the VPCs' network namespaces; each cloud of a machine needs its own
     listen: str = "127.0.0.1"  # the controller's address
+    host_address: str = ""  # of several controllers: where hosts reach this one; empty: `listen`
     controller_address: str = ""  # of the controller, if that is another machine, which this one is a host of
     underlay_address: str = ""  # where other hosts reach this one; empty: the address of the default route
     guest_address: str = ""  # a further address for guests, if it is not a host's own; empty: see `guest_listen`
@@ -219,6 +220,11 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         raise CliError(f"STEAD_ZONES={loaded.zones} is no list of zones", "the letters of all zones, each once: abc")
     if loaded.server_url:
         _check_database(loaded.server_url)
+    elif given.get("host_address"):
+        raise CliError(
+            "STEAD_HOST_ADDRESS is for several controllers, which share a database of PostgreSQL",
+            "set STEAD_DATABASE_URL, too: docs/operate/several-controllers.md",
+        )
     return loaded
 
 

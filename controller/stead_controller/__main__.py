@@ -72,6 +72,9 @@ _OPTIONS = (
     click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Where all state is kept."),
     click.option("--database-url", default="", help="SQLAlchemy URL; default: SQLite in the state directory."),
     click.option("--listen", default="127.0.0.1", help="Address to listen on.", show_default=True),
+    click.option(
+        "--host-address", default="", help="Of several controllers: where hosts reach this one; default: --listen."
+    ),
     click.option("--guest-listen", default="", help="Further address of the AWS APIs, for this machine's guests."),
     click.option("--http-port", default=8773, help="AWS APIs over HTTP.", show_default=True),
     click.option("--https-port", default=8774, help="AWS APIs over HTTPS.", show_default=True),
@@ -233,6 +236,10 @@ def _settings(options: dict[str, Any]) -> Settings:
         if options[name] and not options[other]:
             flag, needed = (f"--{word.replace('_', '-')}" for word in (name, other))
             raise click.UsageError(f"{flag} has no effect without {needed}: set both, or neither")
+    if options["host_address"] and not options["database_url"].startswith("postgresql"):
+        raise click.UsageError(
+            "--host-address is for several controllers, which need a server: --database-url=postgresql+psycopg://…"
+        )
     names = {field.name for field in fields(Settings)}
     return Settings(**{name: value for name, value in options.items() if name in names})
 
@@ -299,6 +306,7 @@ def run(**options: Any) -> None:
     )
     main_process.forget()
     _lock_serving(settings.state_dir / alone.SERVING_FILE_NAME)
+    _lock_file(settings.database_url)
     initialise(settings, clock.now(), partial(bring_up_to_date, run=supervisor.apart))
     asyncio.run(_serve(Controller, settings))
 
@@ -323,6 +331,17 @@ def _lock_serving(path: Path) -> None:
             if time.monotonic() > deadline:
                 raise click.ClickException(f"another controller serves: {error}") from error
             time.sleep(0.01)
+
+
+def _lock_file(database_url: str) -> None:
+    """Lock a database that is a file elsewhere than in the state directory, which is locked already."""
+    if not database_url.startswith("sqlite:///"):
+        return
+    file = Path(database_url.removeprefix("sqlite:///"))
+    try:
+        alone.take(file.with_name(f"{file.name}.{alone.SERVING_FILE_NAME}"))
+    except alone.TakenError as error:
+        raise click.ClickException(f"a file is of one controller, several need PostgreSQL: {error}") from error
 
 
 @cli.group()

@@ -91,6 +91,7 @@ from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.serial_console import host_key
 from stead_controller.serial_console.ssh_server import SerialConsoleServer
 from stead_controller.settings import Settings
+from stead_controller.sharing import Sharing
 from stead_controller.workflows import budgets, data_exports, lifecycle, scaling_groups, usage_metrics
 from stead_controller.workflows.alarms import Alarms, WatchedStore
 from stead_controller.workflows.budgets import Budgets
@@ -162,13 +163,13 @@ class Controller:
             self.database, self._blocks, self._block_files, clock, settings.scrub_days
         )
         server = open_server(settings, lambda: self.database.run(lambda tx: object_keys.of_embedded(tx, self._sealer)))
-        writes = BucketWrites(self.database)
-        objects = Backend(server, writes.writing)
+        objects = Backend(server, (writes := BucketWrites(self.database)).writing)
         places = Places(settings, ImageFiles(self.database, objects, settings.region), self._blocks)
-        alone = self.database.engine.dialect.name == "sqlite"
-        self._engine = Engine(self.database, clock, self._new_lives(places), alone=alone)
-        self._spot_launches = SpotLaunches(self.database, self.cloud, spot_launch.read, clock)
-        self._scaling_groups = ScalingGroups(self.database, self.cloud, group_launch.read, clock)
+        self._sharing = Sharing(self.database, settings.reached_at)
+        led, leads = self._sharing.led, self._sharing.membership.leads
+        self._engine = Engine(self.database, clock, self._new_lives(places), alone=self._sharing.membership.is_alone)
+        self._spot_launches = SpotLaunches(led, self.cloud, spot_launch.read, clock, leads)
+        self._scaling_groups = ScalingGroups(led, self.cloud, group_launch.read, clock, leads)
         self._notifications = self._new_notifications()
         self._trail = self._new_trail()
         self._throttle = Throttle(settings.request_rate_factor)
@@ -188,13 +189,13 @@ class Controller:
         )
         self._copies = open_copies(settings)
         self._metrics = WatchedStore(open_metrics(settings, clock, self._copies))
-        self._alarms = Alarms(self.database, self._metrics, self.cloud, clock)
+        self._alarms = Alarms(self.database, self._metrics, self.cloud, clock, led=led, leads=leads)
         self._metrics.watch(self._alarms)
         self._measured = MeasuredUse(self.database, clock, self._audit_files, (objects, writes), self._metrics)
-        self._budgets = Budgets(self.database, self.cloud, clock)
-        self._exports = DataExports(self.database, self.cloud, clock, places)
+        self._budgets = Budgets(led, self.cloud, clock)
+        self._exports = DataExports(led, self.cloud, clock, places)
         self._usage = UsageMetrics(self.database, self._metrics, clock)
-        self._object_expiry = ObjectExpiry(self.database, objects, clock)
+        self._object_expiry = ObjectExpiry(led, objects, clock)
         self._resealing = Resealing(self.database, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._was_full = False
@@ -218,12 +219,13 @@ class Controller:
     def _new_notifications(self) -> Notifications:
         webhooks = Webhooks(self.settings.webhook_networks, self.settings.webhook_ca_file)
         return Notifications(
-            self.database,
+            self._sharing.led,
             self.cloud,
             self._clock,
             signer=self._message_signer,
             webhooks=webhooks,
             own_url=self.settings.own_url,
+            leads=self._sharing.membership.leads,
         )
 
     def _new_trail(self) -> Trail[CallRecord | OperatorCall]:
@@ -308,9 +310,9 @@ class Controller:
         yield from (self._link, *loops)
         works = (
             *due_works.of_loops(*loops, self._alarms),
-            *due_works.of_rows(self.database, self.cloud, self._clock, self._blocks),
+            *due_works.of_rows(self._sharing.led, self.cloud, self._clock, self._blocks),
         )
-        yield DueWork(self.database, self._engine.present, *works)
+        yield DueWork(self.database, self._engine.present, *works, leads=self._sharing.membership.leads)
 
     async def _listen(self) -> None:
         """Open all ports."""
@@ -372,28 +374,36 @@ class Controller:
         )
 
     def _begin_work(self) -> None:
-        """Start the periodic tasks, and to send copies of metrics."""
+        """Start to share the work with other controllers, the periodic tasks, and to send copies of metrics."""
+        led_loops = (self._spot_launches, self._scaling_groups, self._notifications)
+        sharing = self._sharing.run(self._link, (self._throttle, self._failed_logins), led_loops)
+        self._tasks.add(asyncio.create_task(sharing))
         if self._copies is not None:
             self._tasks.add(asyncio.create_task(self._copies.run()))
         self._every(_ROOM_SECONDS, self._take_room)
         self._every(_NETWORKS_SECONDS, self._link.send_host_addresses)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
         give_back = partial(asyncio.to_thread, allocator.give_back)
-        for cleaning in (self._clean_up, give_back, self._trail.remove_old, self._resealing.clean_up):
+        for cleaning in (give_back, self._trail.remove_old):
             self._every(_HOUSEKEEPING_SECONDS, cleaning)
+        for cleaning in (self._clean_up, self._resealing.clean_up, self._run_lifecycle):
+            self._every(_HOUSEKEEPING_SECONDS, self._sharing.only_one(cleaning))
         self._every(_USES_SECONDS, self._uses.write)
         for seconds, work in self._measured.loops():
             self._every(seconds, work)
-        self._every(_COLLECTING_SECONDS, self._collect_blocks)
-        self._every(scheduled_scrub.INTERVAL_SECONDS, self._scrub.run)
-        self._every(_HOUSEKEEPING_SECONDS, self._run_lifecycle)
-        self._every(budgets.SECONDS, self._budgets.run)
-        self._every(data_exports.SECONDS, self._exports.run)
         for forgetful in (self._alarms, self._budgets, self._scaling_groups, self._notifications):
-            self._every(_FORGETTING_SECONDS, forgetful.forget)
-        self._every(scaling_groups.METRICS_SECONDS, partial(self._scaling_groups.measure, self._metrics))
-        self._every(expiry.INTERVAL_SECONDS, self._object_expiry.run)
-        self._every(status_checks.SECONDS, partial(status_checks.write, self.database, self._metrics, self._clock))
+            self._every(_FORGETTING_SECONDS, self._sharing.only_one(forgetful.forget))
+        works: tuple[tuple[float, Callable[[], Awaitable[None]]], ...] = (
+            (budgets.SECONDS, self._budgets.run),
+            (data_exports.SECONDS, self._exports.run),
+            (scaling_groups.METRICS_SECONDS, partial(self._scaling_groups.measure, self._metrics)),
+            (expiry.INTERVAL_SECONDS, self._object_expiry.run),
+            (status_checks.SECONDS, partial(status_checks.write, self.database, self._metrics, self._clock)),
+            (scheduled_scrub.INTERVAL_SECONDS, self._scrub.run),
+            (_COLLECTING_SECONDS, self._collect_blocks),
+        )
+        for seconds, work in works:
+            self._every(seconds, self._sharing.only_one(work))
         self._every(usage_metrics.SECONDS, self._usage.write)
 
     async def stop(self) -> None:
@@ -401,6 +411,7 @@ class Controller:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._sharing.membership.end)
         await self._serial_consoles.stop()
         if self._exposition is not None:
             await self._exposition.stop()
@@ -519,7 +530,8 @@ class Controller:
             )
 
     def _health(self) -> str:
-        return "the disk is full: nothing can be changed but by deletions" if self._room.is_full else "ok"
+        full = "the disk is full: nothing can be changed but by deletions" if self._room.is_full else ""
+        return self._sharing.trouble or full or "ok"
 
     def _write_host_networks(self, tx: Transaction) -> None:
         """Write the desired networks of hosts from the present settings."""
@@ -544,11 +556,11 @@ class Controller:
         look = self._clock_steps.look()
         self._clock_steps.take(look)
         ahead = self._clock_steps.forward_within(timedelta(seconds=self.settings.launch_deadline_seconds))
-        while await self.database.run(lambda tx: clean_up(tx, self.settings, look.now, ahead)):
+        while await self._sharing.led.run(lambda tx: clean_up(tx, self.settings, look.now, ahead)):
             pass  # others' transactions come between
-        while await self.database.run(usage_days.add_lines):
+        while await self._sharing.led.run(usage_days.add_lines):
             pass  # as above
-        while await self.database.run(lambda tx: usage_days.add_lines_by_tags(tx, look.now)):
+        while await self._sharing.led.run(lambda tx: usage_days.add_lines_by_tags(tx, look.now)):
             pass  # as above
 
     async def _collect_blocks(self) -> None:
@@ -560,7 +572,7 @@ class Controller:
 
     async def _run_lifecycle(self) -> None:
         """Run the schedules of lifecycle policies that are due, one per transaction."""
-        while await self.database.run(lambda tx: lifecycle.run_one(tx, self._clock())):
+        while await self._sharing.led.run(lambda tx: lifecycle.run_one(tx, self._clock())):
             pass
 
     def _every(self, seconds: float, work: Callable[[], Awaitable[None]]) -> None:

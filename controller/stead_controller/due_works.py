@@ -30,11 +30,11 @@ def of_loops(
     engine: Engine, spot: SpotLaunches, groups: ScalingGroups, notifications: Notifications, alarms: Alarms
 ) -> Iterator[Work]:
     """Yield what begins a round of each loop."""
-    yield Work("workflows", workflow_rows.DUE, engine.look)
+    yield Work("workflows", workflow_rows.DUE, engine.look, anybody=True)
     yield Work("spot_launches", waiting_spot_requests.DUE, spot.look)
     yield Work("scaling_groups", due_groups.DUE | scheduled_actions.DUE, groups.look)
     yield Work("notifications", deliveries.DUE, notifications.look)
-    yield Work("alarms", due_alarms.DUE | alarm_actions.DUE, alarms.run, alarms.has_news)
+    yield Work("alarms", due_alarms.DUE | alarm_actions.DUE, alarms.run, alarms.has_news, anybody=True)
 
 
 def of_rows(database: Database, cloud: Cloud, clock: Clock, blocks: BlockStore) -> Iterator[Work]:

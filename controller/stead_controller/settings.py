@@ -11,6 +11,7 @@ class Settings:
 
     `public_pools` are the CIDR blocks of public addresses, of which the first address of the first is the hosts' own.
     With `any_region` the APIs accept requests signed for another region than `region`, which EC2 refuses.
+    Of several controllers hosts reach this one at `host_address`, by default at `host_port` of `listen`.
     Requests through VPC endpoints arrive at `endpoint_port`, from hosts, which show their certificates.
     SSH to instances' serial consoles is served at `serial_console_port`; 0 is nowhere.
     With `guest_listen` the AWS APIs listen there as well, for guests of this machine: the address need not exist yet.
@@ -41,6 +42,7 @@ class Settings:
     state_dir: Path
     database_url: str = ""
     listen: str = "127.0.0.1"
+    host_address: str = ""
     guest_listen: str = ""
     http_port: int = 8773
     https_port: int = 8774
@@ -89,6 +91,15 @@ class Settings:
     webhook_networks: tuple[str, ...] = ()
     webhook_ca_file: Path | None = None
     api_url: str = ""
+
+    @property
+    def reached_at(self) -> str:
+        """Where hosts reach this controller, as HOST:PORT; empty where it listens everywhere and nobody has said it."""
+        address = self.host_address or self.listen
+        if address in {"0.0.0.0", "::"}:
+            return ""
+        has_port = address.rpartition(":")[2].isdigit() and (address.count(":") == 1 or "]:" in address)
+        return address if has_port else f"{address}:{self.host_port}"
 
     @property
     def api_addresses(self) -> tuple[str, ...]:

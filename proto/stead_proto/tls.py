@@ -230,13 +230,14 @@ def enrolment_server_credentials(identity: Identity) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials([(identity.key_pem, identity.certificate_pem)])
 
 
-def channel_to_controller(address: str, identity: Identity) -> grpc.aio.Channel:
+def channel_to_controller(address: str, identity: Identity, *, watchful: bool = False) -> grpc.aio.Channel:
     """Open a channel with a client certificate to `address`, where the server must prove to be the controller.
 
-    Must be called on the event loop that uses the channel.
+    A `watchful` one breaks when the peer answers no ping for a second. Must be called on the event loop that uses
+    the channel.
     """
     credentials = grpc.ssl_channel_credentials(identity.ca_pem, identity.key_pem, identity.certificate_pem)
-    return grpc.aio.secure_channel(address, credentials, options=_named_options())
+    return grpc.aio.secure_channel(address, credentials, options=_named_options(watchful=watchful))
 
 
 def blocking_channel_to_controller(address: str, identity: Identity) -> grpc.Channel:
@@ -250,9 +251,9 @@ def channel_to_enrolment(address: str, ca_pem: bytes) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(ca_pem), options=_named_options())
 
 
-def _named_options() -> limits.Options:
+def _named_options(*, watchful: bool = False) -> limits.Options:
     """Options of a channel that expects the controller's name, since addresses may change and be translated."""
-    return [*limits.channel_options(), ("grpc.ssl_target_name_override", CONTROLLER_NAME)]
+    return [*limits.channel_options(watchful=watchful), ("grpc.ssl_target_name_override", CONTROLLER_NAME)]
 
 
 class _Context(Protocol):

@@ -4,6 +4,7 @@ With STEAD_TEST_POSTGRESQL=URL all tests of the API and most of the controller r
 """
 
 import asyncio
+import contextlib
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +18,9 @@ from sqlalchemy.exc import DBAPIError
 
 from stead_controller.aws import operations
 from stead_controller.db import migrate, session
+from stead_controller.db.membership import Membership
 from stead_controller.db.session import Database
-from stead_controller.db.tables import Host, Instance, NetworkInterface
+from stead_controller.db.tables import Host, Instance, Lease, NetworkInterface
 from stead_controller.desired import revisions
 from stead_controller.resources.storage import stored_blocks
 from stead_controller.resources.storage.block_names import BlockName
@@ -143,15 +145,32 @@ def test_a_writer_that_is_stopped_does_not_hold_up_the_others_for_long(database,
     monkeypatch.setattr(session, "_MOST_IDLE_MS", 100)
     before = database.run_blocking(revisions.current, writes=False)
 
-    def stopped(tx):
-        revisions.next_revision(tx)
-        assert other.run_blocking(revisions.next_revision) == before + 1
-        revisions.current(tx)
+    others = []
 
-    with pytest.raises(DBAPIError, match=r"is lost|timeout"):
-        database.run_blocking(stopped)
-    assert database.run_blocking(revisions.current, writes=False) == before + 1
-    assert database.run_blocking(revisions.next_revision) == before + 2
+    def stopped(tx):
+        mine = revisions.next_revision(tx)
+        if not others:
+            others.append(other.run_blocking(revisions.next_revision))
+        revisions.current(tx)
+        return mine
+
+    assert database.run_blocking(stopped) == before + 2, "it was undone, and begun anew"
+    assert others == [before + 1]
+    assert database.run_blocking(revisions.current, writes=False) == before + 2
+
+
+def test_a_writer_whose_connection_is_lost_again_and_again_says_so(database):
+    ends = text("SELECT pg_terminate_backend(pg_backend_pid())")
+    tries = []
+
+    def lost(tx):
+        tries.append(tx)
+        tx.connection.execute(ends)
+
+    with pytest.raises(DBAPIError, match="terminat"):
+        database.run_blocking(lost)
+    assert len(tries) == session._TRIES
+    assert database.run_blocking(revisions.current, writes=False) > 0
 
 
 def test_a_controller_launches_is_killed_and_terminates(server, own_cloud):
@@ -166,3 +185,53 @@ def test_a_controller_launches_is_killed_and_terminates(server, own_cloud):
     assert {each["State"]["Name"] for each in found["Instances"]} == {"running"}
     ec2.terminate_instances(InstanceIds=ids)
     ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig=FAST)
+
+
+@contextlib.contextmanager
+def members(*databases):
+    """Let controllers share their database; give them, and what each hears."""
+    heard = [[] for _ in databases]
+    made = [Membership(each, f"{number}:1", lambda: None) for number, each in enumerate(databases)]
+    for each, wakes in zip(databases, heard, strict=True):
+        each.on_commit(wakes.append)
+    for each in made:
+        each.begin()
+    try:
+        wait_for(lambda: all(len(each.others) == len(made) - 1 for each in made), "each knows the others")
+        yield made, heard
+    finally:
+        for each in made:
+            each.end()
+
+
+def test_each_controller_hears_what_the_others_commit(database, other):
+    with members(database, other) as (_, (_, heard)):
+        revision = database.run_blocking(revisions.next_revision)
+        wait_for(lambda: [each for each in heard if each.revision == revision], "the other one hears of it")
+        count = len(heard)
+        database.run_blocking(lambda tx: None)
+        database.run_blocking(lambda tx: tx.events.add("i-1"))
+        wait_for(lambda: len(heard) > count, "and of what comes later")
+        assert [each.events for each in heard[count:]] == [{"i-1"}], "of what wakes nobody nothing is said"
+
+
+def test_one_controller_leads_and_another_follows_it_at_once(database, other):
+    with members(database, other) as (made, _):
+        wait_for(lambda: sum(each.leads() for each in made) == 1, "one leads")
+        leads, follows = sorted(made, key=Membership.leads, reverse=True)
+        tokens = database.run_blocking(lambda tx: tx.session.scalars(select(Lease.token)).all(), writes=False)
+        leads.end()
+        wait_for(follows.leads, "the other one leads")
+        assert follows.others == ()
+        assert database.run_blocking(lambda tx: tx.session.scalars(select(Lease.token)).all(), writes=False) == [
+            tokens[0] + 1
+        ]
+
+
+def test_a_controller_notices_that_its_database_is_gone_and_back(server, database, other):
+    with members(database, other) as (made, _):
+        server.stop_at_once()
+        wait_for(lambda: not any(each.has_database for each in made), "both know that it is gone")
+        assert not any(each.leads() for each in made)
+        server.start_again()
+        wait_for(lambda: all(each.has_database and each.others for each in made), "both are back", 30)

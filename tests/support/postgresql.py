@@ -29,14 +29,26 @@ class PostgresqlServer:
         shutil.chown(self._folder, _USER)
         data = self._folder / "data"
         self._run("initdb", "--auth=trust", f"--username={_USER}", "--no-sync", "--locale=C.UTF-8", f"--pgdata={data}")
+        self._serve()
+
+    def _serve(self) -> None:
+        data = self._folder / "data"
         settings = f"-c listen_addresses= -c unix_socket_directories={self._folder} -c fsync=off -c max_connections=60"
         self._run("pg_ctl", f"--pgdata={data}", f"--log={self._folder / 'log'}", "--wait", "-o", settings, "start")
 
     def stop(self) -> None:
         """Stop the server and remove all that it stored."""
         if (self._folder / "data" / "postmaster.pid").exists():
-            self._run("pg_ctl", f"--pgdata={self._folder / 'data'}", "--mode=immediate", "--wait", "stop")
+            self.stop_at_once()
         shutil.rmtree(self._folder)
+
+    def stop_at_once(self) -> None:
+        """Let it end without finishing anything, as when its machine is lost."""
+        self._run("pg_ctl", f"--pgdata={self._folder / 'data'}", "--mode=immediate", "--wait", "stop")
+
+    def start_again(self) -> None:
+        """Start it again after `stop_at_once`, with what was stored."""
+        self._serve()
 
     def new_database(self, copy_of: str = "template1") -> str:
         """Make a database, empty or a copy of another one, by its name, that nobody uses, and return its URL."""

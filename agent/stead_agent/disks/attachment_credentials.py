@@ -26,7 +26,7 @@ class AttachmentCredentials:
 
     def __init__(self, controllers: Sequence[str], identity: Callable[[], Identity]) -> None:
         """Connect later; `identity` is this host's, read again for each call since it may have been renewed."""
-        self._controllers = tuple(controllers)
+        self._controllers = controllers
         self._identity = identity
 
     def __call__(self, volume_id: str, generation: int) -> Identity:

@@ -53,7 +53,7 @@ class BlockStore:
 
     def __init__(self, controllers: Sequence[str], identity: Callable[[], Identity]) -> None:
         """Connect later; `identity` is read again for each call, since it may have been renewed."""
-        self._controllers = tuple(controllers)
+        self._controllers = controllers
         self._identity = identity
         self._lock = threading.Lock()
         self._failures = 0
@@ -149,7 +149,8 @@ class BlockStore:
             if found is None or identity.certificate_pem != found.certificate:
                 if found is not None:
                     found.dropped = True
-                address = self._controllers[self._failures % len(self._controllers)]
+                known = tuple(self._controllers)  # a controller may tell of others meanwhile
+                address = known[self._failures % len(known)]
                 channel = tls.blocking_channel_to_controller(address, identity)
                 found = self._connection = _Connection(channel, identity.certificate_pem)
             found.calls += 1

@@ -4,6 +4,7 @@ import json
 import socket
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,11 +26,11 @@ class _EndedError(EndpointError):
 class RelayProcess:
     """The `Endpoints` of real hosts; `folder` is its own, `state` has the certificate; `controllers`: host:port."""
 
-    def __init__(self, folder: Path, state: Path, controllers: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, state: Path, controllers: Sequence[str]) -> None:
         """Start nothing: most hosts have no endpoints."""
         self._folder = folder
         self._state = state
-        self._controllers = tuple(each.rpartition(":")[0].strip("[]") for each in controllers)
+        self._controllers = controllers
         self._lock = threading.Lock()
         self._wanted: dict[str, tuple[Endpoint, ...]] = {}  # by VPC
         self._sent: list[dict[str, Any]] = []
@@ -125,7 +126,7 @@ class RelayProcess:
             _MODULE,
             str(its.fileno()),
             self._state,
-            *self._controllers,
+            *(each.rpartition(":")[0].strip("[]") for each in self._controllers),
         ]
         try:
             start_daemon(words, self._folder / "log", inherits=[its.fileno()])

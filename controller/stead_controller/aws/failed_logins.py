@@ -27,10 +27,16 @@ class FailedLogins:
 
     def __init__(self, factor: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Multiply the rate by `factor`; 0 disables the limit. `clock` returns seconds and never goes back."""
+        self._factor = factor
         self._failures = TokenBuckets(factor, clock) if factor else None
         self._clock = clock
         self._known: dict[tuple[str, str], None] = {}
         self._logged_at: float | None = None
+
+    def share(self, controllers: int) -> None:
+        """Allow this controller's part, of so many that together allow what one alone would."""
+        if self._failures is not None:
+            self._failures.scale(self._factor / controllers)
 
     def check(self, address: str, access_key_id: str) -> None:
         """Raise TooManyRequests for an address that has failed too often, unless this key was valid there."""

@@ -6,7 +6,7 @@ rates too. S3's, STS's and SNS's are a hundredth of AWS's. All are multiplied by
 private cloud one account makes as many launches as thousands of accounts in EC2. About IAM, AWS only says that its
 buckets are refilled every second
 (https://aws.amazon.com/blogs/security/how-to-monitor-and-query-iam-resources-at-scale-part-2/): IAM and all others have
-EC2's rates for reads and writes. Each controller has its own buckets. Unauthenticated requests have others
+EC2's rates for reads and writes. Several controllers share the rates evenly. Unauthenticated requests have others
 (`failed_logins.py`).
 """
 
@@ -83,8 +83,15 @@ class Throttle:
 
     def __init__(self, factor: float, clock: Callable[[], float] = time.monotonic) -> None:
         """Multiply EC2's rates by `factor`; 0 disables throttling. `clock` returns seconds and never goes back."""
+        self._factor = factor
         self._buckets = TokenBuckets(factor, clock) if factor else None
         self._codes = TokenBuckets(1.0, clock)
+
+    def share(self, controllers: int) -> None:
+        """Allow this controller's part, of so many that together allow what one alone would."""
+        if self._buckets is not None:
+            self._buckets.scale(self._factor / controllers)
+        self._codes.scale(1 / controllers)
 
     def check(self, account_id: str, service: str, action: str, params: Mapping[str, Any]) -> None:
         """Take this call's tokens; raises TooManyRequests if there are not enough, and then takes none."""

@@ -29,6 +29,10 @@ class TokenBuckets:
         self._clock = clock
         self._buckets: dict[Hashable, tuple[float, float, Rate]] = {}
 
+    def scale(self, factor: float) -> None:
+        """Multiply all rates by another factor from now on."""
+        self._factor = factor
+
     def take(self, costs: Sequence[Cost]) -> bool:
         """Take tokens from all these buckets, or from none if one has not enough; return whether they were taken."""
         now = self._clock()

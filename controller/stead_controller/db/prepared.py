@@ -232,12 +232,12 @@ def connection_of(session: Session) -> Connection:
     return session.bind
 
 
-def execute_text(connection: Connection, sql: str) -> None:
+def execute_text(connection: Connection, sql: str, *arguments: str) -> None:
     """Execute text that is already SQL; listeners on the engine do not see it. Raises DBAPIError."""
     try:
-        connection.connection.cursor().execute(sql)
+        connection.connection.cursor().execute(sql, *((arguments,) if arguments else ()))
     except connection.dialect.loaded_dbapi.Error as error:
-        raise _translated(connection, sql, (), error) from error
+        raise _translated(connection, sql, arguments, error) from error
 
 
 def _translated(connection: Connection, sql: str, arguments: Any, error: Exception) -> BaseException:

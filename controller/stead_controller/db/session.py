@@ -14,6 +14,7 @@ tried again.
 
 import asyncio
 import contextlib
+import secrets
 import sqlite3
 import threading
 import time
@@ -30,6 +31,7 @@ from sqlalchemy.pool import NullPool
 
 from stead_controller.db.flush import flush
 from stead_controller.db.prepared import execute_text
+from stead_controller.db.wakes import Wakes, written
 from stead_controller.errors import OutOfRoom
 from stead_controller.room import Room
 
@@ -46,34 +48,27 @@ _WRITERS_STATEMENTS: Final = 128
 _SHARING: Final = 16
 _SHARING_SECONDS: Final = 0.03
 _TRIES: Final = 8
-_MOST_IDLE_MS: Final = 30_000  # after which PostgreSQL ends a writing transaction that asks for nothing
+# After which PostgreSQL ends a writing transaction that asks for nothing, as of a controller that is paused: the others
+# wait for it. It is begun anew.
+_MOST_IDLE_MS: Final = 1_500
 _RETRY_SQLSTATES: Final = frozenset({"40001", "40P01"})
 _FULL_SQLSTATE: Final = "53100"
+CHANNEL: Final = "stead_commits"
+"""At which controllers that share a database of PostgreSQL tell each other of their commits."""
+_NOTIFY: Final = f"SELECT pg_notify('{CHANNEL}', %s)"
 # SQLITE_FULL, and the extended code for the memory that WAL's readers and writers share.
 _FULL_SQLITE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 _RETRY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_LOCKED})
 
 
 @dataclass(slots=True)
-class Transaction:
+class Transaction(Wakes):
     """One open transaction, and the components to wake once it is committed.
 
-    `events` are ids of instances whose watchers must be notified; `revision` is that of this transaction, once it
-    changes the desired state of hosts (`desired/revisions.py`); `workflows` is whether it began or moved a workflow.
-    `facts` caches values that are constant during the transaction, by the module that caches them. With `gathers` its
-    changes for all hosts of a VPC may reach them some seconds later, so that many such changes are sent together.
-    `makes_room` is whether hosts may have room now for what waits for it, `scaling` whether a group is due to scale,
-    `notifies` whether a message is to be delivered.
+    `facts` caches values that are constant during the transaction, by the module that caches them.
     """
 
     connection: Connection
-    events: set[str] = field(default_factory=set)
-    revision: int | None = None
-    workflows: bool = False
-    gathers: bool = False
-    makes_room: bool = False
-    scaling: bool = False
-    notifies: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
     _session: Session | None = None
 
@@ -102,7 +97,16 @@ class Transaction:
             self._session.close()
 
 
-type CommitListener = Callable[[Transaction], None]
+class _LostBeforeCommit(Exception):
+    """The connection to the server ended in the middle of a transaction, which can be begun anew."""
+
+    def __init__(self, error: DBAPIError) -> None:
+        """Take what was raised."""
+        super().__init__(str(error))
+        self.error = error
+
+
+type CommitListener = Callable[[Wakes], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -152,6 +156,7 @@ class Database:
         On a full disk the space reserved in `room` is released, and the failed transaction is tried again.
         """
         self._room = room
+        self.id = secrets.token_hex(8)  # of this process, among the controllers that share the database
         self.engine = _engine(url)
         self._sqlite = self.engine.dialect.name == "sqlite"
         # Opens the connection that writes, which keeps more statements than those of readers.
@@ -165,8 +170,16 @@ class Database:
         self._waiting: deque[_Writing] = deque()  # of SQLite
 
     def on_commit(self, listener: CommitListener) -> None:
-        """Call `listener` after each commit, in the thread that committed; it must be quick and not raise."""
+        """Call `listener` after each commit, in the thread that committed; it must be quick and not raise.
+
+        Those of other controllers come by `wake`, in another thread.
+        """
         self._listeners.append(listener)
+
+    def wake(self, wakes: Wakes) -> None:
+        """Tell the listeners of what another controller committed; callable from any thread."""
+        for listener in self._listeners:
+            listener(wakes)
 
     async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
         """Run a function in a worker thread inside one transaction and return its result."""
@@ -255,7 +268,7 @@ class Database:
         error: Exception | None = writing.error
         if writing.tx is not None:
             try:
-                self._committed(writing.tx)
+                self.wake(writing.tx)
             except Exception as raised:  # it is raised to the caller that awaits the answer
                 error = raised
         if error is not None:
@@ -267,6 +280,10 @@ class Database:
         for attempt in range(_TRIES):
             try:
                 return self._once(function, writes, dry_run)
+            except _LostBeforeCommit as lost:
+                if attempt + 1 == _TRIES:
+                    raise lost.error from lost
+                time.sleep(0.002 * 2**attempt)
             except DBAPIError as error:
                 if _is_full(error):
                     if self._room is not None and self._room.give_up():
@@ -278,18 +295,33 @@ class Database:
         raise AssertionError("unreachable")
 
     def _once[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
-        with self._connection(writes=writes) as connection:
-            self._begin(connection, writes=writes)
-            with contextlib.closing(Transaction(connection)) as tx:
+        with self._connection(writes=writes) as connection, contextlib.closing(Transaction(connection)) as tx:
+            with self._known_as_lost(connection):
+                self._begin(connection, writes=writes)
                 result = function(tx)
                 tx.flush()
                 if not writes or dry_run:
                     connection.rollback()
                     return result
-                # The session only joined the connection's transaction, which must be ended here.
-                connection.commit()
-        self._committed(tx)
+                if not self._sqlite:
+                    for told in written(tx, self.id):
+                        execute_text(connection, _NOTIFY, told)
+            # The session only joined the connection's transaction, which must be ended here.
+            connection.commit()
+        self.wake(tx)
         return result
+
+    @contextlib.contextmanager
+    def _known_as_lost(self, connection: Connection) -> Iterator[None]:
+        """Tell an error by which the server's connection ended apart from others: nothing was committed."""
+        server = None if self._sqlite else connection.connection.dbapi_connection
+        try:
+            yield
+        except DBAPIError as error:
+            if server is not None and server.closed:
+                connection.invalidate()
+                raise _LostBeforeCommit(error) from error
+            raise
 
     def _begin(self, connection: Connection, *, writes: bool) -> None:
         # SQLAlchemy now regards it as begun, even if only prepared statements follow; nothing was sent.
@@ -298,10 +330,6 @@ class Database:
             execute_text(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
         elif writes:
             execute_text(connection, _queue_of_writers())
-
-    def _committed(self, tx: Transaction) -> None:
-        for listener in self._listeners:
-            listener(tx)
 
     @contextlib.contextmanager
     def _connection(self, *, writes: bool) -> Iterator[Connection]:

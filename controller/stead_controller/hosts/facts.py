@@ -1,7 +1,7 @@
 """Writes the facts that a host reports about itself to its row, with the capacity that it offers."""
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -39,8 +39,16 @@ def is_known(tx: Transaction, host_id: str) -> bool:
     return tx.session.scalar(select(Host.id).where(Host.id == host_id)) is not None
 
 
-def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: Cloud, now: datetime) -> list[Taken]:
-    """Store the facts of hosts, by their ids, and that they are up; return how each is regarded.
+def sessions(tx: Transaction, host_ids: Collection[str]) -> dict[str, int]:
+    """Return which of each host's streams, to whatever controller, is the present one."""
+    found = tx.session.execute(select(Host.id, Host.session).where(Host.id.in_(host_ids)))
+    return {row.id: row.session for row in found}
+
+
+def take_facts(
+    tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: Cloud, now: datetime, controller_id: str = ""
+) -> list[Taken]:
+    """Store the facts of hosts, by their ids, and that they are up, at this controller; return how each is regarded.
 
     All others must get the new address of one that MOVED (`host_networks`).
     """
@@ -52,6 +60,8 @@ def take_facts(tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]], cloud: C
     known_cores = cores.of_hosts(tx, host_ids)
     for host_id, hello in hellos:
         if host_id in hosts:
+            hosts[host_id].session += 1
+            hosts[host_id].controller_id = controller_id or None
             pools.take(tx, host_id, hello.facts.pools, known[host_id])
             devices.take(tx, host_id, hello.facts.devices, known_devices[host_id])
             cores.take(tx, host_id, hello.facts.hardware.whole_cores, known_cores[host_id])

@@ -22,7 +22,7 @@ from stead_controller.desired.messages.keys import Addition, OpenKey, without_ke
 
 _log = logging.getLogger(__name__)
 
-# Commits of other controllers do not wake this loop: they are found by polling this often.
+# Commits of other controllers wake this loop as well, unless word of one was lost: then it is found by polling.
 _LOOK_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 # Hosts that say Hello at the same time are served in batches, so that connected hosts need not wait for all of them.
@@ -33,12 +33,16 @@ _UNREAD: Final = 256
 
 @dataclass(slots=True)
 class Stream:
-    """The updates sent to one connected agent, in order; `failing` are the kinds and ids of its stored errors."""
+    """The updates sent to one connected agent, in order; `failing` are the kinds and ids of its stored errors.
+
+    `session` is which of the host's sessions it is: what it brings is stored while there is no later one.
+    """
 
     host_id: str
     revision: int
     epoch: str
     known: int = 0
+    session: int | None = None
     vpc_ids: set[str] = field(default_factory=set)
     failing: set[tuple[int, str]] = field(default_factory=set)
     sent: int = 0
@@ -92,6 +96,16 @@ class Feed:
     def hosts(self) -> set[str]:
         """The ids of the hosts that have a stream to this controller."""
         return self._streams.keys() | self._joining.keys()
+
+    def put_to_all(self, content: bytes) -> None:
+        """Queue an encoded HostUpdate for all hosts."""
+        for stream in [*self._joining.values(), *self._streams.values()]:
+            stream.put(content)
+
+    def end_all(self) -> None:
+        """End all streams: their hosts go to another controller."""
+        for stream in [*self._joining.values(), *self._streams.values()]:
+            stream.end()
 
     def find(self, host_id: str) -> Stream | None:
         """Return a host's stream, if it has one to this controller."""

@@ -15,6 +15,7 @@ import grpc
 
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
+from stead_controller.db.wakes import Wakes
 from stead_controller.desired import host_networks
 from stead_controller.desired.batched_writes import Together
 from stead_controller.desired.changes import epoch_of, is_ahead
@@ -29,7 +30,7 @@ from stead_controller.hosts.first_reports import FirstReports
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.measurements import MeasurementIntake
 from stead_controller.hosts.peers import require_host
-from stead_controller.hosts.report_intake import ReportIntake
+from stead_controller.hosts.report_intake import ReportIntake, SessionOver
 from stead_controller.metrics.datum import Store
 from stead_controller.request import session_tokens
 from stead_controller.request.cloud import Cloud
@@ -43,6 +44,7 @@ _log = logging.getLogger(__name__)
 
 _REMOVED: Final = "this host was removed from the cloud"
 _UNKNOWN: Final = "this cloud knows no such host"
+_AWAY: Final = "this controller has lost its database"
 _ANSWER_SECONDS: Final = 20.0
 
 
@@ -74,6 +76,8 @@ class HostLink:
         self._clock = clock
         self._authority = authority
         self._heartbeat_seconds = heartbeat_seconds
+        self._addresses: tuple[str, ...] = ()
+        self._serves = True
         self._moves = self._moves_sent = 0  # how often hosts got another underlay address
         self._feed = Feed(
             database, lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT), _additions(cloud.sealer, sign)
@@ -123,11 +127,26 @@ class HostLink:
             await self._database.run(lambda tx: host_networks.refresh_all(tx, self._cloud))
             self._moves_sent = moves
 
-    def end_session(self, host_id: str) -> None:
+    def _end_session(self, host_id: str) -> None:
         """End the session of a removed host, if it has one here: its agent connects again and learns of the removal."""
         stream = self._feed.find(host_id)
         if stream is not None:
             stream.end()
+
+    def share(self, addresses: Sequence[str], *, serves: bool) -> None:
+        """Tell all hosts of the controllers that they may use; without `serves` send them to the others.
+
+        To be called when either has changed, on the event loop; an empty list tells nothing.
+        """
+        self._addresses, self._serves = tuple(addresses), serves
+        if serves:
+            self._feed.put_to_all(self._throttle())
+        else:
+            self._feed.end_all()
+
+    def _throttle(self) -> bytes:
+        throttle = pb.Throttle(heartbeat_seconds=self._heartbeat_seconds, controllers=self._addresses)
+        return pb.HostUpdate(throttle=throttle).SerializeToString()
 
     async def Session(  # noqa: N802 - the name of the RPC
         self, request_iterator: AsyncIterator[pb.HostReport], context: grpc.aio.ServicerContext[Any, Any]
@@ -141,7 +160,9 @@ class HostLink:
         hello = await anext(aiter(request_iterator), None)
         if hello is None or not hello.HasField("hello"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
-        taken, is_newer = await self._hellos.run((host_id, hello.hello))
+        if not self._serves:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, _AWAY)
+        taken, is_newer, session = await self._hellos.run((host_id, hello.hello))
         if taken is facts.Taken.REMOVED:
             await context.abort(grpc.StatusCode.NOT_FOUND, _REMOVED)
         if taken is facts.Taken.UNKNOWN:
@@ -151,9 +172,8 @@ class HostLink:
         if not is_newer:
             self._first_reports.came(host_id)
         _log.info("host_connected", extra={"host": host_id, "revision": hello.hello.revision})
-        stream = Stream(host_id, hello.hello.revision, hello.hello.desired_epoch, _known(hello.hello))
-        throttle = pb.Throttle(heartbeat_seconds=self._heartbeat_seconds)
-        stream.put(pb.HostUpdate(throttle=throttle).SerializeToString())
+        stream = Stream(host_id, hello.hello.revision, hello.hello.desired_epoch, _known(hello.hello), session)
+        stream.put(self._throttle())
         self._feed.join(stream)
         receiver = asyncio.create_task(self._receive(stream, request_iterator))
         try:
@@ -214,6 +234,8 @@ class HostLink:
                         storing.add_done_callback(self._storing.discard)
         except grpc.RpcError:
             _log.info("host_stream_broke", extra={"host": stream.host_id})
+        except SessionOver:
+            _log.info("host_said_hello_again", extra={"host": stream.host_id})
         except Exception:  # the session ends, the agent says Hello again and reports all statuses again
             _log.exception("host_report_failed", extra={"host": stream.host_id})
         finally:
@@ -237,21 +259,27 @@ class HostLink:
         news = [status for status in progress.statuses if reports.is_news(status, stream.failing)]
         if not news:
             return
-        left_out = await self._reports.take(stream.host_id, news)
+        left_out = await self._reports.take(stream.host_id, news, stream.session)
         for status in news:
             if status.condition in reports.FAILURES or (status.kind, status.id) in left_out:
                 stream.failing.add((status.kind, status.id))
             elif status.condition in (pb.CONDITION_READY, pb.CONDITION_ABSENT):
                 stream.failing.discard((status.kind, status.id))
 
-    def _take_facts(self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]]) -> list[tuple[facts.Taken, bool]]:
-        """Store hosts' facts; return how each host is regarded, and whether it has what this database does not know."""
-        taken, here = facts.take_facts(tx, hellos, self._cloud, self._clock()), epoch_of(tx)
+    def _take_facts(
+        self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]]
+    ) -> list[tuple[facts.Taken, bool, int | None]]:
+        """Store hosts' facts; return of each how it is regarded, if it has what is unknown here, its session."""
+        taken, here = facts.take_facts(tx, hellos, self._cloud, self._clock(), self._database.id), epoch_of(tx)
         ahead = [is_ahead(tx, _known(hello), hello.desired_epoch, here=here) for _, hello in hellos]
-        return list(zip(taken, ahead, strict=True))
+        tx.flush()
+        sessions = facts.sessions(tx, {host_id for host_id, _ in hellos})
+        return list(zip(taken, ahead, [sessions.get(host_id) for host_id, _ in hellos], strict=True))
 
-    def _committed(self, tx: Transaction) -> None:
+    def _committed(self, tx: Wakes) -> None:
         """Wake the feed when a transaction has changed desired state; called in the thread that committed."""
+        for host_id in tx.removed_hosts:
+            self._loop.call_soon_threadsafe(self._end_session, host_id)
         if tx.revision is not None:
             self._feed.committed(tx.revision, gathers=tx.gathers)
 

@@ -15,13 +15,19 @@ from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.desired import host_errors
 from stead_controller.desired.batched_writes import Together
-from stead_controller.hosts import reports
+from stead_controller.hosts import facts, reports
 from stead_proto.v1 import host_pb2 as pb
 
 _log = logging.getLogger(__name__)
 
 # The database is unavailable, full or overloaded: not caused by the report, which must be sent again as a whole.
 _AWAY: Final = (InterfaceError, NoConnectionError, OperationalError, OSError)
+
+type _Report = tuple[str, Sequence[pb.ResourceStatus], int | None]  # the host, what it reports, in which session
+
+
+class SessionOver(Exception):
+    """The host has said Hello again since the session to which this belongs."""
 
 
 class ReportIntake:
@@ -33,25 +39,34 @@ class ReportIntake:
         self._clock = clock
         self._together = Together(database, self._apply)
 
-    async def take(self, host_id: str, statuses: Sequence[pb.ResourceStatus]) -> set[tuple[int, str]]:
+    async def take(
+        self, host_id: str, statuses: Sequence[pb.ResourceStatus], session: int | None = None
+    ) -> set[tuple[int, str]]:
         """Write what a host reports, and return the kinds and ids of what was left out once all is committed.
 
-        Raises only errors that mean that the database is unavailable.
+        Raises SessionOver where the host has said Hello again since this session of it, perhaps to another controller:
+        then it has reported all again, and this may be older. Other errors mean that the database is unavailable.
         """
         try:
-            await self._together.run((host_id, statuses))
-        except _AWAY:
+            await self._together.run((host_id, statuses, session))
+        except (SessionOver, *_AWAY):
             raise
         except Exception as error:  # a bug that one of them triggers: it is found by bisection
             if len(statuses) == 1:
                 await self._leave_out(host_id, statuses[0], error)
                 return {(statuses[0].kind, statuses[0].id)}
             middle = len(statuses) // 2
-            return await self.take(host_id, statuses[:middle]) | await self.take(host_id, statuses[middle:])
+            return await self.take(host_id, statuses[:middle], session) | await self.take(
+                host_id, statuses[middle:], session
+            )
         return set()
 
-    def _apply(self, tx: Transaction, progress: Sequence[tuple[str, Sequence[pb.ResourceStatus]]]) -> Sequence[None]:
-        reports.apply_progress(tx, progress, self._clock())
+    def _apply(self, tx: Transaction, progress: Sequence[_Report]) -> Sequence[None]:
+        present = facts.sessions(tx, {host_id for host_id, _, session in progress if session is not None})
+        for host_id, _, session in progress:
+            if session is not None and present.get(host_id) != session:
+                raise SessionOver(host_id)
+        reports.apply_progress(tx, [(host_id, statuses) for host_id, statuses, _ in progress], self._clock())
         return [None] * len(progress)
 
     async def _leave_out(self, host_id: str, status: pb.ResourceStatus, error: Exception) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from stead_controller.request.transaction import Transaction
+from stead_controller.db.wakes import Wakes
 
 
 class InstanceEvents:
@@ -15,7 +15,7 @@ class InstanceEvents:
         self._loop = asyncio.get_running_loop()
         self._watchers: set[_Watcher] = set()
 
-    def committed(self, tx: Transaction) -> None:
+    def committed(self, tx: Wakes) -> None:
         """Pass on the instances that a transaction changed."""
         if tx.events and self._watchers:  # a watcher that starts now reads the committed state
             self._loop.call_soon_threadsafe(self._notify, frozenset(tx.events))

@@ -30,7 +30,7 @@ class Hosts(operator_pb2_grpc.HostsServicer):
     """Lists, enrols, changes, drains and removes hosts."""
 
     def __init__(self, database: Transactions, cloud: Cloud, clock: Clock, ca_pem: bytes, link: HostLink) -> None:
-        """Store the dependencies; by `link` hosts are asked, and the session of one that is removed is ended."""
+        """Store the dependencies; by `link` hosts are asked."""
         self._database = database
         self._cloud = cloud
         self._clock = clock
@@ -146,7 +146,6 @@ class Hosts(operator_pb2_grpc.HostsServicer):
             )
         except SteadError as error:
             await refuse(context, error)
-        self._link.end_session(request.host_id)
         return pb.RemoveHostResponse()
 
     async def DiscardUnclaimed(  # noqa: N802 - the name of the RPC

@@ -72,6 +72,16 @@ def held(tx: Transaction, workflow_id: str, holder: str) -> Workflow | None:
     return row if row is not None and row.lease_holder == holder else None
 
 
+class LeaseLost(Exception):
+    """Another controller has this workflow's lease by now, or it has ended."""
+
+
+def require_held(tx: Transaction, workflow_id: str, holder: str) -> None:
+    """Raise LeaseLost unless the workflow is still leased to this holder."""
+    if held(tx, workflow_id, holder) is None:
+        raise LeaseLost(workflow_id)
+
+
 def move(tx: Transaction, row: Workflow, step: str, due: datetime, reason: str = "", *, tries: int = 0) -> None:
     """Set the next step and its time, and release the lease; `tries` is how often the step has failed."""
     row.tries = tries

@@ -5,7 +5,7 @@ each round finds those whose time has come. See `resources/metrics/due_alarms.py
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
@@ -17,6 +17,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.resources.metrics import alarm_actions, alarm_history, due_alarms
 from stead_controller.resources.metrics.measures import digest_of
 from stead_controller.resources.scaling import policy_execution
+from stead_controller.workflows.woken_loop import always
 
 _SEEN_WITHIN: Final = timedelta(seconds=60)  # data that were stored
 _MOST_NOTED: Final = 100_000
@@ -25,9 +26,23 @@ _MOST_NOTED: Final = 100_000
 class Alarms:
     """The alarms of a controller; `note` may be called at any time, `run` when something is due or there is news."""
 
-    def __init__(self, database: Database, store: Store, cloud: Cloud, clock: Clock) -> None:
-        """Take the parts; the first round looks at all alarms."""
+    def __init__(
+        self,
+        database: Database,
+        store: Store,
+        cloud: Cloud,
+        clock: Clock,
+        *,
+        led: Database | None = None,
+        leads: Callable[[], bool] = always,
+    ) -> None:
+        """Take the parts; the first round looks at all alarms.
+
+        Data that come here make alarms due, whoever evaluates them: that is the controller that leads, by `led`.
+        """
         self._database = database
+        self._led = database if led is None else led
+        self._leads = leads
         self._store = store
         self._cloud = cloud
         self._clock = clock
@@ -49,6 +64,8 @@ class Alarms:
     async def run(self) -> None:
         """Do what is due now: wake alarms, evaluate them, carry out actions."""
         await self._wake()
+        if not self._leads():
+            return
         try:
             while await self._evaluate():
                 pass
@@ -87,12 +104,12 @@ class Alarms:
             return False
         judged = await due_alarms.judge(self._store, alarms, now)
         self._awaiting = {name: until for name, until in self._awaiting.items() if until > now}
-        await self._database.run(lambda tx: due_alarms.settle(tx, judged, now, self._awaiting))
+        await self._led.run(lambda tx: due_alarms.settle(tx, judged, now, self._awaiting))
         return len(alarms) == due_alarms.AT_ONCE
 
     async def _act(self) -> None:
         while await self._database.run(partial(alarm_actions.DUE.is_met, now=self._clock()), writes=False):
-            await self._database.run(
+            await self._led.run(
                 lambda tx: alarm_actions.run_one(tx, self._cloud, policy_execution.run_for_alarm, self._clock())
             )
 

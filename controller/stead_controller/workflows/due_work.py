@@ -13,6 +13,7 @@ from typing import Final
 
 from stead_controller.db.due_rows import DueLook, DueRows
 from stead_controller.db.session import Database
+from stead_controller.workflows.woken_loop import always
 
 _log = logging.getLogger(__name__)
 
@@ -22,19 +23,30 @@ SECONDS: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What is done when a condition is met, or when `has_news` says that there is something no row shows."""
+    """What is done when a condition is met, or when `has_news` says that there is something no row shows.
+
+    Only the controller that leads does it, unless `anybody` may.
+    """
 
     name: str
     due: DueRows
     do: Callable[[], Awaitable[None]]
     has_news: Callable[[], bool] = bool
+    anybody: bool = False
 
 
 class DueWork:
     """The loop; works are done beside each other, each of them once at a time."""
 
-    def __init__(self, database: Database, present: Callable[[], Awaitable[datetime]], *works: Work) -> None:
-        """Take the works and what returns the time, to which all rows have been shifted."""
+    def __init__(
+        self,
+        database: Database,
+        present: Callable[[], Awaitable[datetime]],
+        *works: Work,
+        leads: Callable[[], bool] = always,
+    ) -> None:
+        """Take the works, what returns the time, to which all rows have been shifted, and whether this one leads."""
+        self._leads = leads
         self._database = database
         self._present = present
         self._works = {work.name: work for work in works}
@@ -55,7 +67,10 @@ class DueWork:
         now = await self._present()
         names = set(await self._database.run(lambda tx: self._dues.met(tx, now), writes=False))
         names |= {name for name, work in self._works.items() if work.has_news()}
+        leads = self._leads()
         for name in sorted(names - self._doing):
+            if not (leads or self._works[name].anybody):
+                continue
             self._doing.add(name)
             group.create_task(self._do(self._works[name]))
 

@@ -3,8 +3,8 @@
 A workflow is a class; each of its methods that returns an outcome is a step: it reads and changes rows, and may take
 long. It returns what is next (`Next`), that it must be tried again later (`Wait`), or that all is done (`Done`). Its
 controller may be killed at any instruction, then the step is run again, here or by another controller: so each must be
-repeatable. A step that raises is repeated after a while; one past its deadline, or that cannot succeed (`GiveUp`), ends
-with the workflow's `fail`.
+repeatable. What a controller writes that was paused beyond its lease is refused (`Fenced`). A step that raises is
+repeated after a while; one past its deadline, or that cannot succeed (`GiveUp`), ends with the workflow's `fail`.
 
 Rows state in wall-clock time when a step is due, a lease ends and a workflow is late. When that clock is set they are
 shifted by the same amount, so that nothing waits longer and nothing is late because of it.
@@ -12,19 +12,22 @@ shifted by the same amount, so that nothing waits longer and nothing is late bec
 
 import abc
 import asyncio
+import itertools
 import json
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar, Final
 
 from stead_controller.clock import Clock, ClockSteps
+from stead_controller.db.membership import Fenced
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Workflow
+from stead_controller.db.wakes import Wakes
 from stead_controller.resources import workflow_rows
 from stead_controller.workflows.woken_loop import WokenLoop
 
@@ -105,6 +108,7 @@ class Engine:
     holder: str = field(default_factory=lambda: secrets.token_hex(8))
     _running: set[asyncio.Task[None]] = field(default_factory=set)
     _following: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _leases: Iterator[int] = field(default_factory=itertools.count)
     _is_begun: bool = False
 
     def __post_init__(self) -> None:
@@ -112,7 +116,7 @@ class Engine:
         self._steps = ClockSteps(self.clock, self.monotonic)
         self._rounds = WokenLoop("workflows")
 
-    def committed(self, tx: Transaction) -> None:
+    def committed(self, tx: Wakes) -> None:
         """Look at once for due steps when a transaction began or moved a workflow; called in any thread."""
         if tx.workflows:
             self._rounds.wake()
@@ -147,8 +151,9 @@ class Engine:
         if self.alone and not self._is_begun:
             await self.database.run(lambda tx: workflow_rows.begin_anew(tx, now, _LONGEST_PAUSE))
             self._is_begun = True
+        holder = f"{self.holder}.{next(self._leases)}"  # another one each time, as a fencing token
         due = await self.database.run(
-            lambda tx: workflow_rows.lease_due(tx, self.holder, now, now + _LEASE, free),
+            lambda tx: workflow_rows.lease_due(tx, holder, now, now + _LEASE, free),
         )
         for row in due:
             task = asyncio.create_task(self._work(row, now))
@@ -177,12 +182,13 @@ class Engine:
 
     async def _work(self, row: Workflow, now: datetime) -> None:
         """Run one step under its lease; the lease of a cancelled or killed step expires."""
+        holder = str(row.lease_holder)
         working = asyncio.create_task(self.step(row, now))
         try:
             while not (await asyncio.wait({working}, timeout=_RENEW_SECONDS))[0]:
                 until = await self.present() + _LEASE
                 if not await self.database.run(
-                    partial(workflow_rows.renew, workflow_id=row.id, holder=self.holder, until=until)
+                    partial(workflow_rows.renew, workflow_id=row.id, holder=holder, until=until)
                 ):
                     return
             working.result()
@@ -194,6 +200,9 @@ class Engine:
     async def step(self, row: Workflow, now: datetime) -> None:
         """Run the next step of a workflow whose lease is held since `now`, and write what follows."""
         life = self.make[row.kind](row.id, json.loads(row.facts))
+        held = partial(workflow_rows.require_held, workflow_id=row.id, holder=str(row.lease_holder))
+        if not self.alone:
+            life.database = Fenced(life.database, lambda: held)
         try:
             outcome = await (_late(row) if now > row.deadline else getattr(life, row.step)())
         except GiveUp as error:
@@ -205,22 +214,22 @@ class Engine:
             pause = min(_LONGEST_PAUSE, timedelta(seconds=2**row.tries))
             outcome = Wait(pause.total_seconds(), f"{type(error).__name__}: {error}", failed=True)
         ended = await self.present()
-        await self.database.run(partial(self._write, workflow_id=row.id, outcome=outcome, now=ended))
+        await self.database.run(partial(self._write, row=row, outcome=outcome, now=ended))
         if isinstance(outcome, Wait):
             self._rounds.wake_in(outcome.seconds)
 
-    def _write(self, tx: Transaction, workflow_id: str, outcome: Outcome, now: datetime) -> None:
-        row = workflow_rows.held(tx, workflow_id, self.holder)
-        if row is None:
+    def _write(self, tx: Transaction, row: Workflow, outcome: Outcome, now: datetime) -> None:
+        found = workflow_rows.held(tx, row.id, str(row.lease_holder))
+        if found is None:
             return  # another controller took over and has run, or will run, the step
         match outcome:
             case Next(step):
-                workflow_rows.move(tx, row, step.__name__, now)
+                workflow_rows.move(tx, found, step.__name__, now)
             case Wait(seconds, reason, failed):
                 due = now + timedelta(seconds=seconds)
-                workflow_rows.move(tx, row, row.step, due, reason, tries=row.tries + 1 if failed else 0)
+                workflow_rows.move(tx, found, found.step, due, reason, tries=found.tries + 1 if failed else 0)
             case Done():
-                workflow_rows.end(tx, row)
+                workflow_rows.end(tx, found)
 
 
 async def _late(row: Workflow) -> Outcome:

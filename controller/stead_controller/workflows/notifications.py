@@ -7,11 +7,13 @@ It is woken by a transaction that wrote some, and by time, for which one query f
 import asyncio
 import logging
 from collections import Counter
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from stead_controller.clock import Clock
-from stead_controller.db.session import Database, Transaction
+from stead_controller.db.session import Database
+from stead_controller.db.wakes import Wakes
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.notifications import deliveries, subscriptions
 from stead_controller.resources.notifications.deliveries import Outcome, Turn
@@ -19,7 +21,7 @@ from stead_controller.secrets.message_signer import MessageSigner
 from stead_controller.workflows import message_envelope
 from stead_controller.workflows.message_envelope import Seal
 from stead_controller.workflows.webhooks import Webhooks
-from stead_controller.workflows.woken_loop import SECONDS, WokenLoop
+from stead_controller.workflows.woken_loop import SECONDS, WokenLoop, always
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,15 @@ class Notifications:
     """The loop; one attempt for a subscriber at a time."""
 
     def __init__(
-        self, database: Database, cloud: Cloud, clock: Clock, *, signer: MessageSigner, webhooks: Webhooks, own_url: str
+        self,
+        database: Database,
+        cloud: Cloud,
+        clock: Clock,
+        *,
+        signer: MessageSigner,
+        webhooks: Webhooks,
+        own_url: str,
+        leads: Callable[[], bool] = always,
     ) -> None:
         """Take the parts; `own_url` is that of the AWS APIs, as receivers reach them."""
         self._database = database
@@ -41,10 +51,10 @@ class Notifications:
         self._webhooks = webhooks
         self._own_url = own_url
         self._clock = clock
-        self._rounds = WokenLoop("notifications")
+        self._rounds = WokenLoop("notifications", leads=leads)
         self._sending: dict[str, str] = {}  # accounts by subscription
 
-    def committed(self, tx: Transaction) -> None:
+    def committed(self, tx: Wakes) -> None:
         """Look for messages after a transaction that wrote some; called in any thread."""
         if tx.notifies:
             self._rounds.wake()

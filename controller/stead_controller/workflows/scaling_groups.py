@@ -5,13 +5,15 @@ query finds those that are due. A new process looks at all of them once, since a
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Final
 
 from stead_controller.clock import Clock
-from stead_controller.db.session import Database, Transaction
+from stead_controller.db.session import Database
+from stead_controller.db.wakes import Wakes
 from stead_controller.metrics.datum import MetricsUnavailable, Store
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.scaling import (
@@ -23,13 +25,14 @@ from stead_controller.resources.scaling import (
     scheduled_actions,
 )
 from stead_controller.resources.scaling.launches import Read
-from stead_controller.workflows.woken_loop import WokenLoop
+from stead_controller.workflows.woken_loop import WokenLoop, always
 
 _log = logging.getLogger(__name__)
 
 METRICS_SECONDS: Final = group_metrics.SECONDS
 """How often metrics of groups are collected."""
 
+_MOST_NOTED: Final = 10_000
 _PUT_OFF: Final = timedelta(seconds=30)
 _PAUSE_SECONDS: Final = 0.1
 """Between rounds: of many instances that change together, some are seen together."""
@@ -43,20 +46,24 @@ class ScalingGroups:
     cloud: Cloud
     read: Read
     clock: Clock
+    leads: Callable[[], bool] = always
     _noted: set[str] = field(default_factory=set)
     _is_new: bool = True
 
     def __post_init__(self) -> None:
         """Prepare the loop."""
-        self._rounds = WokenLoop("scaling_groups", pause=_PAUSE_SECONDS)
+        self._rounds = WokenLoop("scaling_groups", pause=_PAUSE_SECONDS, leads=self.leads)
 
-    def committed(self, tx: Transaction) -> None:
+    def committed(self, tx: Wakes) -> None:
         """Begin a round when a transaction changed a group or instances; called in any thread."""
         if tx.scaling or tx.events:
             self._rounds.wake(partial(self._note, frozenset(tx.events)))
 
     def _note(self, instance_ids: frozenset[str]) -> None:
         self._noted |= instance_ids
+        if len(self._noted) > _MOST_NOTED:  # as where another controller leads: then the first round looks at all
+            self._noted.clear()
+            self._is_new = True
 
     async def look(self) -> None:
         """Do soon what is due; called on the loop's thread."""

@@ -6,16 +6,18 @@ time, at least once a minute, since rooms come back by time too and another cont
 all that is needed, so a new process goes on where an earlier one was killed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
 from stead_controller.clock import Clock
-from stead_controller.db.session import Database, Transaction
+from stead_controller.db.session import Database
+from stead_controller.db.wakes import Wakes
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.fleet import waiting_spot_requests
 from stead_controller.resources.fleet.waiting_spot_requests import Read
-from stead_controller.workflows.woken_loop import WokenLoop
+from stead_controller.workflows.woken_loop import WokenLoop, always
 
 _SHAPES_IN_A_ROUND: Final = 20
 _PAUSE_SECONDS: Final = 0.2
@@ -30,12 +32,13 @@ class SpotLaunches:
     cloud: Cloud
     read: Read
     clock: Clock
+    leads: Callable[[], bool] = always
 
     def __post_init__(self) -> None:
         """Prepare the loop."""
-        self._rounds = WokenLoop("spot_launches", pause=_PAUSE_SECONDS)
+        self._rounds = WokenLoop("spot_launches", pause=_PAUSE_SECONDS, leads=self.leads)
 
-    def committed(self, tx: Transaction) -> None:
+    def committed(self, tx: Wakes) -> None:
         """Begin a round when a transaction made room; called in any thread."""
         if tx.makes_room:
             self._rounds.wake()

@@ -16,12 +16,21 @@ def _nothing() -> None:
     pass
 
 
+def always() -> bool:
+    """Tell that this controller may do what one alone may do, as in a cloud with one controller."""
+    return True
+
+
 class WokenLoop:
     """Rounds, one after the other; no wake is lost, also not one during a round."""
 
-    def __init__(self, name: str, *, pause: float = 0.0) -> None:
-        """Take the name for logs; `pause` is the time in seconds after a round in which wakes become one round."""
+    def __init__(self, name: str, *, pause: float = 0.0, leads: Callable[[], bool] = always) -> None:
+        """Take the name for logs; `pause` is the time in seconds after a round in which wakes become one round.
+
+        While this controller does not lead there is no round; the first one after that counts as woken.
+        """
         self._name = name
+        self._leads = leads
         self._pause = pause
         self._awake = asyncio.Event()
         self._woken = True
@@ -51,7 +60,10 @@ class WokenLoop:
             self._awake.clear()
             seconds = None
             try:
-                await play(woken)
+                if self._leads():
+                    await play(woken)
+                else:
+                    self._woken = True
             except Exception:  # the loop must survive a database that is unavailable for a while
                 _log.exception("loop_not_run", extra={"loop": self._name})
                 self._woken |= woken

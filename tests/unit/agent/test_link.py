@@ -15,6 +15,7 @@ import pytest
 
 from stead_agent import link
 from stead_agent.agent import Agent
+from stead_agent.controllers import Controllers
 from stead_agent.desired import SqliteStore, Store, StoreError
 from stead_agent.link import Dialling
 from stead_agent.network.interface import NetworkError
@@ -74,7 +75,7 @@ class Rig:
         if pool is not None:
             self.pools.append(pool)
         dialling = Dialling(
-            addresses or (self.controller.address,),
+            Controllers(addresses or (self.controller.address,)),
             lambda: Identity.load(self.folder),
             "1.2.3",
             self.folder if renews else None,

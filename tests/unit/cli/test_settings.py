@@ -183,3 +183,11 @@ def test_places_for_volumes_are_the_agents_options_and_are_remembered(tmp_path: 
     later = settings.load({"STEAD_STATE_DIR": str(tmp_path)})
     options = [word for word in cloud.agent_program(later).command if str(word).startswith("--pool=")]
     assert options == ["--pool=fast:lvm:a/b:io2", "--pool=far:rbd:stead"]
+
+
+def test_several_controllers_need_a_server(tmp_path: Path) -> None:
+    environment = {"STEAD_STATE_DIR": str(tmp_path), "STEAD_HOST_ADDRESS": "192.0.2.1"}
+    with pytest.raises(CliError, match="several controllers"):
+        settings.load(environment)
+    loaded = settings.load({**environment, "STEAD_DATABASE_URL": "postgresql+psycopg://stead@db.example/stead"})
+    assert "--host-address=192.0.2.1" in cloud.controller_program(loaded).command

@@ -1,11 +1,15 @@
 """What the controller's program says of settings before it does anything."""
 
+import subprocess
+import sys
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
-from stead_controller.__main__ import _settings, cli
+from stead_controller.__main__ import _lock_file, _settings, cli
+from stead_controller.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -27,3 +31,44 @@ def test_a_setting_that_would_have_no_effect_is_refused(tmp_path: Path, option: 
     assert not state.exists()
     with cli.commands["init"].make_context("init", [*words[1:], needed, "http://127.0.0.1:9"]) as context:
         assert str(_settings(context.params)).count("http://127.0.0.1:9") == 1
+
+
+def test_several_controllers_need_a_server(tmp_path: Path) -> None:
+    words = ["init", "--state-dir", str(tmp_path / "state"), "--host-address", "192.0.2.1"]
+    done = CliRunner().invoke(cli, words)
+    assert (done.exit_code, "--database-url=postgresql" in done.output) == (2, True), done.output
+
+
+def test_a_file_elsewhere_is_of_one_controller(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'shared.sqlite'}"
+    code = "import sys; from stead_controller.__main__ import _lock_file; _lock_file(sys.argv[1]); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, url], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        first.stdout.readline()
+        with pytest.raises(click.ClickException, match="several need PostgreSQL"):
+            _lock_file(url)
+        first.communicate("\n")
+    _lock_file("")
+    _lock_file("postgresql+psycopg://")
+
+
+@pytest.mark.parametrize(
+    ("given", "reached"),
+    [
+        ("", "10.0.0.1:8775"),
+        ("one.example", "one.example:8775"),
+        ("one.example:9", "one.example:9"),
+        ("[2001:db8::1]", "[2001:db8::1]:8775"),
+        ("[2001:db8::1]:9", "[2001:db8::1]:9"),
+    ],
+)
+def test_where_hosts_reach_a_controller(tmp_path, given, reached):
+    assert Settings(tmp_path, listen="10.0.0.1", host_address=given).reached_at == reached
+
+
+@pytest.mark.parametrize("everywhere", ["0.0.0.0", "::"])
+def test_a_controller_that_listens_everywhere_does_not_know_where_hosts_reach_it(tmp_path, everywhere):
+    assert Settings(tmp_path, listen=everywhere).reached_at == ""
+    assert Settings(tmp_path, listen=everywhere, host_address="10.0.0.1").reached_at == "10.0.0.1:8775"

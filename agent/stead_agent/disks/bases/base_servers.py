@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +35,7 @@ _MOST_PATH: Final = 107  # of a socket: unix(7)
 class BaseServers:
     """One process for each base that is incomplete, or that guests opened before it was complete."""
 
-    def __init__(self, folder: Path, state: Path, controllers: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, state: Path, controllers: Sequence[str]) -> None:
         """Adopt the processes of an earlier agent, and restart those that should run: their sockets are there."""
         self._folder = folder
         self._state = state

@@ -6,6 +6,7 @@ from stead_controller.db.tables.base import Base
 from stead_controller.db.tables.budget import Budget, BudgetAction, BudgetActionEvent, BudgetNotification
 from stead_controller.db.tables.client_token import ClientToken
 from stead_controller.db.tables.cloud import CloudFact
+from stead_controller.db.tables.controller import ControllerRow, Lease
 from stead_controller.db.tables.data_export import DataExport, DataExportExecution
 from stead_controller.db.tables.fleet.capacity_reservation import CapacityReservation, CapacityReservationSlots
 from stead_controller.db.tables.fleet.dedicated_host import DedicatedHost
@@ -135,6 +136,7 @@ __all__ = [
     "ClientToken",
     "CloudFact",
     "CondemnedBlock",
+    "ControllerRow",
     "CostTag",
     "Dashboard",
     "DataExport",
@@ -190,6 +192,7 @@ __all__ = [
     "LaunchConfiguration",
     "LaunchTemplate",
     "LaunchTemplateVersion",
+    "Lease",
     "LifecycleAction",
     "LifecycleHook",
     "LifecyclePolicy",

@@ -21,6 +21,8 @@ class Host(Base):
     All instances on one with an `owner_account_id` are of that account; one with a `dedicated_host_id` is its Dedicated
     Host.
     `pool_address` is its own from the first public pool, `underlay_address` where other hosts reach it.
+    `session` counts its Hellos, to whatever controller, and `controller_id` is that of the last one: what an earlier
+    stream brings late is not stored.
     """
 
     __tablename__ = "hosts"
@@ -70,6 +72,8 @@ class Host(Base):
     lays_firmware: Mapped[bool] = mapped_column(default=False, server_default=false())
     virtualization_reason: Mapped[str] = mapped_column(String(1024), default="")
     agent_version: Mapped[str] = mapped_column(String(32), default="")
+    session: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
+    controller_id: Mapped[str | None] = mapped_column(String(32))
     created: Mapped[datetime]
     last_seen: Mapped[datetime | None]
 

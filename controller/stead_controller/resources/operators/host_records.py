@@ -245,6 +245,7 @@ def remove_host(tx: Transaction, cloud: Cloud, host_id: str, now: datetime, *, l
     host_addresses.release(tx, host, now)
     tx.session.delete(host)
     tx.session.add(RemovedHost(id=host_id, removed=now))
+    tx.removed_hosts.add(host_id)
     host_networks.refresh_all(tx, cloud)
 
 

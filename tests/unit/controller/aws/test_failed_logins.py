@@ -80,3 +80,10 @@ def test_throttling_is_logged_once_a_minute(caplog):
     time.now += 61
     failures(failed_logins, "192.0.2.1")
     assert len(caplog.records) == 2
+
+
+def test_several_controllers_together_let_an_address_fail_as_often_as_one_does():
+    failed_logins = FailedLogins(1, Time())
+    failed_logins.share(2)
+    assert failures(failed_logins, "192.0.2.1") == 5
+    FailedLogins(0, Time()).share(2)

@@ -185,3 +185,13 @@ def test_never_more_than_size_and_refill(steps):
         time.now += pause
         let_through += passed(throttle, "CreateVpc", most=calls)
         assert let_through <= 50 + 5 * time.now + 1e-6
+
+
+def test_several_controllers_together_allow_what_one_does(time):
+    throttle = Throttle(1, time)
+    throttle.share(2)
+    assert passed(throttle, "CreateVpc") == 25
+    throttle.share(1)
+    time.now += 100
+    assert passed(throttle, "CreateVpc") == 50
+    Throttle(0, time).share(2)

@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
-from stead_controller.db.tables import HostError, Volume
-from stead_controller.hosts import reports
+from stead_controller.db.tables import Host, HostError, Volume
+from stead_controller.hosts import facts, reports
 from stead_controller.hosts.feed import Stream
 from stead_controller.hosts.first_reports import FirstReports
 from stead_controller.hosts.link import HostLink
 from stead_controller.hosts.liveness import Liveness
-from stead_controller.hosts.report_intake import ReportIntake
+from stead_controller.hosts.report_intake import ReportIntake, SessionOver
 from stead_controller.metrics.engine_store import EngineStore
 from stead_controller.metrics.http_engine import HttpEngine
 from stead_proto.certificates import Authority
@@ -125,3 +125,20 @@ async def test_the_session_goes_on(database, run, world, volume_ids, broken):
     assert left(run) == set()
     # When it is well again, that is news, and the error goes.
     assert (desired.KIND_SNAPSHOT, BAD) in stream.failing
+
+
+async def test_what_an_earlier_session_brings_late_is_not_stored(database, run, world, volume_ids):
+    hello = (world.host_id, pb.Hello(facts=pb.HostFacts(cpus=8)))
+
+    def greet(controller_id):
+        run(facts.take_facts, [hello], CLOUD, NOW, controller_id)
+        return run(facts.sessions, [world.host_id])
+
+    first, second = greet("one"), greet("two")
+    intake = ReportIntake(database, lambda: NOW)
+    with pytest.raises(SessionOver):
+        await intake.take(world.host_id, [gone(volume_ids[0])], first[world.host_id])
+    assert volume_ids[0] in left(run)
+    await intake.take(world.host_id, [gone(volume_ids[0])], second[world.host_id])
+    assert volume_ids[0] not in left(run)
+    assert run(lambda tx: tx.session.get_one(Host, world.host_id).controller_id) == "two"

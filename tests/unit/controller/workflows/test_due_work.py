@@ -10,6 +10,7 @@ from sqlalchemy import bindparam, exists
 from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import Workflow
 from stead_controller.workflows.due_work import DueWork, Work
+from stead_controller.workflows.woken_loop import always
 from tests.support import virtual_time
 
 START = datetime(2026, 3, 4, tzinfo=UTC)
@@ -47,9 +48,9 @@ class Looks:
 
         return Work(name, due, do, **more)
 
-    def pass_(self, seconds, *works):
+    def pass_(self, seconds, *works, leads=always):
         async def look():
-            running = asyncio.create_task(DueWork(self, self.present, *works).run())
+            running = asyncio.create_task(DueWork(self, self.present, *works, leads=leads).run())
             await virtual_time.passes(seconds)
             running.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -96,3 +97,10 @@ def test_a_look_that_fails_is_told_of_and_repeated(looks, caplog):
     looks.away = {1, 2}
     assert looks.pass_(3.5, looks.work("due", DUE)) == [("due", 3)]
     assert [one.message for one in caplog.records if one.name.endswith("due_work")] == ["not_looked_for_due_work"] * 2
+
+
+def test_who_does_not_lead_begins_only_what_anybody_may(looks):
+    leads = iter([False, False, True])
+    works = looks.work("one's", DUE), looks.work("anybody's", DUE, anybody=True)
+    begun = looks.pass_(3.5, *works, leads=lambda: next(leads))
+    assert begun == [("anybody's", 2), ("anybody's", 3), ("one's", 3)]

@@ -341,3 +341,33 @@ async def test_small_differences_of_the_clocks_move_nothing(database, clock, lif
         await worker.present()
     (row,) = rows_of(database)
     assert (row.due, row.deadline) == (before.due, before.deadline)
+
+
+async def test_what_a_step_writes_after_its_lease_was_lost_is_refused(database, clock, life):
+    """It was paused in the middle of the step, and another controller has gone on."""
+    worker = engine(database, clock)
+    worker.alone = False
+    (row,) = await database.run(
+        lambda tx: workflow_rows.lease_due(tx, "one.0", clock.now, clock.now + timedelta(seconds=30), 1)
+    )
+    clock.now += timedelta(seconds=31)
+    assert await run_once(database, clock, "two")
+    before = facts(database)
+    await worker.step(row, START)
+    assert life.seen == ["begin", "begin"], "it ran"
+    assert facts(database) == before, "and wrote nothing"
+
+
+async def test_each_lease_of_one_controller_is_another(database, clock, life):
+    holders = []
+    worker = engine(database, clock)
+    worker._work = lambda row, _now: _note(holders, row)
+    for _ in range(2):
+        await worker.start_due()
+        await worker.settled()
+        clock.now += timedelta(seconds=31)
+    assert len(set(holders)) == 2
+
+
+async def _note(holders, row):
+    holders.append(row.lease_holder)

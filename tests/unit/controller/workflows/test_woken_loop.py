@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from stead_controller.workflows.woken_loop import WokenLoop
+from stead_controller.workflows.woken_loop import WokenLoop, always
 from tests.support import virtual_time
 
 
@@ -18,8 +18,8 @@ async def _end(running):
 class Rounds:
     """Writes down the time of each round and whether it was woken; some of them take a while or fail."""
 
-    def __init__(self, pause=0.0):
-        self.loop = WokenLoop("rounds", pause=pause)
+    def __init__(self, pause=0.0, leads=always):
+        self.loop = WokenLoop("rounds", pause=pause, leads=leads)
         self.seen = []
         self.takes = {}  # seconds, by the number of the round
         self.fails = set()
@@ -128,3 +128,9 @@ async def test_another_thread_wakes_it():
     with pytest.raises(asyncio.CancelledError):
         await rounds.loop.run(play)
     assert seen == [True, True]
+
+
+def test_who_does_not_lead_has_no_round_and_then_one_that_is_woken():
+    leads = iter([False, False, True, True])
+    rounds = Rounds(leads=lambda: next(leads))
+    assert rounds.run(4, looks=(1, 2, 3)) == [(2, True), (3, False)]

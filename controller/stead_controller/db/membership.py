@@ -1,0 +1,236 @@
+"""Which controllers share this database, which of them leads, and what the others have committed.
+
+A thread with a connection of its own says each half second that this controller lives, takes or renews the lead, and
+hears the others' commits meanwhile (NOTIFY). All times are the database server's, so that clocks of controllers do not
+matter. A controller that has not been able to say so for a while has lost the database: hosts and clients should go to
+another one.
+
+One leads: it does what time makes due for the whole cloud. It may be paused beyond its lease without noticing, so each
+of its writing transactions checks the lease's token (`Fenced`): what comes late is refused. A database of SQLite has
+one controller, which always leads.
+"""
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import bindparam, select
+
+from stead_controller.db import wakes
+from stead_controller.db.prepared import Prepared
+from stead_controller.db.session import CHANNEL, Database, Transaction
+from stead_controller.db.tables import Lease
+
+_log = logging.getLogger(__name__)
+
+BEAT_SECONDS: Final = 0.5
+"""How often a controller says that it lives."""
+LEASE_SECONDS: Final = 5.0
+"""After which another one leads, or takes its place among those that live."""
+LOST_SECONDS: Final = 1.5
+"""Without the database, after which hosts should go elsewhere."""
+_CONNECT_SECONDS: Final = 2
+_RETRY_SECONDS: Final = 0.2
+_LEAD: Final = "lead"
+_SAY: Final = """
+INSERT INTO controllers (id, address, seen)
+VALUES (%(id)s, %(address)s, extract(epoch FROM clock_timestamp()) * 1000)
+ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, address = excluded.address"""
+_TAKE: Final = """
+INSERT INTO leases AS held (name, holder, token, until)
+VALUES (%(lead)s, %(id)s, 1, extract(epoch FROM clock_timestamp()) * 1000 + %(lease)s)
+ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until,
+token = held.token + CASE WHEN held.holder = excluded.holder THEN 0 ELSE 1 END
+WHERE held.holder = excluded.holder OR held.until < extract(epoch FROM clock_timestamp()) * 1000
+RETURNING token"""
+_OTHERS: Final = """
+SELECT id, address, seen > extract(epoch FROM clock_timestamp()) * 1000 - %(lease)s AS lives FROM controllers
+WHERE id <> %(id)s AND (address <> %(address)s OR address = '') ORDER BY lives DESC, address, id"""
+_FORGET: Final = """
+DELETE FROM controllers WHERE seen < extract(epoch FROM clock_timestamp()) * 1000 - 100 * %(lease)s"""
+# Hosts may still try its address, where it is perhaps back soon.
+_GO: Final = "UPDATE controllers SET seen = seen - %(lease)s WHERE id = %(id)s"
+_GIVE_UP: Final = "UPDATE leases SET until = 0 WHERE name = %(lead)s AND holder = %(id)s"
+_TOKEN: Final = Prepared(
+    select(Lease.token).where(Lease.name == bindparam("name"), Lease.holder == bindparam("holder"))
+)
+# Of the lead under which the present task began its work.
+_begun_with: ContextVar[int] = ContextVar("lead", default=0)
+
+
+class LeadLost(Exception):
+    """Another controller leads, or has led since this work began: nothing of it is written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another controller, where hosts reach it, empty if it cannot say; one that does not live may come back."""
+
+    id: str
+    address: str
+    lives: bool = True
+
+
+class Membership:
+    """This controller among those that share its database; `changed` is called in the thread when anything is new."""
+
+    def __init__(
+        self,
+        database: Database,
+        address: str,
+        changed: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Set what others are told: where hosts reach this controller."""
+        self.is_alone = database.engine.dialect.name == "sqlite"
+        self._database = database
+        self._changed = changed
+        self._monotonic = monotonic
+        self._arguments = {"id": database.id, "address": address, "lead": _LEAD, "lease": int(LEASE_SECONDS * 1000)}
+        self._said = monotonic()  # when the database last took it
+        self._token, self._until = 0, 0.0
+        self._others: tuple[Other, ...] = ()
+        self._ends = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def others(self) -> tuple[Other, ...]:
+        """The other controllers that live, by address."""
+        return tuple(each for each in self._others if each.lives)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where hosts reach the other controllers, first those that live; another process of this one is none."""
+        return list(dict.fromkeys(each.address for each in self._others if each.address))
+
+    @property
+    def has_database(self) -> bool:
+        """Whether the database was there a moment ago; that of a controller that is always alone counts as there."""
+        return self.is_alone or self._monotonic() - self._said < LOST_SECONDS
+
+    def leads(self) -> bool:
+        """Tell whether this controller leads; what this task, and those that it begins, write is of this lead."""
+        if self.is_alone:
+            return True
+        if self._monotonic() >= self._until:
+            return False
+        _begun_with.set(self._token)
+        return True
+
+    def require_lead(self, tx: Transaction, token: int) -> None:
+        """Raise LeadLost unless the lead with this token is still the present one."""
+        if _TOKEN.scalar(tx.connection, {"name": _LEAD, "holder": self._database.id}) != token:
+            raise LeadLost(f"the lead of token {token} has ended")
+
+    def begin(self) -> None:
+        """Begin to say that this controller lives, and to hear others."""
+        if not self.is_alone:
+            self._thread = threading.Thread(target=self._run, name="db-others", daemon=True)
+            self._thread.start()
+
+    def end(self) -> None:
+        """Go: another one leads at once."""
+        self._ends.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ends.is_set():
+            try:
+                self._stay()
+            except Exception as error:  # whatever it is: hosts are elsewhere until the database is back
+                _log.warning("database_away", extra={"error": str(error).strip()})
+                self._note((), 0, 0.0)
+                self._ends.wait(_RETRY_SECONDS)
+
+    def _stay(self) -> None:
+        """Say and hear until the end; raises psycopg's errors when the connection breaks."""
+        import psycopg  # noqa: PLC0415 - an extra, which a controller with SQLite does not have
+
+        url = self._database.engine.url.set(drivername="postgresql")
+        with psycopg.connect(
+            url.render_as_string(hide_password=False),
+            autocommit=True,
+            connect_timeout=_CONNECT_SECONDS,
+            tcp_user_timeout=int(LOST_SECONDS * 1000),
+        ) as connection:
+            connection.execute(f"LISTEN {CHANNEL}")
+            self._say(connection)
+            self._database.wake(wakes.everything())
+            while not self._ends.is_set():
+                for notification in connection.notifies(timeout=BEAT_SECONDS, stop_after=1):
+                    self._hear(notification)
+                if self._monotonic() - self._said >= BEAT_SECONDS:
+                    self._say(connection)
+            with contextlib.suppress(psycopg.Error):  # then the others wait until the lease has ended
+                connection.execute(_GO, self._arguments)
+                connection.execute(_GIVE_UP, self._arguments)
+
+    def _say(self, connection: Any) -> None:
+        began = self._monotonic()
+        connection.execute(_SAY, self._arguments)
+        row = connection.execute(_TAKE, self._arguments).fetchone()
+        others = tuple(Other(*found) for found in connection.execute(_OTHERS, self._arguments))
+        if row is not None:
+            connection.execute(_FORGET, self._arguments)
+        self._said = self._monotonic()
+        self._note(others, *((row[0], began + LEASE_SECONDS) if row is not None else (0, 0.0)))
+
+    def _note(self, others: tuple[Other, ...], token: int, until: float) -> None:
+        before = (self._others, self._token)
+        self._others, self._token, self._until = others, token, until
+        if (others, token) != before:
+            _log.info("controllers_changed", extra={"others": self.addresses, "leads": bool(token)})
+            self._changed()
+
+    def _hear(self, notification: Any) -> None:
+        sender, woken = wakes.read(notification.payload)
+        if sender != self._database.id:
+            self._database.wake(woken)
+
+
+class Fenced(Database):
+    """A database whose writing transactions are refused once something else has taken the place of who writes."""
+
+    def __init__(self, database: Database, checks: Callable[[], Callable[[Transaction], None]]) -> None:
+        """Let `checks` return, in the task that runs a transaction, what raises in it if that may not write."""
+        self._inner = database
+        self._checks = checks
+        self.engine = database.engine
+        self.id = database.id
+
+    async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
+        """Do the same as the database, if the check passes in the same transaction."""
+        checked = self._checked(function) if writes else function
+        return await self._inner.run(checked, writes=writes, dry_run=dry_run)
+
+    def run_blocking[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
+        """Do the same in the calling thread."""
+        checked = self._checked(function) if writes else function
+        return self._inner.run_blocking(checked, writes=writes, dry_run=dry_run)
+
+    def _checked[T](self, function: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+        check = self._checks()
+
+        def checked(tx: Transaction) -> T:
+            check(tx)
+            return function(tx)
+
+        return checked
+
+
+def led(database: Database, membership: Membership) -> Database:
+    """Return what writes for the one that leads; it is called in tasks that `Membership.leads` let begin."""
+    if membership.is_alone:
+        return database
+
+    def checks() -> Callable[[Transaction], None]:
+        token = _begun_with.get()
+        return lambda tx: membership.require_lead(tx, token)
+
+    return Fenced(database, checks)

@@ -1,0 +1,82 @@
+"""What this controller does when others of its cloud come and go, when it begins to lead, or loses its database."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from stead_controller.db.membership import LeadLost, Membership, led
+from stead_controller.db.session import Database
+from stead_controller.hosts.link import HostLink
+
+_log = logging.getLogger(__name__)
+
+_LOOK_SECONDS: Final = 0.25
+"""How late a lost database is noticed at most."""
+
+
+class Rates(Protocol):
+    """Limits that each controller counts for itself."""
+
+    def share(self, controllers: int) -> None:
+        """Let so many controllers together allow what one alone allows."""
+
+
+class Looks(Protocol):
+    """A loop that only the controller that leads runs."""
+
+    async def look(self) -> None:
+        """Begin a round soon."""
+
+
+class Sharing:
+    """This controller among those of its cloud; one with SQLite is alone, and nothing ever changes."""
+
+    def __init__(self, database: Database, address: str) -> None:
+        """Set where hosts reach this controller; nobody is told yet."""
+        self.membership = Membership(database, address, self._note)
+        self.led = led(database, self.membership)
+        self._address = address
+        self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def trouble(self) -> str:
+        """What ails this controller, for its health page; empty: nothing."""
+        return "" if self.membership.has_database else "the database is away"
+
+    def only_one(self, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+        """Return work that is done only while this controller leads."""
+
+        async def done() -> None:
+            if self.membership.leads():
+                with contextlib.suppress(LeadLost):  # another one does it now
+                    await work()
+
+        return done
+
+    async def run(self, link: HostLink, rates: Sequence[Rates], loops: Sequence[Looks]) -> None:
+        """Begin to share, and follow changes until cancelled."""
+        if self.membership.is_alone:
+            return
+        self._loop = asyncio.get_running_loop()
+        self.membership.begin()
+        shown = None
+        while True:
+            self._changed.clear()
+            others, addresses = self.membership.others, self.membership.addresses
+            serves, leads = self.membership.has_database, self.membership.leads()
+            if (others, addresses, serves, leads) != shown:
+                shown = (others, addresses, serves, leads)
+                for each in rates:
+                    each.share(1 + len(others))
+                link.share([*filter(None, [self._address]), *addresses] if addresses else [], serves=serves)
+                for loop in loops if leads else ():
+                    await loop.look()
+            with contextlib.suppress(TimeoutError):  # then it is time to see if the database is still there
+                await asyncio.wait_for(self._changed.wait(), _LOOK_SECONDS)
+
+    def _note(self) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._changed.set)

@@ -1,0 +1,159 @@
+"""Two controllers with one database of PostgreSQL: one is killed, one is paused, both are restarted, under load."""
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from tests.support.postgresql import PROGRAMS, PostgresqlServer
+from tests.support.second_controller import beside, client_of
+from tests.support.waiting import wait_for
+
+pytestmark = [
+    pytest.mark.story,
+    pytest.mark.skipif(not PROGRAMS, reason="needs a PostgreSQL server: ./stead test --postgresql installs it"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run the server as its own user"),
+]
+
+HOSTS = 3
+
+
+@pytest.fixture
+def server():
+    made = PostgresqlServer()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+class Load:
+    """Clients that launch and terminate until they are stopped; what was answered counts."""
+
+    def __init__(self, clients, image_id):
+        self.launched, self.terminated, self.failed = set(), set(), []
+        self._ends = threading.Event()
+        self._image_id = image_id
+        self._threads = [threading.Thread(target=self._work, args=(each,)) for each in clients]
+
+    def __enter__(self):
+        for each in self._threads:
+            each.start()
+        return self
+
+    def __exit__(self, *_error):
+        self._ends.set()
+        for each in self._threads:
+            each.join()
+
+    def _work(self, ec2):
+        while not self._ends.wait(0.3):
+            try:
+                made = ec2.run_instances(ImageId=self._image_id, InstanceType="t3.nano", MinCount=1, MaxCount=1)
+                (instance,) = made["Instances"]
+                self.launched.add(instance["InstanceId"])
+                if len(self.launched) % 2:
+                    ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+                    self.terminated.add(instance["InstanceId"])
+            except Exception as error:  # each is a finding, whatever it is
+                self.failed.append(repr(error))
+
+    def goes_on(self):
+        """Wait until more was launched."""
+        before = len(self.launched)
+        wait_for(lambda: self.failed or len(self.launched) > before + 2, "more is launched", 60)
+
+
+@pytest.fixture
+def database(server):
+    engine = create_engine(server.new_database(), isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
+def rows(database, query):
+    with database.connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+def hosts_at(database):
+    """Return the addresses of the controllers at which hosts are."""
+    return [
+        address
+        for (address,) in rows(
+            database, "SELECT c.address FROM hosts h LEFT JOIN controllers c ON c.id = h.controller_id"
+        )
+    ]
+
+
+def leader(database):
+    """Return the address of the controller that leads, and the token of its lead."""
+    query = "SELECT c.address, l.token FROM leases l JOIN controllers c ON c.id = l.holder"
+    return next(iter(rows(database, query)), ("", 0))
+
+
+def address(cloud):
+    return f"127.0.0.1:{cloud.settings.host_port}"
+
+
+def moved_to(database, cloud):
+    """Wait until all hosts are at a controller, and return how long it took."""
+    began = time.monotonic()
+    wait_for(lambda: hosts_at(database) == [address(cloud)] * HOSTS, f"all hosts are at {address(cloud)}", 20)
+    return time.monotonic() - began
+
+
+def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(database, own_cloud, tmp_path):
+    first = own_cloud(hosts=0, options=(f"--database-url={database.url.render_as_string(hide_password=False)}",))
+    image_id = first.add_image()
+    first.add_hosts(HOSTS)  # which know the first one alone, until it tells them
+    second = beside(first, tmp_path / "second")
+    account = first.first_account
+    try:
+        second.start_controller()
+        wait_for(lambda: address(second) in first.simulators[0].log.read_text(), "hosts are told of the second")
+        ends = [first.endpoint, second.endpoint]
+        clients = [client_of(account, *ends), client_of(account, *reversed(ends))]
+        with Load(clients, image_id) as load:
+            load.goes_on()
+            first.controller.kill()
+            assert moved_to(database, second) < 10, "2 s on a quiet machine"
+            load.goes_on()
+            wait_for(lambda: leader(database)[0] == address(second), "the second leads")
+            first.start_controller()
+            load.goes_on()
+            paused, (_, token) = second.controller.serving, leader(database)
+            os.kill(paused, signal.SIGSTOP)
+            try:
+                assert moved_to(database, first) < 10, "2 s on a quiet machine"
+                wait_for(lambda: leader(database) == (address(first), token + 1), "the first leads")
+                load.goes_on()
+            finally:
+                os.kill(paused, signal.SIGCONT)
+            load.goes_on()
+            for each, other in ((first, second), (second, first)):
+                each.controller.stop()
+                load.goes_on()
+                moved_to(database, other)
+                each.start_controller()
+        assert load.failed == []
+        _all_is_as_answered(database, client_of(account, *ends), load)
+    finally:
+        second.stop()
+
+
+def _all_is_as_answered(database, ec2, load):
+    def states():
+        pages = ec2.get_paginator("describe_instances").paginate()
+        found = [each for page in pages for one in page["Reservations"] for each in one["Instances"]]
+        return {each["InstanceId"]: each["State"]["Name"] for each in found}
+
+    wanted = {each: "terminated" if each in load.terminated else "running" for each in load.launched}
+    wait_for(lambda: states() == wanted, "all that was answered is so, and nothing else is there", 60)
+    reserved = "SELECT sum(cpus_reserved) FROM hosts"
+    taken = "SELECT sum(vcpus) FROM instances WHERE state = 'running'"
+    assert rows(database, reserved) == rows(database, taken)

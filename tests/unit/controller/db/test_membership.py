@@ -1,0 +1,120 @@
+"""The lead and its fence, and what a database without others does; with a server: `tests/api/test_postgresql.py`."""
+
+import pytest
+from sqlalchemy import select
+
+from stead_controller.db.membership import LEASE_SECONDS, LOST_SECONDS, Fenced, LeadLost, Membership, Other, led
+from stead_controller.db.session import Database
+from stead_controller.db.tables import CloudFact, Lease
+
+
+@pytest.fixture
+def database(tmp_path, empty_database_file):
+    (tmp_path / "test.sqlite").write_bytes(empty_database_file)
+    database = Database(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    yield database
+    database.close()
+
+
+class Moment:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def moment():
+    return Moment()
+
+
+@pytest.fixture
+def shared(database, moment):
+    """One of several, as with a server."""
+    made = Membership(database, "127.0.0.1:1", lambda: None, moment)
+    made.is_alone = False
+    return made
+
+
+def hold(database, holder, token):
+    database.run_blocking(lambda tx: tx.session.merge(Lease(name="lead", holder=holder, token=token, until=0)))
+
+
+def write(tx):
+    tx.session.add(CloudFact(name="written", value="so"))
+
+
+def written(database):
+    return database.run_blocking(lambda tx: tx.session.scalars(select(CloudFact.value)).all(), writes=False)
+
+
+def test_who_is_alone_always_leads_and_has_no_fence(database):
+    membership = Membership(database, "127.0.0.1:1", lambda: None)
+    membership.begin()
+    assert membership.leads()
+    assert membership.has_database
+    assert led(database, membership) is database
+    membership.end()
+
+
+def test_a_lead_ends_by_itself(shared, moment):
+    assert not shared.leads()
+    shared._note((), 3, moment.now + LEASE_SECONDS)
+    assert shared.leads()
+    moment.now += LEASE_SECONDS
+    assert not shared.leads(), "whatever the database says: it may not be reached"
+
+
+def test_the_database_counts_as_lost_after_a_while(shared, moment):
+    moment.now += LOST_SECONDS - 0.1
+    assert shared.has_database
+    moment.now += 0.1
+    assert not shared.has_database
+
+
+def test_only_what_is_new_is_told(database, moment):
+    told = []
+    shared = Membership(database, "127.0.0.1:1", lambda: told.append(1), moment)
+    for others, token in (((), 0), ((Other("b", "b:1"),), 0), ((Other("b", "b:1"),), 0), ((Other("b", "b:1"),), 2)):
+        shared._note(others, token, moment.now)
+    assert len(told) == 2
+    shared._note((Other("b", "b:1"), Other("c", "c:1", lives=False), Other("d", "b:1", lives=False)), 2, moment.now)
+    assert shared.addresses == ["b:1", "c:1"], "one that does not live may come back"
+    assert shared.others == (Other("b", "b:1"),)
+
+
+async def test_what_is_written_late_is_refused(database, shared, moment):
+    fenced = led(database, shared)
+    hold(database, database.id, 3)
+    shared._note((), 3, moment.now + LEASE_SECONDS)
+    assert shared.leads()
+    await fenced.run(lambda tx: None)
+    hold(database, "another", 4)
+    with pytest.raises(LeadLost):
+        await fenced.run(write)
+    hold(database, database.id, 5)
+    shared._note((), 5, moment.now + LEASE_SECONDS)
+    with pytest.raises(LeadLost):
+        await fenced.run(write)  # it leads again, but this work began under an earlier lead
+    assert written(database) == []
+    assert shared.leads()
+    await fenced.run(write)
+    assert written(database) == ["so"]
+
+
+async def test_who_does_not_lead_writes_nothing_and_may_read(database, shared):
+    fenced = led(database, shared)
+    hold(database, "another", 1)
+    with pytest.raises(LeadLost):
+        await fenced.run(write)
+    with pytest.raises(LeadLost):
+        fenced.run_blocking(write)
+    assert await fenced.run(lambda tx: 5, writes=False) == 5
+    assert fenced.run_blocking(lambda tx: 6, writes=False) == 6
+
+
+def test_a_fence_is_checked_in_the_same_transaction(database):
+    seen = []
+    Fenced(database, lambda: seen.append).run_blocking(seen.append)
+    assert seen[0] is seen[1]

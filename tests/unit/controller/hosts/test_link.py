@@ -1,0 +1,59 @@
+"""What hosts are told of the other controllers, and that they leave one that has lost its database."""
+
+import pytest
+
+from stead_controller.db.wakes import Wakes
+from stead_controller.hosts.feed import Stream
+from stead_controller.hosts.first_reports import FirstReports
+from stead_controller.hosts.link import HostLink
+from stead_controller.hosts.liveness import Liveness
+from stead_controller.metrics.engine_store import EngineStore
+from stead_controller.metrics.http_engine import HttpEngine
+from stead_proto.certificates import Authority
+from stead_proto.v1 import host_pb2 as pb
+from tests.support.rows import CLOUD, NOW
+
+
+@pytest.fixture
+async def link(database):
+    return HostLink(
+        database,
+        CLOUD,
+        Liveness(lambda: NOW, 20),
+        FirstReports(20),
+        clock=lambda: NOW,
+        authority=Authority.create(),
+        metrics=EngineStore(HttpEngine("http://127.0.0.1:1"), lambda: NOW),
+        heartbeat_seconds=5,
+    )
+
+
+async def told(stream):
+    stream.end()
+    return [pb.HostUpdate.FromString(content).throttle async for content in stream.updates()]
+
+
+async def test_hosts_are_told_of_all_controllers(link):
+    stream = Stream("h-1", 0, "")
+    link._feed.join(stream)
+    link.share(["a:1", "b:1"], serves=True)
+    (throttle,) = await told(stream)
+    assert (list(throttle.controllers), throttle.heartbeat_seconds) == (["a:1", "b:1"], 5)
+
+
+async def test_hosts_leave_a_controller_without_its_database(link):
+    stream = Stream("h-1", 0, "")
+    link._feed.join(stream)
+    link.share(["a:1"], serves=False)
+    assert stream.ended
+    assert await told(stream) == []
+    assert not link._serves
+
+
+async def test_the_stream_of_a_removed_host_ends_wherever_it_was_removed(link, database):
+    streams = Stream("h-1", 0, ""), Stream("h-2", 0, "")
+    for stream in streams:
+        link._feed.join(stream)
+    database.wake(Wakes(removed_hosts={"h-1", "h-3"}))
+    assert [pb.HostUpdate.FromString(each) async for each in streams[0].updates()] == []
+    assert [stream.ended for stream in streams] == [True, False]

@@ -1,0 +1,81 @@
+"""Who is told when others come, when this controller begins to lead, and when it loses its database."""
+
+import asyncio
+
+import pytest
+
+from stead_controller.db.membership import LeadLost, Other
+from stead_controller.db.session import Database
+from stead_controller.sharing import Sharing
+
+
+class Link:
+    def __init__(self):
+        self.told = asyncio.Queue()
+
+    def share(self, addresses, *, serves):
+        self.told.put_nowait((list(addresses), serves))
+
+
+class Heard:
+    def __init__(self):
+        self.calls = []
+
+    def share(self, controllers):
+        self.calls.append(controllers)
+
+    async def look(self):
+        self.calls.append("look")
+
+
+@pytest.fixture
+def database(tmp_path):
+    made = Database(f"sqlite:///{tmp_path / 'test.sqlite'}")
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def sharing(database):
+    made = Sharing(database, "me:1")
+    made.membership.is_alone = False
+    made.membership.begin = lambda: None  # no server is there
+    return made
+
+
+async def test_everybody_is_told_of_what_changes(sharing, monkeypatch):
+    link, rates, loop = Link(), Heard(), Heard()
+    running = asyncio.create_task(sharing.run(link, [rates], [loop]))
+    assert await link.told.get() == ([], True)
+    sharing.membership._note((Other("b", "b:1"),), 3, sharing.membership._monotonic() + 5)
+    assert await link.told.get() == (["me:1", "b:1"], True)
+    assert rates.calls == [1, 2]
+    assert loop.calls == ["look"], "it leads now"
+    assert sharing.trouble == ""
+    sharing.membership._said -= 10
+    assert await link.told.get() == (["me:1", "b:1"], False)
+    assert sharing.trouble == "the database is away"
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+async def test_who_is_alone_has_nothing_to_follow(database):
+    sharing = Sharing(database, "me:1")
+    await sharing.run(Link(), [], [])
+    assert sharing.trouble == ""
+
+
+async def test_work_of_the_one_that_leads(sharing):
+    done = []
+
+    async def work():
+        done.append(1)
+        raise LeadLost("another one does it")
+
+    once = sharing.only_one(work)
+    await once()
+    assert done == []
+    sharing.membership._note((), 1, sharing.membership._monotonic() + 5)
+    await once()
+    assert done == [1]
