@@ -122,6 +122,12 @@ class Authority:
         certificate_pem = self._issue_client(key.public_key(), Peer(PeerKind.OPERATOR, name), validity)
         return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
 
+    def issue_peer(self, controller_id: str) -> Identity:
+        """Make the identity of a controller as a client of another one."""
+        key = ec.generate_private_key(_CURVE())
+        certificate_pem = self._issue_client(key.public_key(), Peer(PeerKind.CONTROLLER, controller_id), VALIDITY)
+        return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
+
     def issue_host(self, host_id: str, *, validity: dt.timedelta = VALIDITY) -> Identity:
         """Make a host's identity with a key generated here, for simulated hosts and for tests."""
         key = ec.generate_private_key(_CURVE())

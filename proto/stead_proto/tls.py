@@ -5,6 +5,7 @@ Stead's own CA (`certificates.py`) signs all certificates. The certificate itsel
     subject alternative name          used by                    checked by
     stead:host:<host id>              an agent, as a client      the controller, with `peer_of`
     stead:operator:<name>             a person or program        the controller, with `peer_of`
+    stead:controller:<id>             a controller, as a client  another controller, with `peer_of`
     <host id>.host.stead.internal     a host, as server          another host that has one of its volumes attached
     controller.stead.internal         the controller, as server  every client, whatever address it dialled
     none: subject OU=attachment, …    a guest's QEMU             the home of the one volume that it names
@@ -46,6 +47,7 @@ class PeerKind(enum.Enum):
 
     HOST = "host"
     OPERATOR = "operator"
+    CONTROLLER = "controller"
 
 
 class UnknownPeerError(Exception):

@@ -22,9 +22,9 @@ from stead_controller.desired.changes import epoch_of, is_ahead
 from stead_controller.desired.messages.identity import SignDocument, signed, with_session
 from stead_controller.desired.messages.keys import Addition
 from stead_controller.desired.messages.role import with_secret
-from stead_controller.errors import SteadError
 from stead_controller.hosts import attachment_rights, facts, reports
 from stead_controller.hosts.consoles import Consoles
+from stead_controller.hosts.elsewhere import Elsewhere, HostUnavailable, PeerQuestions
 from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.first_reports import FirstReports
 from stead_controller.hosts.liveness import Liveness
@@ -39,6 +39,7 @@ from stead_controller.resources.storage import volume_keys
 from stead_controller.secrets.sealing import Sealer
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
+from stead_proto.v1 import host_pb2_grpc
 
 _log = logging.getLogger(__name__)
 
@@ -46,10 +47,6 @@ _REMOVED: Final = "this host was removed from the cloud"
 _UNKNOWN: Final = "this cloud knows no such host"
 _AWAY: Final = "this controller has lost its database"
 _ANSWER_SECONDS: Final = 20.0
-
-
-class HostUnavailable(SteadError):
-    """The host cannot be reached now."""
 
 
 class HostLink:
@@ -89,7 +86,8 @@ class HostLink:
         self._questions: dict[tuple[str, int], asyncio.Future[pb.Answer]] = {}  # by host and question id
         self._question_ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
-        self.consoles = Consoles(self.ask)
+        self._elsewhere = Elsewhere(database, authority)
+        self.consoles = Consoles(self.ask_here)
         database.on_commit(self._committed)
 
     def connected(self) -> set[str]:
@@ -101,6 +99,12 @@ class HostLink:
         await self._feed.run()
 
     async def ask(self, host_id: str, question: pb.Question) -> pb.Answer:
+        """Ask an agent, by the controller that it is at; raises HostUnavailable as `ask_here` does."""
+        if self._feed.find(host_id) is None and (answer := await self._elsewhere.ask(host_id, question)) is not None:
+            return answer
+        return await self.ask_here(host_id, question)
+
+    async def ask_here(self, host_id: str, question: pb.Question) -> pb.Answer:
         """Ask an agent and wait for its answer; raises HostUnavailable when it is not connected or does not answer."""
         stream = self._feed.find(host_id)
         if stream is None:
@@ -302,7 +306,7 @@ def _additions(sealer: Sealer, sign: SignDocument | None) -> list[Addition]:
 
 
 def serve(link: HostLink, server: grpc.aio.Server) -> None:
-    """Add the `HostLink` service to a server; its session sends updates that are encoded already."""
+    """Add the `HostLink` and `Peers` services to a server; a session sends updates that are encoded already."""
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Session": grpc.stream_stream_rpc_method_handler(
             link.Session, request_deserializer=pb.HostReport.FromString, response_serializer=bytes
@@ -323,5 +327,6 @@ def serve(link: HostLink, server: grpc.aio.Server) -> None:
             response_serializer=pb.AttachmentCredentialsResponse.SerializeToString,
         ),
     }
+    host_pb2_grpc.add_PeersServicer_to_server(PeerQuestions(link.ask_here), server)
     name = pb.DESCRIPTOR.services_by_name["HostLink"].full_name
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, handlers),))

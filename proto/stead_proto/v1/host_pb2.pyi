@@ -271,6 +271,31 @@ GUEST_ANSWERS_NO: GuestAnswers.ValueType  # 4
 Global___GuestAnswers: _TypeAlias = GuestAnswers  # noqa: Y015
 
 @_typing.final
+class PeerQuestion(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    host_id: _builtins.str
+    @_builtins.property
+    def question(self) -> Global___Question:
+        """its id is given by the controller that asks the host"""
+
+    def __init__(
+        self,
+        *,
+        host_id: _builtins.str = ...,
+        question: Global___Question | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["question", b"question"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_id", b"host_id", "question", b"question"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeerQuestion: _TypeAlias = PeerQuestion  # noqa: Y015
+
+@_typing.final
 class EnrolRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -236,6 +236,82 @@ class HostLink:
             _registered_method=True)
 
 
+class PeersStub:
+    """Between controllers of one cloud, which show a certificate of their own (mTLS).
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.Ask = channel.unary_unary(
+                '/stead.v1.Peers/Ask',
+                request_serializer=stead__proto_dot_v1_dot_host__pb2.PeerQuestion.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_host__pb2.Answer.FromString,
+                _registered_method=True)
+
+
+class PeersServicer:
+    """Between controllers of one cloud, which show a certificate of their own (mTLS).
+    """
+
+    def Ask(self, request, context):
+        """Asks a host that has its stream to the controller that is called; UNAVAILABLE if it has none, or does not answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_PeersServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'Ask': grpc.unary_unary_rpc_method_handler(
+                    servicer.Ask,
+                    request_deserializer=stead__proto_dot_v1_dot_host__pb2.PeerQuestion.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_host__pb2.Answer.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'stead.v1.Peers', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('stead.v1.Peers', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Peers:
+    """Between controllers of one cloud, which show a certificate of their own (mTLS).
+    """
+
+    @staticmethod
+    def Ask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Peers/Ask',
+            stead__proto_dot_v1_dot_host__pb2.PeerQuestion.SerializeToString,
+            stead__proto_dot_v1_dot_host__pb2.Answer.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class EnrolmentStub:
     """For machines that have no certificate yet: server-side TLS only; the one-time token is the proof.
     """

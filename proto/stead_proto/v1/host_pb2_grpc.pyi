@@ -111,6 +111,37 @@ class HostLinkServicer(metaclass=_abc_1.ABCMeta):
 
 def add_HostLinkServicer_to_server(servicer: HostLinkServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class PeersStub:
+    """Between controllers of one cloud, which show a certificate of their own (mTLS)."""
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> PeersAsyncStub: ...
+    Ask: _grpc.UnaryUnaryMultiCallable[_host_pb2.PeerQuestion, _host_pb2.Answer]
+    """Asks a host that has its stream to the controller that is called; UNAVAILABLE if it has none, or does not answer."""
+
+@_typing.type_check_only
+class PeersAsyncStub(PeersStub):
+    """Between controllers of one cloud, which show a certificate of their own (mTLS)."""
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    Ask: _aio.UnaryUnaryMultiCallable[_host_pb2.PeerQuestion, _host_pb2.Answer]  # type: ignore[assignment]
+    """Asks a host that has its stream to the controller that is called; UNAVAILABLE if it has none, or does not answer."""
+
+class PeersServicer(metaclass=_abc_1.ABCMeta):
+    """Between controllers of one cloud, which show a certificate of their own (mTLS)."""
+
+    @_abc_1.abstractmethod
+    def Ask(
+        self,
+        request: _host_pb2.PeerQuestion,
+        context: _ServicerContext,
+    ) -> _typing.Union[_host_pb2.Answer, _abc.Awaitable[_host_pb2.Answer]]:
+        """Asks a host that has its stream to the controller that is called; UNAVAILABLE if it has none, or does not answer."""
+
+def add_PeersServicer_to_server(servicer: PeersServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class EnrolmentStub:
     """For machines that have no certificate yet: server-side TLS only; the one-time token is the proof."""
 

@@ -62,6 +62,10 @@ class Load:
             except Exception as error:  # each is a finding, whatever it is
                 self.failed.append(repr(error))
 
+    def running(self):
+        """Return what was launched and is to stay."""
+        return self.launched - self.terminated
+
     def goes_on(self):
         """Wait until more was launched."""
         before = len(self.launched)
@@ -126,6 +130,8 @@ def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(databas
             wait_for(lambda: leader(database)[0] == address(second), "the second leads")
             first.start_controller()
             load.goes_on()
+            asked = client_of(account, first.endpoint).get_console_output(InstanceId=min(load.running()))
+            assert "Output" in asked, "it is passed on to the second one, at which the host is"
             paused, (_, token) = second.controller.serving, leader(database)
             os.kill(paused, signal.SIGSTOP)
             try:

@@ -7,7 +7,7 @@ from sqlalchemy import update
 
 from stead_controller.db.tables import Host, Instance
 from stead_controller.errors import NotFound
-from stead_controller.hosts.link import HostUnavailable
+from stead_controller.hosts.elsewhere import HostUnavailable
 from stead_controller.operator import activity
 from stead_controller.resources.operators.host_activity import HostInstances, InstanceOnHost, hosts_with_instances
 from stead_proto.v1 import host_pb2

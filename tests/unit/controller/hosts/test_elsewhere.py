@@ -1,0 +1,89 @@
+"""Questions to hosts of another controller, over real gRPC and TLS."""
+
+import grpc
+import pytest
+
+from stead_controller.db.tables import ControllerRow, Host
+from stead_controller.hosts.elsewhere import Elsewhere, HostUnavailable, PeerQuestions
+from stead_proto import limits, tls
+from stead_proto.certificates import Authority
+from stead_proto.v1 import host_pb2 as pb
+from stead_proto.v1 import host_pb2_grpc
+
+QUESTION = pb.Question(activity=pb.ActivityQuestion())
+
+
+@pytest.fixture(scope="module")
+def authority():
+    return Authority.create()
+
+
+class Other:
+    """Another controller, of which only this service is there."""
+
+    def __init__(self):
+        self.asked = []
+        self.address = ""
+
+    async def ask(self, host_id, question):
+        self.asked.append((host_id, question.WhichOneof("body")))
+        if question.HasField("repair"):
+            raise HostUnavailable("It does not answer.", code="Unavailable")
+        return pb.Answer(content=b"here")
+
+
+@pytest.fixture
+async def other(authority):
+    made = Other()
+    server = grpc.aio.server(options=limits.server_options())
+    host_pb2_grpc.add_PeersServicer_to_server(PeerQuestions(made.ask), server)
+    port = server.add_secure_port("127.0.0.1:0", tls.server_credentials(authority.issue_server()))
+    made.address = f"127.0.0.1:{port}"
+    await server.start()
+    yield made
+    await server.stop(None)
+
+
+@pytest.fixture
+def at(run, world):
+    """Let the world's host be at a controller."""
+
+    def put(controller_id, address):
+        def write(tx):
+            tx.session.get_one(Host, world.host_id).controller_id = controller_id
+            tx.session.add(ControllerRow(id=controller_id, address=address, seen=0))
+
+        run(write)
+
+    return put
+
+
+async def test_a_host_of_another_controller_is_asked_by_that(database, world, at, other, authority):
+    at("other", other.address)
+    answer = await Elsewhere(database, authority).ask(world.host_id, QUESTION)
+    assert answer.content == b"here"
+    assert other.asked == [(world.host_id, "activity")]
+
+
+async def test_what_ails_there_is_said_here(database, world, at, other, authority):
+    at("other", other.address)
+    with pytest.raises(HostUnavailable, match="It does not answer"):
+        await Elsewhere(database, authority).ask(world.host_id, pb.Question(repair=pb.RepairQuestion()))
+
+
+async def test_a_host_of_this_or_of_no_controller_is_not_elsewhere(database, world, at, other, authority):
+    elsewhere = Elsewhere(database, authority)
+    assert await elsewhere.ask(world.host_id, QUESTION) is None
+    at(database.id, other.address)
+    assert await elsewhere.ask(world.host_id, QUESTION) is None
+    assert await elsewhere.ask("h-00000000000000000", QUESTION) is None
+    assert other.asked == []
+
+
+@pytest.mark.parametrize("who", ["issue_host", "issue_operator"])
+async def test_only_controllers_may_ask(other, authority, who):
+    async with tls.channel_to_controller(other.address, getattr(authority, who)("somebody")) as channel:
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await host_pb2_grpc.PeersStub(channel).Ask(pb.PeerQuestion(host_id="h-1", question=QUESTION))
+    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert other.asked == []
