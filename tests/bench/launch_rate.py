@@ -212,13 +212,14 @@ class Bench:
         return self.cloud.controller.serving
 
     def _controller_cpu(self) -> float:
-        return _cpu(self._controller_pid)
+        return cpu_of(self._controller_pid)
 
     def _agents_cpu(self) -> float:
-        return sum(_cpu(child.process.pid) for child in self.cloud.simulators if child.process is not None)
+        return sum(cpu_of(child.process.pid) for child in self.cloud.simulators if child.process is not None)
 
 
-def _cpu(pid: int) -> float:
+def cpu_of(pid: int) -> float:
+    """Give the processor time of a process."""
     words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -61,6 +61,7 @@ def test_each_has_a_smallest_size_with_which_a_test_runs_it() -> None:
         "ON_A_HOST": "host/test_benches.py",
         "WITH_GUESTS": "e2e/test_benches.py",
         "IN_A_CLOUD": "e2e/test_cloud_benches.py",
+        "WITH_POSTGRESQL": "api/test_postgresql.py",
     }
     run = {name for group in groups for name in getattr(benches, group)}
     there = {path.stem for path in (ROOT / "tests" / "bench").glob("*.py")}

@@ -123,6 +123,16 @@ IN_A_CLOUD: Final = MappingProxyType(
 )
 """What boots guests of a cloud that is there: run by tests/e2e."""
 
+WITH_POSTGRESQL: Final = MappingProxyType(
+    {
+        "two_controllers": Smallest(
+            ("--hosts", "1", "--launches", "4", "--at-once", "2", "--samples", "2"),
+            {"WARMING": 1, "RATE_LIMIT": 0, "WAY_LIMIT_MS": 1e9},
+        ),
+    }
+)
+"""What needs a server of PostgreSQL: run by tests/api."""
+
 
 def run(name: str, *arguments: str, seconds: float = _SECONDS, **environment: str) -> str:
     """Run a benchmark at its smallest size in its own process and return its output; a crash fails the test.
@@ -149,7 +159,7 @@ def run(name: str, *arguments: str, seconds: float = _SECONDS, **environment: st
 def main() -> None:
     """Run one with its smallest size in this process."""
     name, *arguments = sys.argv[1:]
-    smallest = {**WITHOUT_HOSTS, **ON_A_HOST, **WITH_GUESTS, **IN_A_CLOUD}[name]
+    smallest = {**WITHOUT_HOSTS, **ON_A_HOST, **WITH_GUESTS, **IN_A_CLOUD, **WITH_POSTGRESQL}[name]
     module = importlib.import_module(f"tests.bench.{name}")
     for constant, value in smallest.constants.items():
         getattr(module, constant)  # fails if the module has no such constant

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +19,9 @@ _USER: Final = "postgres"  # the package makes it; the server refuses to run as 
 class PostgresqlServer:
     """A server with an empty cluster; what it stores is not synced, since it ends with the tests."""
 
-    def __init__(self) -> None:
-        """Choose a folder; start nothing."""
+    def __init__(self, settings: Sequence[str] = ()) -> None:
+        """Choose a folder, and further settings of the server, as NAME=VALUE; start nothing."""
+        self._settings = settings
         self._folder = Path(tempfile.mkdtemp(prefix="stead-postgresql-"))
         self._bin = PROGRAMS[-1]
         self._count = 0
@@ -34,6 +36,7 @@ class PostgresqlServer:
     def _serve(self) -> None:
         data = self._folder / "data"
         settings = f"-c listen_addresses= -c unix_socket_directories={self._folder} -c fsync=off -c max_connections=60"
+        settings += "".join(f" -c {each}" for each in self._settings)
         self._run("pg_ctl", f"--pgdata={data}", f"--log={self._folder / 'log'}", "--wait", "-o", settings, "start")
 
     def stop(self) -> None:
@@ -61,10 +64,14 @@ class PostgresqlServer:
         return self._url(name)
 
     def cpu_seconds(self) -> float:
-        """Give the processor time of the server and those of its processes that have ended, as each connection's does."""
+        """Give the processor time of the server and all of its processes, of which each connection has one."""
         (pid, *_) = (self._folder / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-        return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")  # proc_pid_stat(5): utime, stime, cutime, cstime
+        living = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        ticks = 0
+        for each in (pid, *living):
+            words = Path(f"/proc/{each}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+            ticks += sum(map(int, words[11:15]))  # proc_pid_stat(5): utime, stime and those of ended children
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def _url(self, database: str) -> str:
         return f"postgresql+psycopg://{_USER}@/{database}?host={self._folder}"
