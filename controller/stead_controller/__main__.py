@@ -384,12 +384,19 @@ cli.add_command(backup)
 
 
 async def _serve(make: "type[Controller]", settings: Settings) -> None:
+    from stead_controller.db.membership import ForeignBlocksError  # noqa: PLC0415 - see _loading
+
     controller = make(settings)
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    await controller.start()
+    try:
+        await controller.start()
+    except ForeignBlocksError as error:
+        raise click.ClickException(
+            "another controller of this database has other blocks: use one bucket, or one file system, for both"
+        ) from error
     await ended.wait()
     await controller.stop()
 

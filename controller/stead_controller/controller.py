@@ -91,7 +91,7 @@ from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.serial_console import host_key
 from stead_controller.serial_console.ssh_server import SerialConsoleServer
 from stead_controller.settings import Settings
-from stead_controller.sharing import Sharing
+from stead_controller.sharing import Sharing, name_of_blocks
 from stead_controller.workflows import budgets, data_exports, lifecycle, scaling_groups, usage_metrics
 from stead_controller.workflows.alarms import Alarms, WatchedStore
 from stead_controller.workflows.budgets import Budgets
@@ -165,7 +165,7 @@ class Controller:
         server = open_server(settings, lambda: self.database.run(lambda tx: object_keys.of_embedded(tx, self._sealer)))
         objects = Backend(server, (writes := BucketWrites(self.database)).writing)
         places = Places(settings, ImageFiles(self.database, objects, settings.region), self._blocks)
-        self._sharing = Sharing(self.database, settings.reached_at)
+        self._sharing = Sharing(self.database, settings.reached_at, name_of_blocks(settings))
         led, leads = self._sharing.led, self._sharing.membership.leads
         self._engine = Engine(self.database, clock, self._new_lives(places), alone=self._sharing.membership.is_alone)
         self._spot_launches = SpotLaunches(led, self.cloud, spot_launch.read, clock, leads)
@@ -248,6 +248,7 @@ class Controller:
         settings = self.settings
         self._room.begin()
         bring_up_to_date(self.database.engine)
+        await asyncio.to_thread(self._sharing.membership.require_blocks)
         require_opening(await self.database.run(lambda tx: sealed_rows.unreadable(tx, self._sealer), writes=False))
         page_key = await self.database.run(lambda tx: cloud_facts.write(tx, self.cloud))
         self._first_reports = await self._awaited_reports()

@@ -2,16 +2,22 @@
 
 import asyncio
 import contextlib
+import hashlib
 import logging
+import secrets
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from stead_controller.db.membership import LeadLost, Membership, led
 from stead_controller.db.session import Database
 from stead_controller.hosts.link import HostLink
+from stead_controller.settings import Settings
+from stead_proto.tls import write_once
 
 _log = logging.getLogger(__name__)
 
+_NAME_FILE: Final = ".name"
+_NAME_LENGTH: Final = 32
 _LOOK_SECONDS: Final = 0.25
 """How late a lost database is noticed at most."""
 
@@ -33,9 +39,9 @@ class Looks(Protocol):
 class Sharing:
     """This controller among those of its cloud; one with SQLite is alone, and nothing ever changes."""
 
-    def __init__(self, database: Database, address: str) -> None:
-        """Set where hosts reach this controller; nobody is told yet."""
-        self.membership = Membership(database, address, self._note)
+    def __init__(self, database: Database, address: str, blocks: str) -> None:
+        """Set where hosts reach this controller, and what names its blocks; nobody is told yet."""
+        self.membership = Membership(database, address, blocks, self._note)
         self.led = led(database, self.membership)
         self._address = address
         self._changed = asyncio.Event()
@@ -80,3 +86,14 @@ class Sharing:
     def _note(self) -> None:
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._changed.set)
+
+
+def name_of_blocks(settings: Settings) -> str:
+    """Name the blocks that a controller has: by their bucket, or by a file in their folder, which is made once."""
+    if settings.block_bucket:
+        return hashlib.sha256(settings.block_bucket.encode()).hexdigest()[:_NAME_LENGTH]
+    folder = settings.block_folder
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = folder / _NAME_FILE
+    write_once(file, secrets.token_hex(_NAME_LENGTH // 2).encode("ascii"))
+    return file.read_text(encoding="ascii")

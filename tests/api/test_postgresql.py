@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from stead_controller.aws import operations
 from stead_controller.db import migrate, session
-from stead_controller.db.membership import Membership
+from stead_controller.db.membership import ForeignBlocksError, Membership
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, Lease, NetworkInterface
 from stead_controller.desired import revisions
@@ -192,7 +192,7 @@ def test_a_controller_launches_is_killed_and_terminates(server, own_cloud):
 def members(*databases):
     """Let controllers share their database; give them, and what each hears."""
     heard = [[] for _ in databases]
-    made = [Membership(each, f"{number}:1", lambda: None) for number, each in enumerate(databases)]
+    made = [Membership(each, f"{number}:1", "blocks", lambda: None) for number, each in enumerate(databases)]
     for each, wakes in zip(databases, heard, strict=True):
         each.on_commit(wakes.append)
     for each in made:
@@ -214,6 +214,13 @@ def test_each_controller_hears_what_the_others_commit(database, other):
         database.run_blocking(lambda tx: tx.events.add("i-1"))
         wait_for(lambda: len(heard) > count, "and of what comes later")
         assert [each.events for each in heard[count:]] == [{"i-1"}], "of what wakes nobody nothing is said"
+
+
+def test_who_has_other_blocks_is_no_controller_of_this_cloud(database, other):
+    with members(database, other):
+        Membership(other, "2:1", "blocks", lambda: None).require_blocks()
+        with pytest.raises(ForeignBlocksError):
+            Membership(other, "2:1", "empty", lambda: None).require_blocks()
 
 
 def test_one_controller_leads_and_another_follows_it_at_once(database, other):

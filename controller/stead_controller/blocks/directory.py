@@ -7,6 +7,8 @@ Temporary files left by a kill are removed at the next start.
 import contextlib
 import errno
 import os
+import secrets
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime
@@ -26,6 +28,7 @@ from stead_proto.blocks import BadBlockError
 from stead_proto.v1.blocks_pb2 import Block
 
 _INCOMING: Final = "incoming"
+_HALF_WRITTEN_SECONDS: Final = 3600.0  # after which nobody writes a file any more
 # Errors for a single place that a disk cannot read, or for a single file of a file system.
 _UNREADABLE: Final = frozenset(
     {errno.EIO, errno.ENODATA, errno.EREMOTEIO, errno.EILSEQ, errno.EUCLEAN, errno.EBADMSG, errno.EISDIR}
@@ -37,15 +40,22 @@ class BlockDirectory:
     """Stores blocks below a folder, which only the controller uses."""
 
     def __init__(self, folder: Path) -> None:
-        """Create the folder where it is missing and remove half-written files left by a kill."""
+        """Create the folder where it is missing and remove half-written files left by a kill.
+
+        Another controller may be writing some now, with names of its own: those are young.
+        """
         self._folder = folder
         self._incoming = folder / _INCOMING
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._incoming.mkdir(mode=0o700, exist_ok=True)
         self._durable: set[Path] = set()  # folders that are known to be synced in their parents: 65,536 at most
         self._writers = ThreadPoolExecutor(_WRITERS, "blocks")
+        self._mark = secrets.token_hex(4)
+        oldest = time.time() - _HALF_WRITTEN_SECONDS
         for left in self._incoming.iterdir():
-            left.unlink()
+            with contextlib.suppress(FileNotFoundError):  # the other one has finished it
+                if left.stat().st_mtime < oldest:
+                    left.unlink()
 
     def put(self, blocks: Sequence[tuple[BlockName, Block]]) -> None:
         """Store blocks durably; raises BlockStoreError."""
@@ -87,7 +97,7 @@ class BlockDirectory:
         """List all copies, one small folder at a time; raises BlockStoreError."""
         try:
             for first in _entries(self._folder):
-                if first == _INCOMING:
+                if first == _INCOMING or first.startswith("."):
                     continue
                 for second in _entries(self._folder / first):
                     yield from self._list_folder(f"{first}/{second}")
@@ -107,7 +117,7 @@ class BlockDirectory:
         """Write one file and rename it; return the folder that must be synced to make it durable."""
         name, block = one
         path = self._folder / name.path
-        part = self._incoming / path.name
+        part = self._incoming / f"{path.name}.{self._mark}"
         descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             with os.fdopen(descriptor, "wb") as file:

@@ -37,6 +37,7 @@ LOST_SECONDS: Final = 1.5
 _CONNECT_SECONDS: Final = 2
 _RETRY_SECONDS: Final = 0.2
 _LEAD: Final = "lead"
+_BLOCKS: Final = "blocks"
 _SAY: Final = """
 INSERT INTO controllers (id, address, seen)
 VALUES (%(id)s, %(address)s, extract(epoch FROM clock_timestamp()) * 1000)
@@ -63,6 +64,10 @@ _TOKEN: Final = Prepared(
 _begun_with: ContextVar[int] = ContextVar("lead", default=0)
 
 
+class ForeignBlocksError(Exception):
+    """Another controller of this database lives, and has other blocks than this one: it would find none of them."""
+
+
 class LeadLost(Exception):
     """Another controller leads, or has led since this work began: nothing of it is written."""
 
@@ -83,15 +88,18 @@ class Membership:
         self,
         database: Database,
         address: str,
+        blocks: str,
         changed: Callable[[], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Set what others are told: where hosts reach this controller."""
+        """Set what others are told: where hosts reach this controller, and what names the blocks that it has."""
         self.is_alone = database.engine.dialect.name == "sqlite"
         self._database = database
         self._changed = changed
         self._monotonic = monotonic
         self._arguments = {"id": database.id, "address": address, "lead": _LEAD, "lease": int(LEASE_SECONDS * 1000)}
+        # All that have the same blocks hold, and renew, one lease: as long as any of them lives no others get it.
+        self._blocks = {**self._arguments, "lead": _BLOCKS, "id": blocks}
         self._said = monotonic()  # when the database last took it
         self._token, self._until = 0, 0.0
         self._others: tuple[Other, ...] = ()
@@ -127,6 +135,13 @@ class Membership:
         if _TOKEN.scalar(tx.connection, {"name": _LEAD, "holder": self._database.id}) != token:
             raise LeadLost(f"the lead of token {token} has ended")
 
+    def require_blocks(self) -> None:
+        """Raise ForeignBlocksError where another controller has other blocks, and psycopg's errors."""
+        if not self.is_alone:
+            with self._connection() as connection:
+                if connection.execute(_TAKE, self._blocks).fetchone() is None:
+                    raise ForeignBlocksError
+
     def begin(self) -> None:
         """Begin to say that this controller lives, and to hear others."""
         if not self.is_alone:
@@ -150,15 +165,7 @@ class Membership:
 
     def _stay(self) -> None:
         """Say and hear until the end; raises psycopg's errors when the connection breaks."""
-        import psycopg  # noqa: PLC0415 - an extra, which a controller with SQLite does not have
-
-        url = self._database.engine.url.set(drivername="postgresql")
-        with psycopg.connect(
-            url.render_as_string(hide_password=False),
-            autocommit=True,
-            connect_timeout=_CONNECT_SECONDS,
-            tcp_user_timeout=int(LOST_SECONDS * 1000),
-        ) as connection:
+        with self._connection() as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             self._say(connection)
             self._database.wake(wakes.everything())
@@ -167,13 +174,26 @@ class Membership:
                     self._hear(notification)
                 if self._monotonic() - self._said >= BEAT_SECONDS:
                     self._say(connection)
-            with contextlib.suppress(psycopg.Error):  # then the others wait until the lease has ended
+            with contextlib.suppress(Exception):  # then the others wait until the lease has ended
                 connection.execute(_GO, self._arguments)
                 connection.execute(_GIVE_UP, self._arguments)
+
+    def _connection(self) -> Any:
+        """Connect apart from the database's own connections, whose writers queue."""
+        import psycopg  # noqa: PLC0415 - an extra, which a controller with SQLite does not have
+
+        url = self._database.engine.url.set(drivername="postgresql")
+        return psycopg.connect(
+            url.render_as_string(hide_password=False),
+            autocommit=True,
+            connect_timeout=_CONNECT_SECONDS,
+            tcp_user_timeout=int(LOST_SECONDS * 1000),
+        )
 
     def _say(self, connection: Any) -> None:
         began = self._monotonic()
         connection.execute(_SAY, self._arguments)
+        connection.execute(_TAKE, self._blocks)
         row = connection.execute(_TAKE, self._arguments).fetchone()
         others = tuple(Other(*found) for found in connection.execute(_OTHERS, self._arguments))
         if row is not None:

@@ -1,12 +1,15 @@
 """Who is told when others come, when this controller begins to lead, and when it loses its database."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
+from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.db.membership import LeadLost, Other
 from stead_controller.db.session import Database
-from stead_controller.sharing import Sharing
+from stead_controller.settings import Settings
+from stead_controller.sharing import Sharing, name_of_blocks
 
 
 class Link:
@@ -37,7 +40,7 @@ def database(tmp_path):
 
 @pytest.fixture
 def sharing(database):
-    made = Sharing(database, "me:1")
+    made = Sharing(database, "me:1", "blocks")
     made.membership.is_alone = False
     made.membership.begin = lambda: None  # no server is there
     return made
@@ -61,7 +64,7 @@ async def test_everybody_is_told_of_what_changes(sharing, monkeypatch):
 
 
 async def test_who_is_alone_has_nothing_to_follow(database):
-    sharing = Sharing(database, "me:1")
+    sharing = Sharing(database, "me:1", "blocks")
     await sharing.run(Link(), [], [])
     assert sharing.trouble == ""
 
@@ -79,3 +82,13 @@ async def test_work_of_the_one_that_leads(sharing):
     sharing.membership._note((), 1, sharing.membership._monotonic() + 5)
     await once()
     assert done == [1]
+
+
+def test_blocks_are_named_once_by_their_folder_or_their_bucket(tmp_path):
+    one, other = (Settings(tmp_path / name) for name in ("one", "other"))
+    in_bucket = [replace(each, block_bucket="bucket") for each in (one, other)]
+    another = replace(one, block_bucket="another")
+    assert len({*map(name_of_blocks, (one, other, *in_bucket, another))}) == 4
+    assert name_of_blocks(one) == name_of_blocks(one)
+    assert {len(name_of_blocks(each)) for each in (one, another)} == {32}
+    assert list(BlockDirectory(one.block_folder).list_all()) == []

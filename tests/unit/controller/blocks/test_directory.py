@@ -87,8 +87,12 @@ def test_a_start_removes_what_was_half_written(store, tmp_path):
     store.put([named(block)])
     part = tmp_path / "blocks" / "incoming" / "left"
     part.write_bytes(b"half")
+    os.utime(part, (0, 0))
+    others = part.with_name("others")
+    others.write_bytes(b"another controller is writing it")
     again = BlockDirectory(tmp_path / "blocks")
     assert not part.exists()
+    assert others.exists()
     assert len(list(again.list_all())) == 1
 
 

@@ -32,7 +32,7 @@ def moment():
 @pytest.fixture
 def shared(database, moment):
     """One of several, as with a server."""
-    made = Membership(database, "127.0.0.1:1", lambda: None, moment)
+    made = Membership(database, "127.0.0.1:1", "blocks", lambda: None, moment)
     made.is_alone = False
     return made
 
@@ -50,7 +50,7 @@ def written(database):
 
 
 def test_who_is_alone_always_leads_and_has_no_fence(database):
-    membership = Membership(database, "127.0.0.1:1", lambda: None)
+    membership = Membership(database, "127.0.0.1:1", "blocks", lambda: None)
     membership.begin()
     assert membership.leads()
     assert membership.has_database
@@ -75,7 +75,7 @@ def test_the_database_counts_as_lost_after_a_while(shared, moment):
 
 def test_only_what_is_new_is_told(database, moment):
     told = []
-    shared = Membership(database, "127.0.0.1:1", lambda: told.append(1), moment)
+    shared = Membership(database, "127.0.0.1:1", "blocks", lambda: told.append(1), moment)
     for others, token in (((), 0), ((Other("b", "b:1"),), 0), ((Other("b", "b:1"),), 0), ((Other("b", "b:1"),), 2)):
         shared._note(others, token, moment.now)
     assert len(told) == 2
