@@ -130,11 +130,9 @@ class _Writing:
             with contextlib.closing(Transaction(connection)) as tx:
                 self.result = self.function(tx)
                 tx.flush()
-        except DBAPIError:
+        except DBAPIError:  # alone, it may be tried again
             raise
-        except Exception as error:
-            if not connection.in_transaction():  # a flush that fails ends the whole transaction
-                raise
+        except Exception as error:  # it is raised to the caller that awaits the answer
             self.error = error
         if self.dry_run or self.error is not None:
             execute_text(connection, "ROLLBACK TO shared")

@@ -1,6 +1,7 @@
 """Writing transactions that wait at the same moment share a commit, and each stays all or nothing, told when it is durable."""
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -140,6 +141,21 @@ def test_an_error_of_the_database_is_of_the_one_that_caused_it(queue: _Queue) ->
     first, second, third = queue.run(_insert(1), _insert(1), _insert(3))
     assert (first, third, queue.rows) == (1, 3, [1, 3])
     assert isinstance(second, IntegrityError)
+
+
+def test_one_that_the_database_asks_to_try_again_is_tried_again(queue: _Queue) -> None:
+    begun: list[int] = []
+
+    def busy_once(tx: Transaction) -> int:
+        begun.append(len(begun))
+        if len(begun) == 1:
+            busy = sqlite3.OperationalError("database is locked")
+            busy.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise OperationalError("SELECT 1", {}, busy)
+        return _insert(2)(tx)
+
+    assert queue.run(_insert(1), busy_once, _insert(3)) == [1, 2, 3]
+    assert (begun, queue.rows) == ([0, 1], [1, 2, 3])
 
 
 def test_one_that_ends_the_whole_transaction_loses_nothing_of_the_others(queue: _Queue) -> None:
