@@ -6,9 +6,10 @@ from typing import Any
 
 from sqlalchemy import Table, insert, inspect
 from sqlalchemy.dialects import sqlite
-from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
+from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
+from stead_controller.db.attach import attach
 from stead_controller.db.prepared import Prepared, connection_of
 
 
@@ -77,6 +78,11 @@ def with_defaults(model: type[DeclarativeBase], values: Mapping[str, Any]) -> di
 
 
 @cache
+def _key(model: type[DeclarativeBase]) -> tuple[str, ...]:
+    return tuple(str(column.key) for column in inspect(model).primary_key)
+
+
+@cache
 def _attributes(model: type[DeclarativeBase]) -> frozenset[str]:
     return frozenset(inspect(model).column_attrs.keys())
 
@@ -91,8 +97,7 @@ def insert_new(session: Session, row: DeclarativeBase) -> None:
     for name in makers.keys() - given.keys():
         given[name] = makers[name]()  # not by the attribute: nothing of a new row is a change
     statement.all(connection_of(session), {name: given[name] for name in makers})
-    make_transient_to_detached(row)
-    session.add(row)
+    attach(session, row, (type(row), tuple([given[name] for name in _key(type(row))]), None))
 
 
 def insert_if_absent(session: Session, model: type[DeclarativeBase], values: Mapping[str, Any]) -> bool:

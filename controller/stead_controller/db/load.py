@@ -9,9 +9,10 @@ from functools import cache
 from typing import Any, Final, Self, cast
 
 from sqlalchemy import CompoundSelect, Select, Table, bindparam, inspect, select
-from sqlalchemy.orm import DeclarativeBase, Session, make_transient_to_detached
+from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
+from stead_controller.db.attach import attach
 from stead_controller.db.prepared import Prepared, Row, connection_of
 
 
@@ -48,7 +49,8 @@ class Load[Model: DeclarativeBase]:
         return [(self._object(session, row), row[length:]) for row in rows]
 
     def _object(self, session: Session, row: Row) -> Model:
-        known = session.identity_map.get((self._base, tuple(row[place] for place in self._key), None))
+        key = (self._base, tuple([row[place] for place in self._key]), None)
+        known = session.identity_map.get(key)
         if known is not None:
             if inspect(known).expired:
                 session.refresh(known)
@@ -56,8 +58,7 @@ class Load[Model: DeclarativeBase]:
         manager: ClassManager[Model] = manager_of_class(self._model)
         made = manager.new_instance()
         made.__dict__.update(zip(self._names, row, strict=False))
-        make_transient_to_detached(made)
-        session.add(made)
+        attach(session, made, key)
         return made
 
 
