@@ -3,6 +3,7 @@
 import asyncio
 import json
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 
@@ -71,6 +72,39 @@ def test_instances_of_no_group_wake_none(api, groups):
     api.run(due_groups.wake_of, {other}, groups.now)
     assert due(api) == {NAME: None}
     assert not api.run(due_groups.are_of_groups, {other})
+
+
+def test_what_is_for_no_group_takes_one_look(api, groups):
+    groups.create()
+    groups.run()
+    asyncio.run(groups.loop.run_due())
+    looks = []
+    run = api.database.run
+
+    async def counted(function, **options):
+        looks.append(options)
+        return await run(function, **options)
+
+    groups.loop.database = SimpleNamespace(run=counted)
+    groups.loop._is_new, groups.loop._noted = False, {api.launch(number=61)}
+    asyncio.run(groups.loop._round(True))
+    assert looks == [{"writes": False}]
+    assert groups.loop._noted == set()
+
+
+def test_what_could_not_be_looked_at_is_looked_at_later(api, groups):
+    groups.create(DesiredCapacity=1)
+    groups.run()
+    [one] = groups.states()
+
+    async def fail(function, **options):
+        raise OSError
+
+    groups.loop.database = SimpleNamespace(run=fail)
+    groups.loop._is_new, groups.loop._noted = False, {one}
+    with pytest.raises(OSError):
+        asyncio.run(groups.loop._round(True))
+    assert groups.loop._noted == {one}
 
 
 def test_a_group_that_cannot_be_understood_keeps_no_other_waiting(api, groups):

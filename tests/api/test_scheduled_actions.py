@@ -39,6 +39,14 @@ def soon(groups, **time):
     return (groups.now + timedelta(**time)).replace(microsecond=0)
 
 
+def test_a_round_sees_that_one_is_due(groups):
+    asyncio.run(groups.loop._round(False))
+    put(groups, StartTime=soon(groups, minutes=5), MinSize=2, MaxSize=3)
+    groups.now += timedelta(minutes=5)
+    asyncio.run(groups.loop._round(False))
+    assert sizes(groups) == (2, 2, 3)
+
+
 def test_an_action_happens_once_and_is_gone(api, groups):
     at = soon(groups, minutes=5)
     put(groups, StartTime=at, MinSize=2, MaxSize=3)

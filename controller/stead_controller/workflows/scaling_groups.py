@@ -7,12 +7,12 @@ query finds those that are due. A new process looks at all of them once, since a
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
 from stead_controller.clock import Clock
-from stead_controller.db.session import Database
+from stead_controller.db.session import Database, Transaction
 from stead_controller.db.wakes import Wakes
 from stead_controller.metrics.datum import MetricsUnavailable, Store
 from stead_controller.request.cloud import Cloud
@@ -77,8 +77,20 @@ class ScalingGroups:
         if self._is_new:
             await self.database.run(lambda tx: due_groups.wake_all(tx, self.clock()))
             self._is_new = False
-        await self.run_scheduled()
-        await self.run_due()
+        if await self._has_work():
+            await self.run_scheduled()
+            await self.run_due()
+
+    async def _has_work(self) -> bool:
+        """Tell whether a round would find anything, by one transaction: most launches are for no group."""
+        noted, self._noted = self._noted, set()
+        has_work = True
+        try:
+            has_work = await self.database.run(partial(_has_work, noted=noted, now=self.clock()), writes=False)
+        finally:
+            if has_work:
+                self._noted |= noted
+        return has_work
 
     async def run_scheduled(self) -> None:
         """Do the scheduled actions whose time has come."""
@@ -131,3 +143,9 @@ class ScalingGroups:
         for forget in (activities.forget, instance_refreshes.forget):
             while await self.database.run(partial(forget, now=self.clock())):
                 pass
+
+
+def _has_work(tx: Transaction, noted: set[str], now: datetime) -> bool:
+    return (
+        due_groups.are_of_groups(tx, noted) or due_groups.DUE.is_met(tx, now) or scheduled_actions.DUE.is_met(tx, now)
+    )

@@ -7,9 +7,16 @@ from typing import Final
 from sqlalchemy import bindparam, exists, or_, select, update
 
 from stead_controller.db.due_rows import DueRows
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import ScalingGroup, ScalingInstance
 from stead_controller.request import lookup
 from stead_controller.request.transaction import Transaction
+
+_OF_GROUPS: Final = Prepared(
+    select(ScalingInstance.group_id)
+    .where(ScalingInstance.instance_id.in_(bindparam("instance_ids", expanding=True)))
+    .limit(1)
+)
 
 
 def wake(tx: Transaction, group: ScalingGroup, now: datetime) -> None:
@@ -35,8 +42,7 @@ def wake_of(tx: Transaction, instance_ids: Collection[str], now: datetime) -> No
 def are_of_groups(tx: Transaction, instance_ids: Collection[str]) -> bool:
     """Tell whether one of these instances is in a group."""
     for batch in lookup.batches(list(instance_ids)):
-        theirs = select(ScalingInstance.group_id).where(ScalingInstance.instance_id.in_(batch)).limit(1)
-        if tx.session.scalar(theirs) is not None:
+        if _OF_GROUPS.first(tx.connection, {"instance_ids": batch}) is not None:
             return True
     return False
 
