@@ -14,7 +14,7 @@ from stead_controller.db.tables import Host, NetworkInterface, PublicAddress, Un
 from stead_controller.desired import desired_state, outbox, topics
 from stead_controller.placement.guest_memory import memory_of
 from stead_controller.resources.host_capacity import unclaimed_room
-from stead_controller.resources.network import interface_changes
+from stead_controller.resources.network import interface_changes, unclaimed_addresses
 from stead_controller.resources.network.unclaimed_addresses import EVERYWHERE
 from stead_proto.v1 import host_pb2 as pb
 
@@ -99,3 +99,4 @@ def _add(tx: Transaction, host_id: str, kind: int, resource_id: str, reported: p
     places |= {(EVERYWHERE, address) for address in (*reported.public_addresses, reported.mac_address) if address}
     mine = {"host_id": host_id, "kind": kind, "resource_id": resource_id}
     tx.session.add_all(UnclaimedAddress(**mine, place=place, address=address) for place, address in sorted(places))
+    unclaimed_addresses.added(tx)

@@ -23,6 +23,7 @@ MOST_ACTIVE: Final = 500
 KINDS: Final = frozenset({"instance", "volume", "snapshot", "elastic-ip", "natgateway", "network-interface"})
 """The types of resources whose use is billed."""
 
+_FACT: Final = "cost_tags:"
 _ACTIVE: Final = Prepared(
     select(CostTag.key).where(CostTag.account_id == bindparam("account_id"), CostTag.active.is_(True))
 )
@@ -52,8 +53,17 @@ def begin(tx: Transaction, account_id: str, tags: Iterable[Mapping[str, str]]) -
     tags = [tag for tag in tags if tag["resource_type"] in KINDS]
     if not tags:
         return
-    active = active_keys(tx, account_id)
+    active = _active_at_launch(tx, account_id)
     _INSERT.many(tx.connection, [_row(tag, 0) for tag in tags if tag["key"] in active])
+
+
+def _active_at_launch(tx: Transaction, account_id: str) -> frozenset[str]:
+    """Return an account's active keys, read once per transaction: each instance of a launch asks for them."""
+    fact = f"{_FACT}{account_id}"
+    if fact not in tx.facts:
+        tx.facts[fact] = active_keys(tx, account_id)
+    found: frozenset[str] = tx.facts[fact]
+    return found
 
 
 def observe(tx: Transaction, account_id: str, resource_ids: Collection[str], now: datetime) -> None:

@@ -12,6 +12,8 @@ from stead_controller.request.transaction import Transaction
 EVERYWHERE: Final = ""
 """The scope of public addresses and MACs, which belong to no subnet."""
 
+_FACT: Final = "unclaimed_addresses"
+_ANY: Final = Prepared(select(UnclaimedAddress.resource_id).limit(1))
 _HELD: Final = Prepared(
     select(UnclaimedAddress.resource_id).where(
         UnclaimedAddress.place == bindparam("place"), UnclaimedAddress.address == bindparam("address")
@@ -21,7 +23,22 @@ _HELD: Final = Prepared(
 
 def is_held(tx: Transaction, place: str, address: str) -> bool:
     """Tell whether an unclaimed interface has an address, in a subnet by its id or EVERYWHERE."""
+    if not _are_any(tx):
+        return False
     return _HELD.first(tx.connection, {"place": place, "address": address}) is not None
+
+
+def _are_any(tx: Transaction) -> bool:
+    """Tell whether there are unclaimed addresses; asked once per transaction, of which few see any."""
+    if _FACT not in tx.facts:
+        tx.facts[_FACT] = _ANY.first(tx.connection, {}) is not None
+    found: bool = tx.facts[_FACT]
+    return found
+
+
+def added(tx: Transaction) -> None:
+    """Take note that this transaction has added unclaimed addresses."""
+    tx.facts[_FACT] = True
 
 
 def further(tx: Transaction, subnet_ids: Sequence[str]) -> dict[str, int]:

@@ -105,6 +105,19 @@ def test_its_private_addresses_are_not_given_in_its_subnet(run, world, report):
     run(create(world, primary="172.31.0.7"))
 
 
+def test_they_are_held_in_the_transaction_that_hears_of_them(run, world):
+    def hear(tx):
+        asked = (tx, world.one.subnet_ids[0], "172.31.0.7")
+        assert not unclaimed_addresses.is_held(*asked)
+        said = pb.Unclaimed(subnet_id=asked[1], private_addresses=[asked[2]])
+        status = pb.ResourceStatus(kind=ENI[0], id=ENI[1], condition=pb.CONDITION_UNCLAIMED, unclaimed=said)
+        apply_progress(tx, [(world.host_id, [status])], NOW)
+        tx.flush()
+        assert unclaimed_addresses.is_held(*asked)
+
+    run(hear)
+
+
 def test_its_ipv4_addresses_are_none_of_the_subnets_free_ones(run, world, report):
     first, second = world.one.subnet_ids
 

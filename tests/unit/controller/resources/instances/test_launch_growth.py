@@ -22,6 +22,7 @@ from tests.support import empty_database
 _HOSTS = 8
 _FEW, _MANY = 24, 424
 _EACH = 6  # launches that are looked at
+_SINGLY, _BY_50 = 50, 22.6  # statements for each instance, without those of its report and of what hosts are sent
 _LONGER = 48  # bytes that addresses, names and numbers may have more
 
 
@@ -131,3 +132,15 @@ def test_a_launch_costs_the_same_with_many_instances_in_its_vpc(
         assert len(set(others)) == 1  # each of them is sent the same: where the new interface is
         assert own <= max(one.sent[0] for one in few) + _LONGER
         assert others[0] <= max(one.sent[-1] for one in few) + _LONGER
+
+
+def test_a_launch_is_no_more_statements_than_before(database: Database) -> None:
+    bench = Bench(database, _HOSTS)
+    bench.launch(AT_ONCE)  # its VPC is known to all hosts now
+    for count, most in ((1, _SINGLY), (AT_ONCE, _BY_50)):
+        spent = []
+        for _ in range(_EACH):
+            before = bench.statements
+            bench.launch(count)
+            spent.append((bench.statements - before) / count)
+        assert min(spent) <= most
