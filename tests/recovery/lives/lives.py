@@ -36,11 +36,21 @@ SETTINGS: Final = (
     f"--volume-overcommit={OVERCOMMIT}",
 )
 # By how much figures may grow in a thousand lives. What begins with none of these names is shown, and not judged.
-LIMITS: Final = {"rows of ": 0.0, "files of ": 0.0}
+LIMITS: Final = {"rows of ": 0.0, "files of ": 0.0, "lasting rows of ": 4000.0}
 LIMITS_OF_PROCESSES: Final = {"open files of ": 0.5, "threads of ": 0.5, "MiB of ": 0.5}
+# What was used stays for ever, in a line for each use that has ended: of an instance, its volumes and its public address.
+_LASTING: Final = {"usage_lines"}
 # Client tokens are remembered for some minutes here, of records of calls as many as the settings say, and one row for each start of a
-# controller: counted, and not judged.
-_BOUNDED: Final = {"client_tokens", "audit_events", "audit_event_resources", "revision_leaps"}
+# controller, each file of its records, and each day of an account's use of a kind: counted, and not judged.
+_BOUNDED: Final = {
+    "client_tokens",
+    "audit_events",
+    "audit_event_resources",
+    "revision_leaps",
+    "usage_files",
+    "usage_days",
+    "usage_days_mark",
+}
 _BASES: Final = f" WHERE kind != {pb.KIND_BASE}"  # of images, which hosts get one after the other, and keep
 
 
@@ -223,7 +233,7 @@ class Story:
             for name in names:
                 kinds = _BASES if name == "host_resources" else ""
                 [(count,)] = database.execute(f"SELECT count(*) FROM {name}{kinds}")
-                found[f"bounded rows of {name}" if name in _BOUNDED else f"rows of {name}"] = float(count)
+                found[figure_of(name)] = float(count)
             return found
 
     def _files(self) -> dict[str, float]:
@@ -251,6 +261,13 @@ class Story:
             found[f"open files of {name}"] = float(len(list((process / "fd").iterdir())))
             found[f"threads of {name}"] = float(len(list((process / "task").iterdir())))
         return found
+
+
+def figure_of(table: str) -> str:
+    """Name the figure of a table's rows, which says whether they may grow."""
+    if table in _LASTING:
+        return f"lasting rows of {table}"
+    return f"bounded rows of {table}" if table in _BOUNDED else f"rows of {table}"
 
 
 def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _text: None) -> Report:

@@ -1,5 +1,8 @@
 """What counts as growth."""
 
+import pytest
+
+from tests.recovery.lives.lives import LIMITS, figure_of
 from tests.recovery.lives.slope import Sample, grown, per_thousand
 
 
@@ -28,3 +31,11 @@ def test_only_what_has_a_limit_is_judged_and_only_more_than_that() -> None:
 
 def test_what_gets_less_is_no_growth() -> None:
     assert grown(samples(30, 20, 10), {"rows of ": 0}) == []
+
+
+@pytest.mark.parametrize(
+    ("table", "each", "may"), [("usage_lines", 3, True), ("usage_lines", 5, False), ("tags", 1, False)]
+)
+def test_only_the_ledger_may_grow_and_by_few_lines_for_each_life(table: str, each: int, may: bool) -> None:
+    found = [Sample(lives, {figure_of(table): each * lives}) for lives in (500, 1000, 1500)]
+    assert bool(grown(found, LIMITS)) != may
