@@ -1,4 +1,7 @@
-"""Two controllers with one database of PostgreSQL: one is killed, one is paused, both are restarted, under load."""
+"""Two controllers with one database of PostgreSQL: one is killed, one is paused, both are restarted, under load.
+
+Then the server is killed, too, and starts again.
+"""
 
 import os
 import signal
@@ -6,8 +9,10 @@ import threading
 import time
 
 import pytest
+from botocore.exceptions import ClientError
 from sqlalchemy import create_engine, text
 
+from tests.support.clients import Account
 from tests.support.postgresql import PROGRAMS, PostgresqlServer
 from tests.support.second_controller import beside, client_of
 from tests.support.waiting import wait_for
@@ -74,7 +79,7 @@ class Load:
 
 @pytest.fixture
 def database(server):
-    engine = create_engine(server.new_database(), isolation_level="AUTOCOMMIT")
+    engine = create_engine(server.new_database(), isolation_level="AUTOCOMMIT", pool_pre_ping=True)
     yield engine
     engine.dispose()
 
@@ -111,7 +116,7 @@ def moved_to(database, cloud):
     return time.monotonic() - began
 
 
-def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(database, own_cloud, tmp_path):
+def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(server, database, own_cloud, tmp_path):
     first = own_cloud(hosts=0, options=(f"--database-url={database.url.render_as_string(hide_password=False)}",))
     image_id = first.add_image()
     first.add_hosts(HOSTS)  # which know the first one alone, until it tells them
@@ -146,10 +151,32 @@ def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(databas
                 load.goes_on()
                 moved_to(database, other)
                 each.start_controller()
+            server.stop_at_once()
+            server.start_again()
+            load.goes_on()
         assert load.failed == []
         _all_is_as_answered(database, client_of(account, *ends), load)
+        _a_key_that_one_deletes_the_other_refuses(account, second.endpoint)
     finally:
         second.stop()
+
+
+def _a_key_that_one_deletes_the_other_refuses(account, elsewhere):
+    iam = account.client("iam")
+    iam.create_user(UserName="ann")
+    key = iam.create_access_key(UserName="ann")["AccessKey"]
+    there = Account(account.account_id, key["AccessKeyId"], key["SecretAccessKey"], endpoint=elsewhere).client("sts")
+
+    def is_refused():
+        try:
+            there.get_caller_identity()
+        except ClientError as error:
+            return error.response["Error"]["Code"] == "InvalidClientTokenId"
+        return False
+
+    assert not is_refused()
+    iam.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])
+    wait_for(is_refused, "the other one refuses it, within a second", 3)
 
 
 def _all_is_as_answered(database, ec2, load):
