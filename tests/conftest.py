@@ -17,7 +17,6 @@ from tests.support.stable_names import unstable_part
 
 pytest_plugins = ["tests.support.fixtures"]
 
-_HERE = Path(__file__).parent
 _SUMMARY_LENGTH = 200  # characters of a failed test's message in the list at the end
 _SELDOM = (20_000, 20, 50)  # objects and generations, for `gc.set_threshold`
 _LIGHT_NICENESS = 5  # has a quarter of a processor that somebody else wants as well
@@ -50,7 +49,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         if part := unstable_part(item.name, parameters):
             raise pytest.UsageError(f"{item.nodeid}: give it an id without the set {part}, which has no order")
-        folder = item.path.relative_to(_HERE).parts[0]
+        folder = item.nodeid.split("/", 2)[1]
         if folder in ("clients", "host"):
             item.add_marker(pytest.mark.root)
         if folder == "e2e":
