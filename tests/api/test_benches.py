@@ -1,6 +1,7 @@
 """Benchmarks of what needs no host still work, at their smallest size."""
 
 import importlib.util
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,8 @@ pytestmark = pytest.mark.story
 
 
 @pytest.mark.parametrize("name", benches.WITHOUT_HOSTS)
-def test_a_benchmark_works(name: str) -> None:
-    benches.run(name)
+def test_a_benchmark_works(name: str, tmp_path: Path) -> None:
+    benches.run_loaded(name, tmp_path)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("moto"), reason="moto, its peer, is large: pip install -e .[bench]")

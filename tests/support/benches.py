@@ -9,9 +9,11 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from tests.support import loaded_programs
 from tests.support.processes import ROOT, clean_environment
 
 _SECONDS: Final = 800
@@ -149,11 +151,27 @@ def run(name: str, *arguments: str, seconds: float = _SECONDS, **environment: st
         timeout=seconds,
         check=False,
     )
-    said = _ENDED_SERVER.sub("", done.stderr)
-    assert "Traceback" not in said, said
-    assert done.returncode in (0, 1), f"{done.returncode}\n{done.stdout}\n{done.stderr}"
-    assert done.stdout, done.stderr  # a benchmark without output measures nothing
+    _check(done.returncode, done.stdout, done.stderr)
     return done.stdout
+
+
+def run_loaded(name: str, folder: Path) -> None:
+    """Run one without hosts as `run` does, in a fork of a process that has loaded the programs."""
+    command, output, errors = [sys.executable, "-m", __name__, name], folder / "output", folder / "errors"
+    program = loaded_programs.start(command, clean_environment(), output, errors)
+    assert program is not None
+    try:
+        status = program.wait(_SECONDS)
+    finally:
+        program.kill()
+    _check(status, output.read_text(encoding="utf-8"), errors.read_text(encoding="utf-8"))
+
+
+def _check(status: int, output: str, errors: str) -> None:
+    said = _ENDED_SERVER.sub("", errors)
+    assert "Traceback" not in said, said
+    assert status in (0, 1), f"{status}\n{output}\n{errors}"
+    assert output, errors  # a benchmark without output measures nothing
 
 
 def main() -> None:

@@ -19,9 +19,9 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import IO, Any, Final
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _BIN: Final = Path(sys.executable).parent
@@ -33,12 +33,15 @@ _LOADED: Final = (
     "stead_controller.controller",
     "stead_controller.initialise",
     "tests.support.mortal_controller",
+    "tests.support.cloud",
 )
 _PROGRAMS: Final = {
     "stead_controller.__main__": [str(_BIN / "stead-controller"), "run"],
     "stead_agent.__main__": [str(_BIN / "stead-agent"), "simulate"],
     "tests.support.mortal_controller": [sys.executable, "-m", "tests.support.mortal_controller"],
+    "tests.support.benches": [sys.executable, "-m", "tests.support.benches"],
 }
+_STARTS_OTHERS: Final = "tests.support.benches"  # of which each has a process of its own that has loaded them
 
 
 class Process:
@@ -80,25 +83,22 @@ class _Loaded:
 
     def __init__(self) -> None:
         self._one_at_a_time = threading.Lock()
-        self._process: subprocess.Popen[str] | None = None
+        self._pipes: tuple[IO[str], IO[str]] | None = None  # to it, and from it
 
-    def start(self, command: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
-        """Fork a program."""
-        asked = {"command": list(command), "environment": dict(environment), "log": str(log), "folder": str(Path.cwd())}
+    def start(self, **asked: Any) -> Process:
+        """Fork a program; what is asked are the arguments of `_become`."""
         with self._one_at_a_time:
-            process = self._started()
-            assert process.stdin is not None
-            assert process.stdout is not None
+            asking, answers = self._started()
             with _adopting():
-                process.stdin.write(json.dumps(asked) + "\n")
-                process.stdin.flush()
-                line = process.stdout.readline()
-        assert line, f"the process that has loaded the programs ended: {process.wait(60)}"
+                asking.write(json.dumps(asked) + "\n")
+                asking.flush()
+                line = answers.readline()
+        assert line, "the process that has loaded the programs has ended"
         return Process(int(line))
 
-    def _started(self) -> "subprocess.Popen[str]":
-        if self._process is None:
-            self._process = subprocess.Popen(
+    def _started(self) -> tuple[IO[str], IO[str]]:
+        if self._pipes is None:
+            process = subprocess.Popen(
                 [sys.executable, "-m", __name__],
                 cwd=_ROOT,
                 env={name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "STEAD_"))},
@@ -106,12 +106,15 @@ class _Loaded:
                 stdout=subprocess.PIPE,
                 text=True,
             )
-            atexit.register(self._end)
-        return self._process
+            assert process.stdin is not None
+            assert process.stdout is not None
+            self._pipes = process.stdin, process.stdout
+            atexit.register(process.communicate)  # also closes its stdin
+        return self._pipes
 
-    def _end(self) -> None:
-        assert self._process is not None
-        self._process.communicate()  # also closes its stdin
+    def has_forked(self, pipes: tuple[IO[str], IO[str]]) -> None:
+        """Use a process that this one, which has loaded the programs itself, has forked."""
+        self._pipes = pipes
 
 
 _loaded = _Loaded()
@@ -123,12 +126,23 @@ def offer() -> None:
     _offered[:] = ["here"]
 
 
-def start(command: Sequence[str], environment: Mapping[str, str], log: Path) -> "Process | None":
-    """Start one of the programs that are loaded, whose output is appended to a log; None if this is none of these."""
+def start(
+    command: Sequence[str], environment: Mapping[str, str], log: Path, errors: Path | None = None
+) -> "Process | None":
+    """Start one of the programs that are loaded, whose output is appended to a log; None if this is none of these.
+
+    With `errors`, standard error is appended to that instead.
+    """
     known = any(list(command[: len(words)]) == words for words in _PROGRAMS.values())
     if not _offered or not known or _of_python(environment) != _of_python(os.environ):
         return None
-    return _loaded.start(command, environment, log)
+    return _loaded.start(
+        command=list(command),
+        environment=dict(environment),
+        folder=str(Path.cwd()),
+        log=str(log),
+        errors=str(errors or log),
+    )
 
 
 def _of_python(environment: Mapping[str, str]) -> dict[str, str]:
@@ -163,22 +177,50 @@ def _fork() -> int:
         return int(answer.read())
 
 
-def _become(command: list[str], environment: dict[str, str], folder: str, log: str) -> None:
+def _become(command: list[str], environment: dict[str, str], folder: str, log: str, errors: str) -> None:
     """Be the program from now on: it ends this process as it would end its own."""
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    for number, descriptor in enumerate((nothing, output, output)):
+    outputs = [os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) for path in (log, errors)]
+    for number, descriptor in enumerate((nothing, *outputs)):
         os.dup2(descriptor, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     script = next(name for name, words in _PROGRAMS.items() if command[: len(words)] == words)
     sys.modules["__main__"].__package__ = None  # from which click has the program's name
     sys.argv = command[2:] if command[1] == "-m" else command
+    if script == _STARTS_OTHERS:
+        _fork_for_others()
     importlib.import_module(script).main()
     sys.exit()
+
+
+def _fork_for_others() -> None:
+    """Fork a process that forks programs for this one, and ends with it."""
+    from tests.support import loaded_programs  # not this module, which runs as a program
+
+    (asked, asking), (answers, answering) = os.pipe(), os.pipe()
+    if os.fork() == 0:
+        for descriptor in (asking, answers):
+            os.close(descriptor)
+        with os.fdopen(asked) as lines:
+            _serve(lines, answering)
+        os._exit(0)
+    for descriptor in (asked, answering):
+        os.close(descriptor)
+    loaded_programs.offer()
+    loaded_programs._loaded.has_forked((os.fdopen(asking, "w"), os.fdopen(answers)))
+
+
+def _serve(lines: Iterable[str], answering: int) -> None:
+    """Fork what is asked for, and tell the ids of the processes."""
+    for line in lines:
+        if pid := _fork():
+            os.write(answering, f"{pid}\n".encode())
+        else:
+            _become(**json.loads(line))
 
 
 def main() -> None:
@@ -194,11 +236,7 @@ def main() -> None:
     configure_mappers()
     gc.freeze()  # forks need not look for garbage in it
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread of a process that forks is in none of its forks"
-    for line in sys.stdin:
-        if pid := _fork():
-            print(pid, flush=True)
-        else:
-            _become(**json.loads(line))
+    _serve(sys.stdin, sys.stdout.fileno())
 
 
 if __name__ == "__main__":
