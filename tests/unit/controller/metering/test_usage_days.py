@@ -153,7 +153,9 @@ async def test_the_controller_counts_all_of_them_by_itself(database, run, tmp_pa
     monkeypatch.setattr(usage_days, "_LINES", 2)
     for number in range(5):
         run(line, "1" * 12, "NatGateway-Hours", "a", 1, number, 20)
-    running = SimpleNamespace(_clock_steps=ClockSteps(now), settings=Settings(state_dir=tmp_path), database=database)
+    running = SimpleNamespace(
+        _clock_steps=ClockSteps(now), settings=Settings(state_dir=tmp_path), _sharing=SimpleNamespace(led=database)
+    )
     await Controller._clean_up(running)
     newest = run(lambda tx: tx.session.scalar(select(func.max(UsageLine.number))))
     assert [run(usage_days.counted, mark) for mark in (usage_days.ALL, usage_days.BY_TAGS)] == [newest, newest]
