@@ -361,6 +361,24 @@ def test_daemons_are_replaced_before_their_certificate_ends(world: World) -> Non
     assert holds(source, 0x5A, 0, MIB)
 
 
+def test_a_proxy_that_starts_late_is_of_the_same_guest(world: World) -> None:
+    """Its home has not come back yet, when it is to be replaced, and the agent is another one by then."""
+    source = joined(world)
+    disk_users.give(source, 12345)
+    world.home.daemons.end(VOLUME)
+    world.client.identity = world.authority.issue_host(CLIENT)
+    for _ in range(2):
+        with pytest.raises(HomeAwayError):
+            world.client.daemons.connect(world.remote())
+    assert not source.socket.exists()
+    world.client.restart_agent()
+    world.home.daemons.serve(world.export())
+    assert world.client.daemons.connect(world.remote()) == source
+    assert source.socket.stat().st_uid == 12345
+    world.client.daemons.end(VOLUME)
+    assert list(world.client.folder.iterdir()) == []
+
+
 def test_a_refusal_that_was_cut_off_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The agent dies when the proxy has gone, and before there is what answers with errors."""
     source = joined(world)

@@ -30,6 +30,7 @@ _VOLUME_ID: Final = re.compile(r"vol-[0-9a-f]{8,17}\Z")
 _ANSWER_SECONDS: Final = 10.0
 _PASSABLE: Final = 0o711
 _REFUSAL: Final = ".refusal"
+_OWNER: Final = ".owner"
 
 
 class StorageDaemons:
@@ -110,13 +111,14 @@ class StorageDaemons:
         about = self._with_certificate(place, {"connect": {**asdict(remote), "size": None}})
         source = NbdSource(place.socket, remote.volume_id)
         if not self._is_right(remote.volume_id, place, about):
-            owner = daemon.socket_owner(place)
+            owner = self._note_owner(remote.volume_id, place)
             self._end(remote.volume_id, place, keeps_source=True)
             steps = [
                 ("client", graph.connecting(remote, place.credentials)),
                 ("", graph.offering(remote, place.socket)),
             ]
             self._start(remote.volume_id, place, about, steps, None if owner == place.uid else owner)
+            self._owner(remote.volume_id).unlink(missing_ok=True)
             _log.info("volume_brought", volume=remote.volume_id, of=remote.home_host_id, generation=remote.generation)
         with self._lock:
             self._sources[remote.volume_id] = source
@@ -144,7 +146,7 @@ class StorageDaemons:
                 return
             with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
                 size = growth.size_of(monitor)
-            begun = json.dumps({"size": size, "owner": daemon.socket_owner(place)})
+            begun = json.dumps({"size": size, "owner": self._note_owner(volume_id, place)})
             write_private(self._refusal(volume_id), begun.encode())
         refusal = json.loads(begun)
         size, owner = int(refusal["size"]), refusal["owner"]
@@ -168,9 +170,10 @@ class StorageDaemons:
     def end(self, volume_id: str) -> None:
         """Stop serving the volume and end its proxy."""
         place = self._place(volume_id)
-        if place.folder.exists() or self._refusal(volume_id).exists():
+        if place.folder.exists() or self._refusal(volume_id).exists() or self._owner(volume_id).exists():
             self._end(volume_id, place)
             self._refusal(volume_id).unlink(missing_ok=True)
+            self._owner(volume_id).unlink(missing_ok=True)
             _log.info("volume_no_longer_shared", volume=volume_id)
 
     def outdated(self) -> frozenset[str]:
@@ -213,6 +216,20 @@ class StorageDaemons:
     def _refusal(self, volume_id: str) -> Path:
         """Return the path of the marker that exists while a proxy is replaced by a daemon that answers with errors."""
         return self._folder / f"{volume_id}{_REFUSAL}"
+
+    def _owner(self, volume_id: str) -> Path:
+        """Return the path of the note who uses a proxy's socket, which exists while another proxy takes its place."""
+        return self._folder / f"{volume_id}{_OWNER}"
+
+    def _note_owner(self, volume_id: str, place: DaemonFiles) -> int | None:
+        """Return the user to whom a proxy's socket was given, and note it: the next proxy may not start at once."""
+        note = self._owner(volume_id)
+        owner = daemon.socket_owner(place)
+        if owner is not None and owner != place.uid:
+            write_private(note, str(owner).encode())
+            return owner
+        noted = _read(note)
+        return int(noted) if noted else owner
 
     def _with_certificate(self, place: DaemonFiles, about: dict[str, Any]) -> str:
         """Render a daemon's configuration together with the certificate that it uses."""
