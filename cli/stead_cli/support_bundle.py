@@ -110,7 +110,7 @@ def _pieces(chosen: Settings) -> dict[str, Callable[[], bytes]]:
         "health.json": lambda: _json(cloud.controller_health(chosen).detail),
         "checks.json": lambda: _json(doctor.agent_checks(chosen)),
         "hosts.json": lambda: _json([host.row_of(found) for found in _hosts(chosen)]),
-        "rows.json": lambda: _json(_row_counts(chosen.controller_dir / "stead.sqlite")),
+        "rows.json": lambda: _json(row_counts(chosen)),
         **{f"log/{path.name}": _end_of(path) for path in logs if path.exists()},
         **{name: _command(command) for name, command in _COMMANDS.items()},
     }
@@ -125,8 +125,33 @@ def _hosts(chosen: Settings) -> list[pb.Host]:
     return [operator.show_host(found.id) for found in operator.list_hosts()]
 
 
-def _row_counts(database: Path) -> dict[str, object]:
-    """The schema's revision, and how many rows each table has."""
+def row_counts(chosen: Settings) -> dict[str, object]:
+    """The schema's revision, and how many rows each table has; raises CliError, sqlite3.Error."""
+    return _rows_on_server(chosen.server_url) if chosen.server_url else _rows_in_file(chosen.database_file)
+
+
+def _rows_on_server(url: str) -> dict[str, object]:
+    """Count at one moment, by a transaction that cannot write, and that does not wait for ever."""
+    import psycopg  # noqa: PLC0415 - an extra, which most clouds do not have
+    from psycopg import sql  # noqa: PLC0415 - as above
+
+    options = f"-c default_transaction_read_only=on -c statement_timeout={int(_SECONDS)}s"
+    address = url.replace("+psycopg", "", 1)
+    try:
+        with psycopg.connect(address, connect_timeout=int(_SECONDS), options=options) as opened:
+            opened.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+            names = opened.execute("SELECT tablename FROM pg_tables WHERE schemaname = current_schema() ORDER BY 1")
+            counts = {}
+            for (name,) in names.fetchall():
+                counted = opened.execute(sql.SQL("SELECT count(*) FROM {}").format(sql.Identifier(name))).fetchone()
+                counts[name] = counted[0] if counted else 0
+            found = opened.execute("SELECT version_num FROM alembic_version").fetchone()
+    except psycopg.Error as error:
+        raise CliError(f"the database's rows cannot be counted: {str(error).strip()}") from error
+    return {"revision": found[0] if found else "", "rows": counts}
+
+
+def _rows_in_file(database: Path) -> dict[str, object]:
     with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True, timeout=_SECONDS)) as opened:
         names = opened.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
         counts = {name: opened.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for (name,) in names}

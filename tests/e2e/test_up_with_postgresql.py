@@ -1,9 +1,11 @@
 """A cloud of `stead up` moves to PostgreSQL, is lost and comes back there, and moves back to a file."""
 
 import contextlib
+import io
 import json
 import shutil
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +119,12 @@ def _move(server: PostgresqlServer, cloud: RealCloud, tmp_path: Path) -> None:
     well(cloud, "up", "--no-host")
     assert f"--database-url={second}" in arguments_of(cloud)
     assert accounts(cloud) >= made
+    bundle = tmp_path / "bundle.tar.gz"
+    well(cloud, "support-bundle", str(bundle))
+    with tarfile.open(bundle) as tar:
+        counted = json.loads((tar.extractfile("stead-support/rows.json") or io.BytesIO()).read())
+    assert counted["rows"]["accounts"] == len(accounts(cloud)), counted
+    assert len(counted["revision"]) == 12
 
     well(cloud, "backup", "create", folder, option)
     lose()
