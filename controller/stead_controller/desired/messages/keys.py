@@ -23,7 +23,7 @@ _HOLDERS: Final[dict[int, Callable[[pb.Resource], Any]]] = {
 WITH_KEYS: Final = frozenset(_HOLDERS)
 """Kinds of resources that may have a key."""
 
-_GIVEN_BACK: Final = frozenset({pb.KIND_VOLUME, pb.KIND_MACHINE})
+GIVEN_BACK: Final = frozenset({pb.KIND_VOLUME, pb.KIND_MACHINE})
 """Kinds that a database can adopt which does not know them (`resources/operators/adoption.py`)."""
 
 
@@ -46,6 +46,6 @@ def opened(kind: int, body: bytes, open_key: OpenKey, *, gives_back: bool = Fals
     if not sealed:
         return body
     part.encryption_key = open_key(sealed)
-    if gives_back and part.encryption_key and kind in _GIVEN_BACK:
+    if gives_back and part.encryption_key and kind in GIVEN_BACK:
         part.sealed_key = sealed
     return resource.SerializeToString(deterministic=True)

@@ -21,6 +21,7 @@ from stead_controller.db.tables import (
     Volume,
 )
 from stead_controller.desired.messages import keys
+from stead_controller.desired.revisions import next_revision
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import access_keys, mfa_devices
 from stead_controller.resources.storage import object_keys, volume_keys
@@ -96,18 +97,24 @@ def _reseal_column(tx: Transaction, sealer: Sealer, sealed: SealedColumn, after:
 
 
 def _reseal_and_log(tx: Transaction, sealer: Sealer, after: tuple[Any, ...] | None) -> Page:
-    """Change the desired state of volumes and snapshots, not its revision: the key that hosts get is the same."""
+    """Change the desired state of volumes and snapshots, whose keys stay the same.
+
+    A host gets anew what it has of the sealed form, too, by which a later controller may adopt it: else it would be
+    opened by the old version only, which the master key forgets.
+    """
     name = (HostResource.host_id, HostResource.kind, HostResource.resource_id)
     query = select(HostResource).where(HostResource.kind.in_(keys.WITH_KEYS), HostResource.body.is_not(None))
     if after is not None:
         query = query.where(tuple_(*name) > tuple_(*after))
     rows = tx.session.scalars(query.order_by(*name).limit(_PAGE)).all()
-    changed = 0
+    changed = revision = 0
     for row in rows:
         body = keys.opened(row.kind, row.body or b"", lambda key: _anew(sealer, key))
         if body != row.body:
             row.body = body
             changed += 1
+            if row.kind in keys.GIVEN_BACK:
+                row.revision = revision = revision or next_revision(tx)
     return Page(
         len(rows), changed, (rows[-1].host_id, rows[-1].kind, rows[-1].resource_id) if len(rows) == _PAGE else None
     )

@@ -17,6 +17,7 @@ from stead_controller.db.tables import (
     Snapshot,
     Volume,
 )
+from stead_controller.desired import revisions
 from stead_controller.desired.messages import keys
 from stead_controller.resources.iam import access_keys, mfa_devices
 from stead_controller.resources.operators import sealed_rows
@@ -29,6 +30,7 @@ from tests.support import rows
 from tests.support.rows import NOW
 
 COUNT = 7
+KINDS = (pb.KIND_VOLUME, pb.KIND_BASE)
 
 
 class Killed(Exception):
@@ -138,6 +140,29 @@ async def test_everything_is_sealed_anew(database, master_key, secrets_of):
     assert sorted(secrets_of(master_key.sealer)) == everything(2)
     assert progress[-1] == (7 * COUNT, 6 * COUNT)
     assert await resealing.run_pass() == 0
+
+
+async def test_hosts_get_anew_what_they_may_give_back(database, master_key, secrets_of):
+    """Volumes' sealed keys, which a later controller opens: not those of bases, which no host gives back."""
+
+    def sent(tx):
+        rows = select(HostResource.kind, HostResource.body, HostResource.revision)
+        return {kind: [one for one in tx.session.execute(rows) if one.kind == kind and has_key(one)] for kind in KINDS}
+
+    def has_key(row):
+        resource = pb.Resource.FromString(row.body)
+        return bool(resource.volume.encryption_key or resource.base.encryption_key)
+
+    before = database.run_blocking(sent)
+    last = database.run_blocking(revisions.current)
+    await Resealing(database, master_key, lambda: NOW).rotate(lambda _rows, _changed: None)
+    after = database.run_blocking(sent)
+    assert len(after[pb.KIND_VOLUME]) == COUNT
+    assert all(row.revision > last for row in after[pb.KIND_VOLUME])
+    assert {row.body for row in after[pb.KIND_VOLUME]}.isdisjoint(row.body for row in before[pb.KIND_VOLUME])
+    assert [row.revision for row in after[pb.KIND_BASE]] == [row.revision for row in before[pb.KIND_BASE]]
+    await Resealing(database, master_key, lambda: NOW).run_pass()
+    assert database.run_blocking(sent) == after
 
 
 async def test_a_kill_at_each_transaction_loses_nothing(database, path, secrets_of, monkeypatch):
