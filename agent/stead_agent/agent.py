@@ -74,7 +74,14 @@ class Agent:
         self._gateways = GatewayMeasuring()
         self._traffic = TrafficTelling()
         self.link = Link(
-            dialling, self.reconciler, host, news, self.measurements, threads=question_threads, repair=self.repair
+            dialling,
+            self.reconciler,
+            host,
+            news,
+            self.measurements,
+            threads=question_threads,
+            repair=self.repair,
+            renew_uses=self._renew_uses,
         )
 
     async def run(self) -> None:
@@ -121,6 +128,14 @@ class Agent:
             self._loop.call_soon_threadsafe(self.reconciler.notice_snapshot, snapshot_id)
         except RuntimeError:
             _log.debug("event_after_the_end", snapshot=snapshot_id)  # the loop is closed: the next agent continues
+
+    def _renew_uses(self, authorities: bytes) -> bool:
+        """Have processes that share volumes, and guests, use the host's certificate of now; tell whether all do."""
+        outdated = self._parts.exports.outdated()
+        for volume_id in outdated:
+            self._notice_volume(volume_id)
+        # Guests after the homes: only then do these let them in.
+        return not outdated and self._parts.machines.renew_credentials(authorities)
 
     # -- periodic tasks
 

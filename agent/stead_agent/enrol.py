@@ -1,7 +1,9 @@
 """Enrolment: exchange a one-time token for this host's certificate, and renew the certificate before it expires."""
 
 import asyncio
+import contextlib
 import socket
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +17,9 @@ from stead_proto.v1 import host_pb2, host_pb2_grpc
 _log = Log(__name__)
 
 _ANSWER_SECONDS: Final = 30
-_LOOK_SECONDS: Final = 6 * 3600
+_LOOK_SECONDS: Final = 6 * 3600.0
+_SOON_SECONDS: Final = 0.5
+_LONGEST_SECONDS: Final = 60.0
 _PENDING_KEY_FILE: Final = "enrolling-key.pem"
 
 
@@ -84,12 +88,63 @@ async def renew(channel: grpc.aio.Channel, state_dir: Path) -> Identity:
     return renewed
 
 
-async def renew_in_time(channel: grpc.aio.Channel, identity: Identity, state_dir: Path) -> None:
-    """Renew the certificate during a session, with less than a third of its lifetime left; the next session uses it."""
-    while True:
-        if tls.renewal_due(identity.certificate_pem):
-            try:
-                identity = await renew(channel, state_dir)
-            except grpc.aio.AioRpcError as error:
-                _log.warning("certificate_not_renewed", reason=error.details())
-        await asyncio.sleep(_LOOK_SECONDS)
+class Renewing:
+    """Renews the certificate during a session: in time, and when the controller has other authorities.
+
+    The next session uses it. All else on the host does at once, and when that is done the controller is told.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        identity: Identity,
+        state_dir: Path,
+        *,
+        is_used: Callable[[bytes], Awaitable[bool]],
+        tell: Callable[[bytes], Awaitable[None]],
+    ) -> None:
+        """Take the session's certificate.
+
+        `is_used` has programs and guests use what came with these authorities, and says whether all do.
+        """
+        self._channel = channel
+        self._identity = identity
+        self._state_dir = state_dir
+        self._is_used = is_used
+        self._tell = tell
+        self._wanted = self._told = b""
+        self._pause = _SOON_SECONDS
+        self._woken = asyncio.Event()
+
+    def want(self, authorities: bytes) -> None:
+        """Have the certificate that a controller with these authorities signs; none: of an earlier release."""
+        self._wanted = authorities
+        self._pause = _SOON_SECONDS
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Renew until cancelled."""
+        while True:
+            self._woken.clear()
+            is_other = bool(self._wanted) and self._wanted != self._identity.authorities
+            if is_other or tls.renewal_due(self._identity.certificate_pem):
+                try:
+                    self._identity = await renew(self._channel, self._state_dir)
+                except grpc.aio.AioRpcError as error:
+                    _log.warning("certificate_not_renewed", reason=error.details())
+            with contextlib.suppress(TimeoutError):  # then it looks again
+                async with asyncio.timeout(await self._settle()):
+                    await self._woken.wait()
+
+    async def _settle(self) -> float:
+        """Tell the controller once all is as it wants; return in how many seconds to look again."""
+        wanted = self._wanted
+        if not wanted or wanted == self._told:
+            return _LOOK_SECONDS
+        if wanted != self._identity.authorities or not await self._is_used(wanted):
+            self._pause = min(2 * self._pause, _LONGEST_SECONDS)
+            return self._pause / 2
+        await self._tell(wanted)
+        self._told = wanted
+        _log.info("certificates_used", authorities=wanted.hex()[:16])
+        return _LOOK_SECONDS

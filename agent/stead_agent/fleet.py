@@ -102,7 +102,7 @@ class Fleet:
             host.world.watcher = _Killer(plan.die_at).watch
         store: Store = SqliteStore(directory / "desired.sqlite") if plan.keep else ForgetfulStore()
         identity: Callable[[], Identity] = partial(_identity, directory)
-        dialling = Dialling(Controllers(plan.controllers), identity, plan.version)
+        dialling = Dialling(Controllers(plan.controllers), identity, plan.version, directory)
         return host, Agent(host.subsystems, store, host, dialling, habits=Habits())
 
     def _directories(self) -> Iterator[Path]:

@@ -83,12 +83,16 @@ class Link:
         *,
         threads: concurrent.futures.Executor | None = None,
         repair: Callable[[], Awaitable[host_pb2.Repaired]] | None = None,
+        renew_uses: Callable[[bytes], bool] = lambda _authorities: True,
     ) -> None:
         """Report when `news` is set, send `measurements`, and answer questions.
 
-        That is in `threads`, or without them on the event loop (simulation). `repair` makes the host as it is wanted.
+        That is in `threads`, or without them on the event loop (simulation). `repair` makes the host as it is wanted;
+        `renew_uses` has all use the certificate that came with these authorities, and tells whether all do; may block.
         """
         self._repair = repair
+        self._renew_uses = renew_uses
+        self._renewing: enrol.Renewing | None = None
         self._dialling = dialling
         self._reconciler = reconciler
         self._host = host
@@ -161,8 +165,8 @@ class Link:
         async with asyncio.TaskGroup() as tasks:
             helpers = []
             if self._dialling.state_dir is not None:
-                renewal = enrol.renew_in_time(channel, identity, self._dialling.state_dir)
-                helpers.append(tasks.create_task(renewal))
+                self._renewing = self._new_renewing(channel, identity, self._dialling.state_dir, outgoing)
+                helpers.append(tasks.create_task(self._renewing.run()))
             async for update in call:
                 first = await self._take(update, outgoing, tasks)
                 if first:
@@ -171,6 +175,17 @@ class Link:
                     self._begun(address)
             for helper in (*helpers, *self._consoles):
                 helper.cancel()
+
+    def _new_renewing(
+        self, channel: grpc.aio.Channel, identity: Identity, state_dir: Path, outgoing: "_Outgoing"
+    ) -> enrol.Renewing:
+        async def is_used(authorities: bytes) -> bool:
+            return await self._in_thread(partial(self._renew_uses, authorities))
+
+        async def tell(authorities: bytes) -> None:
+            await outgoing.write(HostReport(certified=host_pb2.Certified(authorities=authorities)))
+
+        return enrol.Renewing(channel, identity, state_dir, is_used=is_used, tell=tell)
 
     async def _hello(self) -> host_pb2.Hello:
         wanted = self._reconciler.wanted
@@ -207,6 +222,8 @@ class Link:
                 self._heartbeat_seconds = float(max(1, update.throttle.heartbeat_seconds))
                 if self._dialling.controllers.learn(update.throttle.controllers):
                     _log.info("controllers_told", controllers=list(self._dialling.controllers))
+                if self._renewing is not None:
+                    self._renewing.want(update.throttle.authorities)
             case "stored":
                 self._measurements.stored(update.stored.number)
             case _:

@@ -31,6 +31,7 @@ _NAMES: Final = (
     "price",
     "type",
     "key",
+    "certificate",
     "host",
     "console",
     "instance",

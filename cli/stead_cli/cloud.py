@@ -275,10 +275,22 @@ def share_access(settings: Settings) -> None:
     settings.users_dir.mkdir(mode=0o711, exist_ok=True)
     folder = settings.users_dir / str(uid)
     folder.mkdir(mode=0o700, exist_ok=True)
+    _give(settings, folder, uid, gid)
+    os.chown(folder, uid, gid)
+
+
+def renew_access(settings: Settings) -> None:
+    """Publish the public files again, and renew the copies that users have, after the authority was changed."""
+    share_access(settings)
+    for folder in settings.users_dir.iterdir() if settings.users_dir.exists() else ():
+        owner = folder.lstat()
+        _give(settings, folder, owner.st_uid, owner.st_gid)
+
+
+def _give(settings: Settings, folder: Path, uid: int, gid: int) -> None:
     for name in _ACCESS_FILES:
         tls.write_private(folder / name, (settings.controller_dir / name).read_bytes())
         os.chown(folder / name, uid, gid, follow_symlinks=False)
-    os.chown(folder, uid, gid)
 
 
 def sudo_user() -> tuple[int, int]:

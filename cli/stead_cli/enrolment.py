@@ -6,6 +6,7 @@ from pathlib import Path
 from stead_cli import cloud
 from stead_cli.errors import CliError
 from stead_cli.settings import Settings
+from stead_proto import tls
 
 
 def is_enrolled(chosen: Settings) -> bool:
@@ -14,9 +15,10 @@ def is_enrolled(chosen: Settings) -> bool:
         agent_ca = (chosen.agent_dir / "ca.pem").read_bytes()
     except FileNotFoundError:
         return False
-    if agent_ca.strip() != chosen.ca_file.read_bytes().strip():
+    if not tls.share_an_authority(agent_ca, chosen.ca_file.read_bytes()):  # one at least, while it is changed
         hint = (
             "its guests belong to that cloud; if its controller was lost and this is the new one: stead join --again; "
+            "if the authority was changed: stead join --ca, with ca.pem as the controller has it now; "
             f"to give them up: ./stead down --purge (state: {chosen.agent_dir})"
         )
         raise CliError("this machine's agent is enrolled with another cloud", hint)

@@ -16,6 +16,7 @@ from stead_proto.v1.operator_pb2_grpc import (
     AccountsStub,
     BillsStub,
     BlocksStub,
+    CertificatesStub,
     ConsolesStub,
     HostsStub,
     ImagesStub,
@@ -458,6 +459,38 @@ class Operator:
         return list(
             self._call(lambda channel: KeysStub(channel).ListKeyVersions(request, timeout=_CALL_SECONDS)).versions
         )
+
+    def list_authorities(self) -> pb.Authorities:
+        """The authorities that are trusted, and the hosts that do not have the certificates of this phase."""
+        request = pb.ListAuthoritiesRequest()
+        answer: pb.Authorities = self._call(
+            lambda channel: CertificatesStub(channel).ListAuthorities(request, timeout=_CALL_SECONDS)
+        )
+        return answer
+
+    def begin_authority(self) -> pb.Authorities:
+        """Trust a new authority beside the present one."""
+        request = pb.BeginAuthorityRequest()
+        answer: pb.Authorities = self._call(
+            lambda channel: CertificatesStub(channel).BeginAuthority(request, timeout=_CALL_SECONDS)
+        )
+        return answer
+
+    def switch_authority(self) -> pb.Authorities:
+        """Sign by the new authority."""
+        request = pb.SwitchAuthorityRequest()
+        answer: pb.Authorities = self._call(
+            lambda channel: CertificatesStub(channel).SwitchAuthority(request, timeout=_CALL_SECONDS)
+        )
+        return answer
+
+    def finish_authority(self) -> pb.Authorities:
+        """Trust the new authority alone."""
+        request = pb.FinishAuthorityRequest()
+        answer: pb.Authorities = self._call(
+            lambda channel: CertificatesStub(channel).FinishAuthority(request, timeout=_CALL_SECONDS)
+        )
+        return answer
 
     def _call[Response](self, make: Callable[[Any], Awaitable[Response]]) -> Response:
         """Make one call on a channel of its own; a refusal becomes a CliError."""

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import shutil
-import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
@@ -29,7 +28,6 @@ from stead_controller.aws.call import OPERATIONS
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.ec2.fleet import spot_launch
 from stead_controller.aws.endpoint_arrivals import EndpointListener
-from stead_controller.aws.endpoint_certificates import EndpointCertificates
 from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.aws.throttle import Throttle
@@ -62,6 +60,7 @@ from stead_controller.object_store.operations import NAMES as OBJECT_OPERATIONS
 from stead_controller.operator.accounts import Accounts
 from stead_controller.operator.bills import Bills
 from stead_controller.operator.blocks import Blocks
+from stead_controller.operator.certificates import Certificates
 from stead_controller.operator.compute import Compute
 from stead_controller.operator.consoles import Consoles
 from stead_controller.operator.events import InstanceEvents
@@ -84,12 +83,14 @@ from stead_controller.resources.network.vpc_endpoint_access import Via
 from stead_controller.resources.operators import cloud_facts, sealed_rows
 from stead_controller.resources.storage import object_keys
 from stead_controller.room import Room
+from stead_controller.secrets.authority_change import AuthorityChange
 from stead_controller.secrets.identity_signer import IdentitySigner
 from stead_controller.secrets.master_key import MasterKey, require_opening
 from stead_controller.secrets.message_signer import MessageSigner
 from stead_controller.secrets.oidc_issuers import OidcIssuers
 from stead_controller.serial_console import host_key
 from stead_controller.serial_console.ssh_server import SerialConsoleServer
+from stead_controller.server_certificates import ServerCertificates
 from stead_controller.settings import Settings
 from stead_controller.sharing import Sharing, name_of_blocks
 from stead_controller.workflows import budgets, data_exports, lifecycle, scaling_groups, usage_metrics
@@ -130,6 +131,7 @@ _FORGETTING_SECONDS: Final = 600.0
 _USES_SECONDS: Final = 5.0
 _COLLECTING_SECONDS: Final = 5.0
 _COLLECTIONS_AT_ONCE: Final = 100
+_RENEWAL_SECONDS: Final = 6 * 3600.0
 _GRACE_SECONDS: Final = 2.0
 # A machine is sent again at each change of its tags, groups and disks, often soon after its launch, and its document is
 # then the same as before. Each takes 2 KiB, and half a millisecond to sign.
@@ -263,8 +265,7 @@ class Controller:
         for part in woken:
             self.database.on_commit(part.committed)
         await self._take_over_files()
-        addresses = [each for each in (settings.listen, settings.guest_listen) if each]
-        identity = self.authority.issue_server([*addresses, *vpc_endpoint_services.host_names(settings.region)])
+        self._certificates = ServerCertificates(self.authority, settings, self.cloud.zones)
         self._link = HostLink(
             self.database,
             self.cloud,
@@ -279,24 +280,24 @@ class Controller:
         self._asking = Asking(self._link, self._blocks, self._metrics, self._clock)
         key = host_key.load_or_create(settings.state_dir / "ca")
         self._serial_consoles = SerialConsoleServer(self.database, self._link.consoles, key, self._clock)
-        self._grpc = self._grpc_server(identity)
+        self._grpc = self._grpc_server()
         self._enrolment = grpc.aio.server(options=limits.server_options())
         host_pb2_grpc.add_EnrolmentServicer_to_server(
             Enrolment(self.database, self.cloud, self.authority, self._clock, self._failed_logins), self._enrolment
         )
         compute_pb2_grpc.add_ComputeServicer_to_server(self._compute(events), self._enrolment)
         self._enrolment.add_secure_port(
-            f"{settings.listen}:{settings.enrolment_port}", tls.enrolment_server_credentials(identity)
+            f"{settings.listen}:{settings.enrolment_port}",
+            tls.changing_server_credentials(lambda: self._certificates.identity, require_client_auth=False),
         )
         operations.load()
         app = self._app(page_key)
-        listeners = self._listeners(identity)
         self._aws = AwsServer(
             app,
-            listeners,
+            self._listeners(),
             pages=pages.everything(self._message_signer, self.database, settings.region, self._clock, page_key),
             objects=self._objects,
-            endpoints=self._endpoints(identity, listeners),
+            endpoints=self._endpoints(),
             health=self._health,
         )
         self._tasks |= {asyncio.create_task(loop.run()) for loop in self._loops()}
@@ -392,6 +393,7 @@ class Controller:
         self._every(_USES_SECONDS, self._uses.write)
         for seconds, work in self._measured.loops():
             self._every(seconds, work)
+        self._every(_RENEWAL_SECONDS, self._certificates.renew_in_time)
         for forgetful in (self._alarms, self._budgets, self._scaling_groups, self._notifications):
             self._every(_FORGETTING_SECONDS, self._sharing.only_one(forgetful.forget))
         works: tuple[tuple[float, Callable[[], Awaitable[None]]], ...] = (
@@ -427,7 +429,7 @@ class Controller:
         self.database.close()
         _log.info("controller_stopped")
 
-    def _grpc_server(self, identity: tls.Identity) -> grpc.aio.Server:
+    def _grpc_server(self) -> grpc.aio.Server:
         """Build the gRPC server for hosts and operators, all of which present a certificate."""
         operators = frozenset(one.full_name for one in operator_pb2.DESCRIPTOR.services_by_name.values())
         recording = Recording(operators, self._trail.note, self._clock)
@@ -435,8 +437,7 @@ class Controller:
         link.serve(self._link, server)
         blocks_pb2_grpc.add_BlockStoreServicer_to_server(BlockService(self.database, self._blocks, self._clock), server)
         operator_pb2_grpc.add_HostsServicer_to_server(
-            Hosts(self.database, self.cloud, self._clock, self.authority.certificate_pem, self._link),
-            server,
+            Hosts(self.database, self.cloud, self._clock, self.authority, self._link), server
         )
         operator_pb2_grpc.add_ImagesServicer_to_server(
             Images(self.database, self._blocks, self.cloud, self._clock, folder=self.settings.incoming_folder), server
@@ -454,14 +455,21 @@ class Controller:
         operator_pb2_grpc.add_TypesServicer_to_server(Types(self.database, self._clock), server)
         operator_pb2_grpc.add_PlacementServicer_to_server(Placement(self.database, self.cloud, self._clock), server)
         operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._asking.ask), server)
-        server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", tls.server_credentials(identity))
+        change = AuthorityChange(self.settings.state_dir / "ca", self.authority)
+        operator_pb2_grpc.add_CertificatesServicer_to_server(
+            Certificates(self.database, change, self._link, self._authority_changed, self._sharing.membership), server
+        )
+        credentials = tls.changing_server_credentials(lambda: self._certificates.identity)
+        server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", credentials)
         return server
 
-    def _listeners(self, identity: tls.Identity) -> list[Listener]:
-        chain = self.settings.state_dir / "server.pem"
-        tls.write_private(chain, identity.key_pem + identity.certificate_pem)
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(chain)
+    def _authority_changed(self) -> None:
+        """Show and trust what the authority is now, and tell hosts."""
+        self._certificates.renew()
+        self._link.send_authorities()
+
+    def _listeners(self) -> list[Listener]:
+        context = self._certificates.https
         settings = self.settings
         listeners = [
             Listener(settings.listen, settings.http_port),
@@ -471,23 +479,18 @@ class Controller:
             listeners += [replace(one, host=settings.guest_listen, may_be_absent=True) for one in listeners]
         return listeners
 
-    def _endpoints(self, identity: tls.Identity, listeners: list[Listener]) -> EndpointListener:
+    def _endpoints(self) -> EndpointListener:
         """Build the server to which hosts forward requests made through VPC endpoints; hosts show certificates."""
         settings = self.settings
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(settings.state_dir / "server.pem")
-        context.load_verify_locations(cadata=identity.ca_pem.decode("ascii"))
-        context.verify_mode = ssl.CERT_REQUIRED
-        (secure,) = {listener.tls for listener in listeners if listener.tls is not None}
 
         async def admit(host_id: str, endpoint_id: str) -> Via | None:
             return await self.database.run(lambda tx: vpc_endpoint_access.admit(tx, host_id, endpoint_id), writes=False)
 
         ports = frozenset({_HTTPS, settings.https_port})
-        certificates = EndpointCertificates(
-            self.authority, secure, settings.region, self.cloud.zones, settings.state_dir
+        certificates, port = self._certificates, settings.endpoint_port
+        return EndpointListener(
+            settings.listen, port, certificates.hosts, certificates.endpoints.context_of, ports, admit
         )
-        return EndpointListener(settings.listen, settings.endpoint_port, context, certificates.context_of, ports, admit)
 
     def _compute(self, events: InstanceEvents) -> Compute:
         """Build the native API, which checks the same policies as the AWS APIs."""

@@ -16,6 +16,7 @@ from stead_controller.resources.iam.accounts import NewAccount
 from stead_controller.resources.operators import cloud_facts, sealed_rows
 from stead_controller.resources.operators.create_account import create_account
 from stead_controller.room import Room
+from stead_controller.secrets import access_files
 from stead_controller.secrets.identity_signer import IdentitySigner
 from stead_controller.secrets.master_key import MasterKey, require_opening
 from stead_controller.settings import Settings
@@ -26,7 +27,7 @@ FIRST_ACCOUNT: Final = "default"
 
 
 def initialise(settings: Settings, now: datetime, migrate: Callable[[Engine], None] = bring_up_to_date) -> None:
-    """Create what is missing of a cloud; a second run changes nothing. `migrate` brings the database up to date.
+    """Create what is missing of a cloud, or ends soon; a second run changes nothing. `migrate` changes the database.
 
     Writes ca.pem for clients, instance-identity.pem to verify identity documents with, operator.pem and
     operator-key.pem for operators, and credentials.json with the first account's key: the last two readable by their
@@ -36,13 +37,9 @@ def initialise(settings: Settings, now: datetime, migrate: Callable[[Engine], No
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     Room(state_dir).begin()
     authority = Authority.load_or_create(state_dir / "ca")
-    write_public(state_dir / "ca.pem", authority.certificate_pem)
+    access_files.write(state_dir, authority)
     signer = IdentitySigner.load_or_create(state_dir / "ca", authority)
     write_public(state_dir / "instance-identity.pem", signer.certificate_pem)
-    if not (state_dir / "operator.pem").exists():
-        operator = authority.issue_operator("admin")
-        write_private(state_dir / "operator-key.pem", operator.key_pem)
-        write_private(state_dir / "operator.pem", operator.certificate_pem)
     sealer = MasterKey.of(settings).sealer
     database = Database(settings.database)
     try:

@@ -24,6 +24,7 @@ from stead_proto.tls import (
     Peer,
     PeerKind,
     attachment_name,
+    certificates_in,
     host_server_name,
     write_once,
 )
@@ -33,7 +34,11 @@ VALIDITY: Final = dt.timedelta(days=397)
 CLOCK_TOLERANCE: Final = dt.timedelta(days=1)
 """Certificates begin this long before they are made, for machines whose clock is behind."""
 
-_AUTHORITY_FILE: Final = "authority.pem"
+AUTHORITY_FILE: Final = "authority.pem"
+NEXT_FILE: Final = "next-authority.pem"
+"""Key and certificate of an authority that is trusted already, and will sign."""
+FORMER_FILE: Final = "former-authority.pem"
+"""The certificate of an authority that is trusted still, and signs no more."""
 _CURVE: Final = ec.SECP256R1
 _CERTIFICATE_START: Final = b"-----BEGIN CERTIFICATE-----"
 
@@ -56,12 +61,14 @@ def signing_request(key_pem: bytes, common_name: str) -> bytes:
 
 
 class Authority:
-    """The key that signs all certificates of one cloud."""
+    """The key that signs all certificates of one cloud, and the certificates of the keys that are trusted."""
 
-    def __init__(self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
-        """Store the pair; see `create` and `load_or_create`."""
-        self._key = key
-        self._certificate = certificate
+    def __init__(
+        self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, also_trusted: Sequence[bytes] = ()
+    ) -> None:
+        """Store the pair, and other authorities' certificates, PEM; see `create` and `load_or_create`."""
+        self._pair = key, certificate
+        self._also_trusted = tuple(also_trusted)
 
     @classmethod
     def create(cls, name: str = "Stead CA") -> "Authority":
@@ -86,22 +93,40 @@ class Authority:
     @classmethod
     def load_or_create(cls, directory: Path) -> "Authority":
         """Read the authority of a directory, or create it; several processes that do so get the same one."""
-        path = directory / _AUTHORITY_FILE
+        path = directory / AUTHORITY_FILE
         if not path.exists():
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             cls.create().save_once(path)
-        both = path.read_bytes()
-        start = both.index(_CERTIFICATE_START)
-        return cls(_load_key(both[:start]), x509.load_pem_x509_certificate(both[start:]))
+        return cls(*_read_authority(directory))
 
     def save_once(self, path: Path) -> None:
         """Write key and certificate to one file of mode 0600, unless another process was first."""
-        write_once(path, _key_pem(self._key) + self.certificate_pem)
+        write_once(path, _key_pem(self._pair[0]) + self.certificate_pem)
+
+    def read_again(self, directory: Path) -> None:
+        """Sign and trust from now on as the directory says, for all that hold this object."""
+        key, certificate, self._also_trusted = _read_authority(directory)
+        self._pair = key, certificate
 
     @property
     def certificate_pem(self) -> bytes:
-        """The CA certificate, which clients and servers must trust."""
-        return self._certificate.public_bytes(serialization.Encoding.PEM)
+        """The certificate of the key that signs."""
+        return self._pair[1].public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def ca_pem(self) -> bytes:
+        """The certificates that clients and servers must trust: first that of the key that signs."""
+        own = self.certificate_pem
+        others = [pem + b"\n" for pem in dict.fromkeys(self._also_trusted) if pem != own.strip()]
+        return b"".join([own, *others])
+
+    def has_signed(self, certificate_pem: bytes) -> bool:
+        """Tell whether a certificate is signed by this key, not by a former one."""
+        try:
+            x509.load_pem_x509_certificate(certificate_pem).verify_directly_issued_by(self._pair[1])
+        except (ValueError, InvalidSignature):
+            return False
+        return True
 
     def issue_server(self, addresses: Sequence[str] = (), *, validity: dt.timedelta = VALIDITY) -> Identity:
         """Make a controller's identity: the name that our clients expect, localhost, and further names or addresses."""
@@ -114,13 +139,13 @@ class Authority:
         key = ec.generate_private_key(_CURVE())
         usages = [ExtendedKeyUsageOID.SERVER_AUTH]
         certificate_pem = self._issue(key.public_key(), _name(CONTROLLER_NAME), names, usages, validity)
-        return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
+        return Identity(_key_pem(key), certificate_pem, self.ca_pem)
 
-    def issue_operator(self, name: str, *, validity: dt.timedelta = VALIDITY) -> Identity:
-        """Make an operator's identity."""
-        key = ec.generate_private_key(_CURVE())
+    def issue_operator(self, name: str, *, key_pem: bytes = b"", validity: dt.timedelta = VALIDITY) -> Identity:
+        """Make an operator's identity, with a new key or with this one."""
+        key = _load_key(key_pem) if key_pem else ec.generate_private_key(_CURVE())
         certificate_pem = self._issue_client(key.public_key(), Peer(PeerKind.OPERATOR, name), validity)
-        return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
+        return Identity(_key_pem(key), certificate_pem, self.ca_pem)
 
     def issue_peer(self, controller_id: str) -> Identity:
         """Make the identity of a controller as a client of another one."""
@@ -132,7 +157,7 @@ class Authority:
         """Make a host's identity with a key generated here, for simulated hosts and for tests."""
         key = ec.generate_private_key(_CURVE())
         certificate_pem = self._issue_client(key.public_key(), Peer(PeerKind.HOST, host_id), validity)
-        return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
+        return Identity(_key_pem(key), certificate_pem, self.ca_pem)
 
     def sign_host(self, csr_pem: bytes, host_id: str, *, validity: dt.timedelta = VALIDITY) -> bytes:
         """Sign the public key of a host's request, ignoring the rest. Raises BadSigningRequestError if invalid."""
@@ -147,11 +172,11 @@ class Authority:
         key = ec.generate_private_key(_CURVE())
         subject = _name(attachment_name(volume_id, generation, host_id), ATTACHMENT_UNIT)
         certificate_pem = self._issue(key.public_key(), subject, (), [ExtendedKeyUsageOID.CLIENT_AUTH], VALIDITY)
-        return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
+        return Identity(_key_pem(key), certificate_pem, self.ca_pem)
 
     def certify_signer(self, key: rsa.RSAPublicKey, name: str) -> bytes:
         """Certify a key that signs documents, for as long as this authority is valid: verifiers pin the certificate."""
-        validity = self._certificate.not_valid_after_utc - _now()
+        validity = self._pair[1].not_valid_after_utc - _now()
         return self._issue(key, _name(name), (), (), validity)
 
     def _issue_client(self, key: ec.EllipticCurvePublicKey, peer: Peer, validity: dt.timedelta) -> bytes:
@@ -172,11 +197,12 @@ class Authority:
         validity: dt.timedelta,
     ) -> bytes:
         now = _now()
-        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        signing_key, authority = self._pair
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(signing_key.public_key())
         builder = (
             x509.CertificateBuilder()
             .subject_name(subject)
-            .issuer_name(self._certificate.subject)
+            .issuer_name(authority.subject)
             .public_key(key)
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - CLOCK_TOLERANCE)
@@ -189,7 +215,16 @@ class Authority:
             builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+        return builder.sign(signing_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def _read_authority(directory: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate, tuple[bytes, ...]]:
+    """Read the pair that signs, and the certificates of those that are trusted beside it."""
+    both = (directory / AUTHORITY_FILE).read_bytes()
+    start = both.index(_CERTIFICATE_START)
+    others = [directory / name for name in (NEXT_FILE, FORMER_FILE)]
+    also_trusted = [pem for file in others if file.exists() for pem in certificates_in(file.read_bytes())]
+    return _load_key(both[:start]), x509.load_pem_x509_certificate(both[start:]), tuple(also_trusted)
 
 
 def _requested_key(csr_pem: bytes) -> ec.EllipticCurvePublicKey:

@@ -20,8 +20,9 @@ import os
 import re
 import ssl
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote
@@ -89,6 +90,11 @@ class Identity:
     ca_pem: bytes
 
     @property
+    def authorities(self) -> bytes:
+        """SHA-256 of the CA's certificates, by which a controller and its hosts know whether they mean the same."""
+        return authorities_digest(self.ca_pem)
+
+    @property
     def peer(self) -> Peer:
         """The peer that the certificate names; UnknownPeerError when it is a controller's."""
         der = ssl.PEM_cert_to_DER_cert(self.certificate_pem.decode("ascii"))
@@ -98,10 +104,13 @@ class Identity:
         return Peer.from_uri(der[start : start + der[start - 1]].decode("ascii"))  # the length precedes a DER string
 
     def save(self, directory: Path) -> None:
-        """Write the files, readable only by their owner; key and certificate are replaced together or not at all."""
+        """Write the files, readable only by their owner; key and certificate are replaced together or not at all.
+
+        The CA's certificates are last: where they are, the certificate that came with them is.
+        """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(directory / _CA_FILE, self.ca_pem)
         write_private(directory / _IDENTITY_FILE, self.key_pem + self.certificate_pem)
+        write_private(directory / _CA_FILE, self.ca_pem)
 
     @staticmethod
     def load(directory: Path) -> "Identity":
@@ -192,10 +201,30 @@ def attachment_name(volume_id: str, generation: int, host_id: str) -> str:
     return name
 
 
+def authorities_digest(ca_pem: bytes) -> bytes:
+    """Return the SHA-256 of the certificates of the authorities that are trusted, in their order: the first signs."""
+    return sha256(ca_pem).digest()
+
+
+def certificates_in(pem: bytes) -> list[bytes]:
+    """Return the certificates of a PEM file, each PEM without white space around it."""
+    return [(_CERTIFICATE_START + part).strip() for part in pem.split(_CERTIFICATE_START)[1:]]
+
+
+def share_an_authority(one: bytes, other: bytes) -> bool:
+    """Tell whether two files with CA certificates have one in common, as those of one cloud have while it changes."""
+    return one.strip() == other.strip() or not set(certificates_in(one)).isdisjoint(certificates_in(other))
+
+
 def renewal_due(certificate_pem: bytes, now: dt.datetime | None = None) -> bool:
     """Tell whether less than a third of a host certificate's lifetime is left, or it has no server name yet."""
     if f".{_HOST_DOMAIN}".encode() not in ssl.PEM_cert_to_DER_cert(certificate_pem.decode("ascii")):
         return True
+    return ends_soon(certificate_pem, now)
+
+
+def ends_soon(certificate_pem: bytes, now: dt.datetime | None = None) -> bool:
+    """Tell whether less than a third of a certificate's lifetime is left."""
     begin, end = lifetime(certificate_pem)
     return end - (now or dt.datetime.now(dt.UTC)) < (end - begin) / 3
 
@@ -216,6 +245,33 @@ def lifetime(certificate_pem: bytes) -> tuple[dt.datetime, dt.datetime]:
 def _utc(text: str) -> dt.datetime:
     """Parse a time such as 261124160000Z."""
     return dt.datetime.strptime("20" + text, "%Y%m%d%H%M%SZ").replace(tzinfo=dt.UTC)
+
+
+def _server_configuration(identity: Identity) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(identity.key_pem, identity.certificate_pem)], root_certificates=identity.ca_pem
+    )
+
+
+def changing_server_credentials(
+    present: Callable[[], Identity], *, require_client_auth: bool = True
+) -> grpc.ServerCredentials:
+    """Credentials of a port that each connection gets as they are at its time; `present` is called by other threads."""
+    first = present()
+    last = [first]
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        identity = present()
+        if identity is last[0]:
+            return None
+        last[0] = identity
+        return _server_configuration(identity)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _server_configuration(first),
+        changed,  # type: ignore[arg-type]  # None is allowed: as before
+        require_client_authentication=require_client_auth,
+    )
 
 
 def server_credentials(identity: Identity) -> grpc.ServerCredentials:

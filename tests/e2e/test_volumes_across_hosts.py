@@ -136,6 +136,36 @@ def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(stree
     street.detach(volume_id)
 
 
+def test_a_guest_goes_on_while_the_authority_changes(street: Street) -> None:
+    """It writes all the time; at the end the processes on both hosts, and its QEMU, know the new authority alone."""
+    one, two, _ = street.rig.hosts
+    volume_id = street.at_west()
+    street.detach(volume_id)
+    street.attach(volume_id, street.east)
+    wait_for(lambda: reaches_home(two), "the guest's QEMU asks the home itself", 30)
+    street.east.run(
+        f"(until [ -e /tmp/enough ]; do {repeated('on')} | head -c {MIB} | sudo dd of={disk(volume_id)} bs=64k"
+        " iflag=fullblock conv=fsync || exit; done; touch /tmp/well) >/dev/null 2>&1 &"
+    )
+    before = daemons(one) + daemons(two)
+    known = []
+    for step in ("rotate", "switch", "finish"):
+        done = json.loads(street.rig.stead_well("certificate", step, "--output", "json"))
+        assert (done["changed"], done["waiting"]) == (True, [])
+        known.append([each["fingerprint"] for each in done["trusted"]])
+    former, new = known[0]
+    assert known == [[former, new], [new, former], [new]]
+    assert not set(daemons(one) + daemons(two)) & set(before)
+    wait_for(lambda: reaches_home(two), "the guest's QEMU asks the home itself, by its new credentials", 60)
+    street.east.run("touch /tmp/enough")
+    wait_for(lambda: street.east.tries("test -e /tmp/well"), "no write has failed", 60, poll=0.5)
+    written = fill(street.east, volume_id, "after", 50)
+    street.detach(volume_id)
+    street.attach(volume_id, street.west)
+    assert total(street.west, volume_id, 50) == written
+    street.detach(volume_id)
+
+
 def test_a_disk_grows_under_a_guest_of_another_host(street: Street) -> None:
     """An idle guest sees it at once, what was there stays, and no process of either host is another one."""
     one, two, _ = street.rig.hosts

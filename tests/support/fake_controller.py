@@ -31,6 +31,7 @@ class HostSession:
     heartbeats: int = 0
     messages: int = 0
     measured: list[pb.Measurements] = field(default_factory=list)
+    certified: list[bytes] = field(default_factory=list)
 
     def send(self, state: pb.DesiredState) -> None:
         """Send a change of the desired state."""
@@ -43,6 +44,11 @@ class HostSession:
     def stored(self, number: int) -> None:
         """Say that measurements are stored."""
         self.outgoing.put_nowait(pb.HostUpdate(stored=pb.Stored(number=number)))
+
+    def trust(self, authorities: bytes) -> None:
+        """Say which authorities there are now."""
+        throttle = pb.Throttle(heartbeat_seconds=60, authorities=authorities)
+        self.outgoing.put_nowait(pb.HostUpdate(throttle=throttle))
 
     def end(self) -> None:
         """End the session from the controller's side."""
@@ -151,6 +157,8 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
                         session.answers[report.answer.id] = report.answer
                     case "heartbeat":
                         session.heartbeats += 1
+                    case "certified":
+                        session.certified.append(report.certified.authorities)
                     case "measurements":
                         session.measured.append(report.measurements)
                 await self._note()
@@ -159,7 +167,7 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
         self.renewals += 1
         certificate = self.authority.sign_host(request.csr_pem, tls.peer_of(context).name)
         await self._note()
-        return pb.RenewCertificateResponse(certificate_pem=certificate, ca_pem=self.authority.certificate_pem)
+        return pb.RenewCertificateResponse(certificate_pem=certificate, ca_pem=self.authority.ca_pem)
 
     # -- Enrolment
 

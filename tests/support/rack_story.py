@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 from stead_cli import release_file
 from tests.support import box, micro, outside_clients
 from tests.support.clients import Account
+from tests.support.postgresql import PROGRAMS
 from tests.support.processes import ROOT, clean_environment
 from tests.support.rack import GATEWAY, POOL, Rack, Server, rack
 from tests.support.waiting import wait_for
@@ -61,11 +62,17 @@ class Operator:
     release: Path
     mitogen: bool = True  # a third of the time; else as operators do it
     monitors: bool = field(default_factory=lambda: shutil.which("prometheus") is not None)
+    has_database: bool = False  # on the last machine, which is no host then
 
     @property
     def controller(self) -> Server:
         """The controller's machine."""
         return self.rack.servers[0]
+
+    @property
+    def members(self) -> list[Server]:
+        """The machines of the controller and of hosts."""
+        return self.rack.servers[:-1] if self.has_database else self.rack.servers
 
     @property
     def playbooks(self) -> Path:
@@ -75,7 +82,8 @@ class Operator:
     def inventory(self) -> Path:
         """Write the inventory, in JSON, which is YAML, too."""
         hosts = {server.name: {"ansible_host": server.address} for server in self.rack.servers}
-        first, *others = hosts
+        first, *others = [server.name for server in self.members]
+        database = self.rack.servers[-1].name if self.has_database else ""
         content = {
             "stead": {
                 "vars": {
@@ -90,6 +98,7 @@ class Operator:
                 "children": {
                     "controller": {"hosts": {first: hosts[first]}},
                     "agents": {"hosts": {name: hosts[name] for name in others}},
+                    **({"postgresql": {"hosts": {database: hosts[database]}}} if database else {}),
                     # As all packages, it must be on the machine whose files they see.
                     **({"monitoring": {"hosts": {first: {}}}} if self.monitors else {}),
                 },
@@ -201,7 +210,7 @@ def watched(operator: Operator) -> dict[str, str]:
         asked = operator.controller.machine.run("/usr/bin/python3", "-c", _ASKS)
         found = json.loads(asked.stdout) if asked.returncode == 0 else []
         seen = {each["metric"]["machine"]: each["value"][1] for each in found}
-        return seen if set(seen.values()) == {"1"} and len(seen) == len(operator.rack.servers) else None
+        return seen if set(seen.values()) == {"1"} and len(seen) == len(operator.members) else None
 
     return wait_for(ask, "Prometheus reads the pages of all machines", 60)
 
@@ -219,6 +228,24 @@ def lock_out(operator: Operator, server: Server) -> None:
     assert _NOBODY.partition("/")[0] not in server.machine.must("cat", "/etc/stead/firewall.nft")
 
 
+def in_postgresql(operator: Operator) -> None:
+    """The controller's state is on the database's machine, and in no file."""
+    asks = "runuser -u postgres -- psql -p 5433 -d stead -Atc 'SELECT state FROM hosts ORDER BY hostname'"
+    said = operator.rack.servers[-1].machine.must("sh", "-c", asks)
+    assert said.split() == ["up"] * (len(operator.members) - 1), said
+    assert operator.controller.machine.run("ls", "/var/lib/stead/controller/stead.sqlite").returncode != 0
+
+
+def rotated(operator: Operator, trusted: int, *arguments: str) -> None:
+    """Take a part of the way to another authority; all hosts have followed, and clients get that many."""
+    operator.play("rotate.yml", *arguments)
+    shown = json.loads(operator.controller.machine.must("stead", "certificate", "list", "--output", "json"))
+    assert (len(shown["trusted"]), shown["waiting"]) == (trusted, []), shown
+    ca = (operator.playbooks / "ca.pem").read_text(encoding="ascii")
+    assert ca.count("BEGIN CERTIFICATE") == trusted
+    assert operator.account().client("ec2").describe_instances()["Reservations"]
+
+
 _PLACES: Final = (
     "/etc/stead /etc/sysctl.d/60-stead.conf /opt/stead /usr/local/bin/stead /var/lib/stead /run/stead "
     "/etc/systemd/system/*stead* /etc/systemd/system/*.wants/*stead* /etc/systemd/system/victoria-metrics.service /etc/prometheus/stead.rules.yml"
@@ -233,6 +260,7 @@ def left_on(server: Server) -> list[str]:
         line for line in look("ip", "-brief", "link").stdout.splitlines() if not line.startswith(("lo ", "eth0@"))
     ]
     found += look("nft", "list", "tables").stdout.splitlines()
+    found += [line for line in look("pg_lsclusters", "--no-header").stdout.splitlines() if " stead " in line]
     running = look("ps", "ax", "-o", "args=").stdout.splitlines()
     return found + [line for line in running if re.search("stead|qemu-system|dnsmasq|victoria|weed|prometheus", line)]
 
@@ -240,9 +268,10 @@ def left_on(server: Server) -> list[str]:
 def tell(folder: Path, machines: int, what: Literal["all", "short"]) -> None:
     """Tell the whole story, and print how long each part took."""
     made = make_release(folder)
-    with rack(folder, machines) as found:
-        operator = Operator(found, made, mitogen=what == "short")
-        last = found.servers[-1]
+    has_database = bool(PROGRAMS)
+    with rack(folder, machines + has_database) as found:
+        operator = Operator(found, made, mitogen=what == "short", has_database=has_database)
+        last = operator.members[-1]
         _step("bare machines become a cloud", lambda: operator.play("site.yml"))
         guest = _step("a guest is launched, and answers", lambda: launch(operator))
         boot = guest.boot()
@@ -252,6 +281,11 @@ def tell(folder: Path, machines: int, what: Literal["all", "short"]) -> None:
         assert set(changed.values()) == {0}, changed
         _step("nor does one that only looks", lambda: operator.play("site.yml", "--check", "--diff"))
         _step("who locks themselves out is let in again", lambda: lock_out(operator, last))
+        if has_database:
+            _step("the state is in PostgreSQL", lambda: in_postgresql(operator))
+        _step("new keys, both authorities trusted", lambda: rotated(operator, 2))
+        _step("the new authority alone", lambda: rotated(operator, 1, "--extra-vars=clients=ready"))
+        assert guest.boot() == boot, "the guest noticed the new authority"
         _step("a backup is made", lambda: operator.play("backup.yml"))
         later = another_release(made)
         _step("upgrade, host by host", lambda: operator.play("upgrade.yml", release=later))
@@ -264,9 +298,9 @@ def tell(folder: Path, machines: int, what: Literal["all", "short"]) -> None:
         _step("and made again", lambda: operator.play("site.yml", release=later))
         assert operator.hosts()[last.name]["state"] == "up"
         _step("all is removed", lambda: operator.play("uninstall.yml", "--extra-vars=sure=yes"))
-        assert {server.name: left_on(server) for server in found.servers} == {
-            server.name: [] for server in found.servers
-        }
+        left = {server.name: left_on(server) for server in found.servers}
+        made_for_it = ["/var/lib/stead"]  # by who boots machines; hosts and controllers take it away
+        assert left == {server.name: [] if server in operator.members else made_for_it for server in found.servers}
 
 
 def _step[Done](what: str, work: Callable[[], Done]) -> Done:

@@ -85,11 +85,11 @@ class _Certificate:
 
     def __init__(self, state: Path) -> None:
         self._ca, self._identity = state / "ca.pem", state / "identity.pem"
-        self._known: tuple[int, ssl.SSLContext] | None = None
+        self._known: tuple[tuple[int, int], ssl.SSLContext] | None = None
 
     def context(self) -> ssl.SSLContext:
         """Return the TLS context for connections to controllers; raises OSError."""
-        changed = self._identity.stat().st_mtime_ns
+        changed = self._identity.stat().st_mtime_ns, self._ca.stat().st_mtime_ns
         if self._known is None or self._known[0] != changed:
             context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=str(self._ca))
             context.load_cert_chain(self._identity)

@@ -32,7 +32,7 @@ from stead_agent.logs import Log
 from stead_agent.machines import direct_nodes
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.direct_nodes import PluggedDisk, Seen
-from stead_agent.machines.interface import DiskHome, MachineError
+from stead_agent.machines.interface import DiskHome, MachineError, MachinesUnavailableError
 from stead_agent.machines.monitor import MonitorError, execute
 from stead_proto import tls
 from stead_proto.nbd.wire import NbdError
@@ -86,6 +86,7 @@ class DirectDisks:
         self._due: set[str] = set()
         self._later: dict[str, float] = {}  # when machines are to be checked again, by `monotonic`
         self._is_looking = False
+        self._authorities = b""  # unknown: of a controller of an earlier release
         self._failures: dict[tuple[str, str, int], _Failure] = {}
         self._chores = Chores("direct-disks")
         if credentials is not None:
@@ -109,6 +110,27 @@ class DirectDisks:
                 return
             self._due.add(machine_id)
         self._chores.soon(partial(self._look, machine_id))
+
+    def renew(self, authorities: bytes, present: Callable[[], Iterable[str]]) -> bool:
+        """Have all guests use credentials that came with these authorities; tell whether they do."""
+        with self._lock:
+            self._authorities = authorities
+        try:
+            others = [each for each in present() if not self._has_only(each, authorities)]
+        except MachinesUnavailableError:
+            return False
+        for machine_id in others:
+            self.look_soon(machine_id)
+        return not others
+
+    def _has_only(self, machine_id: str, authorities: bytes) -> bool:
+        try:
+            with self._running(machine_id) as domain:
+                seen = look(domain) if domain is not None else Seen()
+        except (MachineError, libvirt.libvirtError) as error:
+            _log.warning("credentials_not_known", machine=machine_id, reason=str(error))
+            return False
+        return all(seen.are_of(name, authorities) for name in seen.nodes)
 
     def started(self, machine_id: str) -> None:
         """Note that a guest has just been started: its QEMU has no nodes of ours."""
@@ -239,7 +261,7 @@ class DirectDisks:
                 _end_job(domain, disk.node)
                 _move(domain, disk, disk.proxy_node)
                 _remove(domain, seen, disk.node)
-            elif disk.is_direct and seen.credentials_end(disk.node) < time.time() + _RENEWAL_SECONDS:
+            elif disk.is_direct and not self._is_lasting(seen, disk.node):
                 self.fall_back(domain, [volume_id])
             elif disk.is_direct:
                 continue
@@ -254,6 +276,13 @@ class DirectDisks:
                 continue
             missing.append(home)
         return missing
+
+    def _is_lasting(self, seen: Seen, node: str) -> bool:
+        """Tell whether the credentials of a node last for long, and are of the authorities that hosts have now."""
+        with self._lock:
+            authorities = self._authorities
+        is_known = not authorities or seen.are_of(node, authorities)
+        return is_known and seen.credentials_end(node) >= time.time() + _RENEWAL_SECONDS
 
     def _put_off(self, key: tuple[str, str, int], error: Exception) -> None:
         """Record why a guest stays with a proxy, log it once, and retry: temporary failures soon, others rarely."""
@@ -322,7 +351,8 @@ class DirectDisks:
     def _connect(self, domain: Any, disk: PluggedDisk, home: DiskHome, identity: Identity) -> None:
         """Add credentials and a node to QEMU, and move the disk's device to it; cleans up if it fails halfway."""
         name = direct_nodes.node_name(home.volume_id, home.generation)
-        object_id = direct_nodes.credentials_id(name, int(tls.lifetime(identity.certificate_pem)[1].timestamp()))
+        end = int(tls.lifetime(identity.certificate_pem)[1].timestamp())
+        object_id = direct_nodes.credentials_id(name, end, identity.authorities)
         try:
             with _shown(self._folder(domain), identity, uid_of(domain.name())) as place:
                 execute(domain, "object-add", direct_nodes.credentials(object_id, place))

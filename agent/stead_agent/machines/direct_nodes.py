@@ -92,7 +92,12 @@ class Seen:
     def credentials_end(self, node: str) -> int:
         """Return when the credentials of a node expire: Unix time, 0 if unknown."""
         ends = (each.rpartition("-")[2] for each in self.objects if node_of_credentials(each) == node)
-        return max((int(end) for end in ends if end.isdigit()), default=0)
+        return max((int(end) for end in (each.partition(".")[0] for each in ends) if end.isdigit()), default=0)
+
+    def are_of(self, node: str, authorities: bytes) -> bool:
+        """Tell whether the credentials of a node came with these authorities; those of earlier agents did not."""
+        found = {each.rpartition(".")[2] for each in self.objects if node_of_credentials(each) == node}
+        return found == {_mark(authorities)}
 
 
 def node_name(volume_id: str, generation: int) -> str:
@@ -100,9 +105,13 @@ def node_name(volume_id: str, generation: int) -> str:
     return f"{PREFIX}{volume_id.removeprefix('vol-')}-{sha256(str(generation).encode()).hexdigest()[:6]}"
 
 
-def credentials_id(node: str, end: int) -> str:
-    """Return the id of the object with a node's credentials, which expire at `end`."""
-    return f"{node}-{end}"
+def credentials_id(node: str, end: int, authorities: bytes) -> str:
+    """Return the id of the object with a node's credentials, which expire at `end` and came with these authorities."""
+    return f"{node}-{end}.{_mark(authorities)}"
+
+
+def _mark(authorities: bytes) -> str:
+    return authorities.hex()[:12]
 
 
 def node_of_credentials(object_id: str) -> str:

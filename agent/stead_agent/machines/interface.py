@@ -254,6 +254,9 @@ class Machines(Protocol):
         the machine: volumes that are no longer named stay as they are until the guest has released them.
         """
 
+    def renew_credentials(self, authorities: bytes) -> bool:
+        """Have guests reach homes by credentials that came with these authorities (a digest); tell whether all do."""
+
     def cut_off(self, machine_id: str, volume_id: str) -> None:
         """Make all direct requests of a guest to a volume's home fail, so that it can be detached; see `refuse`."""
 

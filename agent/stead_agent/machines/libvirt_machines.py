@@ -115,8 +115,6 @@ class LibvirtMachines:
         self.health.start()
         self._chores.later(_AWAKE_SECONDS, self._stay_awake)
 
-    # Commands
-
     def start(self, spec: MachineSpec, start_count: int, reboot_count: int = 0) -> MachineStatus:
         """Perform a start once."""
         done = self._started_already(spec.id, start_count)
@@ -232,6 +230,10 @@ class LibvirtMachines:
     def reach_homes(self, machine_id: str, homes: Collection[DiskHome]) -> None:
         """Have a guest bypass the proxies for volumes of other hosts."""
         self.direct.want(machine_id, homes)
+
+    def renew_credentials(self, authorities: bytes) -> bool:
+        """Have guests reach homes by credentials of these authorities; tell whether all do."""
+        return self.direct.renew(authorities, self.present)
 
     def cut_off(self, machine_id: str, volume_id: str) -> None:
         """Make all direct requests of a guest to a volume's home fail."""

@@ -209,6 +209,11 @@ class SimulatedMachines:
                 if remote is None or remote.generation != home.generation:
                     self._world.broken(f"{machine_id} sent to {home.host_id} for {home.volume_id}, and has no proxy")
 
+    def renew_credentials(self, authorities: bytes) -> bool:
+        """Do nothing: there are none."""
+        del authorities
+        return True
+
     def cut_off(self, machine_id: str, volume_id: str) -> None:
         """Remember it; the proxy must refuse all requests by then."""
         with self._world.call("machines.cut_off", machine_id) as objects:

@@ -37,6 +37,10 @@ class EndpointCertificates:
         names = names_apart(via, self._region, self._zones)
         return await asyncio.to_thread(self._issued, tuple(names)) if names else self._default
 
+    def forget(self) -> None:
+        """Issue certificates anew for later connections: the authority has changed."""
+        self._issued.cache_clear()
+
     def _issue(self, names: Sequence[str]) -> ssl.SSLContext:
         identity = self._authority.issue_server([*names, *host_names(self._region)])
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

@@ -34,7 +34,9 @@ from stead_controller.backup.stores import Moment, Store
 from stead_controller.blocks import collection
 from stead_controller.blocks.interface import MOST_BYTES, decode
 from stead_controller.resources.storage.block_names import BlockName
+from stead_controller.secrets.authority_change import EARLIER_FILE
 from stead_proto.blocks import BadBlockError
+from stead_proto.tls import share_an_authority
 
 SHORTEST_PASSPHRASE: Final = 8
 _AT_ONCE: Final = 256
@@ -168,7 +170,9 @@ def _require_same_cloud(repository: Repository, passphrase: bytes, state_dir: Pa
     if not ids:
         return
     files = sealed_files.unseal((repository.folder / ids[-1] / KEYS).read_bytes(), passphrase, ids[-1])
-    if files.get(f"controller/{_CERTIFICATE}") != (state_dir / _CERTIFICATE).read_bytes():
+    own = [state_dir / _CERTIFICATE, state_dir / "ca" / EARLIER_FILE]  # also of before the authority was changed
+    ours = b"".join(path.read_bytes() for path in own if path.exists())
+    if not share_an_authority(files.get(f"controller/{_CERTIFICATE}", b""), ours):
         raise BackupError(f"{repository.folder} has backups of another cloud: name another folder.")
 
 

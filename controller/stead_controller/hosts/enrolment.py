@@ -121,4 +121,4 @@ class Enrolment(host_pb2_grpc.EnrolmentServicer):
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, refusal.message)
         certificate = self._authority.sign_host(request.csr_pem, host_id)
         _log.info("host_enrolled", extra={"host": host_id, "hostname": request.hostname})
-        return pb.EnrolResponse(host_id=host_id, certificate_pem=certificate, ca_pem=self._authority.certificate_pem)
+        return pb.EnrolResponse(host_id=host_id, certificate_pem=certificate, ca_pem=self._authority.ca_pem)

@@ -38,6 +38,7 @@ from stead_controller.resources.iam import instance_credentials, instance_identi
 from stead_controller.resources.storage import volume_keys
 from stead_controller.secrets.sealing import Sealer
 from stead_proto.certificates import Authority
+from stead_proto.tls import authorities_digest
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import host_pb2_grpc
 
@@ -83,6 +84,7 @@ class HostLink:
         self._reports = ReportIntake(database, clock)
         self._measurements = MeasurementIntake(database, metrics, clock)
         self._storing: set[asyncio.Task[None]] = set()
+        self._certified: dict[str, bytes] = {}  # by host: the authorities that it has told
         self._questions: dict[tuple[str, int], asyncio.Future[pb.Answer]] = {}  # by host and question id
         self._question_ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
@@ -131,6 +133,14 @@ class HostLink:
             await self._database.run(lambda tx: host_networks.refresh_all(tx, self._cloud))
             self._moves_sent = moves
 
+    def send_authorities(self) -> None:
+        """Tell all hosts the authorities of now: those that have others renew their certificates."""
+        self._feed.put_to_all(self._throttle())
+
+    def is_certified(self, host_id: str) -> bool:
+        """Tell whether a host has said to this controller that all it has uses certificates of these authorities."""
+        return self._certified.get(host_id) == authorities_digest(self._authority.ca_pem)
+
     def _end_session(self, host_id: str) -> None:
         """End the session of a removed host, if it has one here: its agent connects again and learns of the removal."""
         stream = self._feed.find(host_id)
@@ -149,7 +159,11 @@ class HostLink:
             self._feed.end_all()
 
     def _throttle(self) -> bytes:
-        throttle = pb.Throttle(heartbeat_seconds=self._heartbeat_seconds, controllers=self._addresses)
+        throttle = pb.Throttle(
+            heartbeat_seconds=self._heartbeat_seconds,
+            controllers=self._addresses,
+            authorities=authorities_digest(self._authority.ca_pem),
+        )
         return pb.HostUpdate(throttle=throttle).SerializeToString()
 
     async def Session(  # noqa: N802 - the name of the RPC
@@ -196,7 +210,7 @@ class HostLink:
         if not await self._database.run(lambda tx: facts.is_known(tx, host_id), writes=False):
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, _REMOVED)
         certificate = self._authority.sign_host(request.csr_pem, host_id)
-        return pb.RenewCertificateResponse(certificate_pem=certificate, ca_pem=self._authority.certificate_pem)
+        return pb.RenewCertificateResponse(certificate_pem=certificate, ca_pem=self._authority.ca_pem)
 
     async def AttachmentCredentials(  # noqa: N802 - the name of the RPC
         self, request: pb.AttachmentCredentialsRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -231,6 +245,8 @@ class HostLink:
                         future = self._questions.get((stream.host_id, report.answer.id))
                         if future is not None and not future.done():
                             future.set_result(report.answer)
+                    case "certified":
+                        self._certified[stream.host_id] = report.certified.authorities
                     case "measurements":
                         self._liveness.seen(stream.host_id)
                         storing = asyncio.create_task(self._store(stream, report.measurements))

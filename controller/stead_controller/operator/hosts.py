@@ -20,6 +20,7 @@ from stead_controller.resources.operators import adoption, host_activity, host_r
 from stead_controller.resources.operators.host_records import HostRecord, StopTime
 from stead_controller.resources.operators.host_settings import HostChange
 from stead_controller.resources.operators.host_uses import HostUse
+from stead_proto.certificates import Authority
 from stead_proto.v1 import desired_pb2, operator_pb2_grpc
 from stead_proto.v1 import operator_pb2 as pb
 
@@ -29,12 +30,14 @@ _TOKEN_SECONDS = 3600
 class Hosts(operator_pb2_grpc.HostsServicer):
     """Lists, enrols, changes, drains and removes hosts."""
 
-    def __init__(self, database: Transactions, cloud: Cloud, clock: Clock, ca_pem: bytes, link: HostLink) -> None:
+    def __init__(
+        self, database: Transactions, cloud: Cloud, clock: Clock, authority: Authority, link: HostLink
+    ) -> None:
         """Store the dependencies; by `link` hosts are asked."""
         self._database = database
         self._cloud = cloud
         self._clock = clock
-        self._ca_pem = ca_pem
+        self._authority = authority
         self._link = link
 
     async def ListHosts(  # noqa: N802 - the name of the RPC
@@ -88,7 +91,9 @@ class Hosts(operator_pb2_grpc.HostsServicer):
             )
         valid = timedelta(seconds=request.valid_seconds or _TOKEN_SECONDS)
         token, expires = await self._database.run(lambda tx: create_token(tx, zone, valid, self._clock()))
-        return pb.CreateEnrolmentTokenResponse(token=token, expires=int(expires.timestamp()), ca_pem=self._ca_pem)
+        return pb.CreateEnrolmentTokenResponse(
+            token=token, expires=int(expires.timestamp()), ca_pem=self._authority.ca_pem
+        )
 
     async def SetSchedulable(  # noqa: N802 - the name of the RPC
         self, request: pb.SetSchedulableRequest, context: grpc.aio.ServicerContext[Any, Any]

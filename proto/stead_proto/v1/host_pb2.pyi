@@ -550,13 +550,20 @@ Global___DesiredState: _TypeAlias = DesiredState  # noqa: Y015
 
 @_typing.final
 class Throttle(_message.Message):
-    """How often the agent reports that nothing changed, and which controllers there are. Sent again when it changes."""
+    """How often the agent reports that nothing changed, which controllers there are, and by which certificates all speak. Sent
+    again when it changes.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     HEARTBEAT_SECONDS_FIELD_NUMBER: _builtins.int
     CONTROLLERS_FIELD_NUMBER: _builtins.int
+    AUTHORITIES_FIELD_NUMBER: _builtins.int
     heartbeat_seconds: _builtins.int
+    authorities: _builtins.bytes
+    """SHA-256 of the `ca_pem` that hosts have now. One with another renews its certificate, which brings it. Empty: of a
+    controller of an earlier release.
+    """
     @_builtins.property
     def controllers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All controllers of the cloud, as HOST:PORT, that the agent may use instead; empty: no news of them."""
@@ -566,10 +573,11 @@ class Throttle(_message.Message):
         *,
         heartbeat_seconds: _builtins.int = ...,
         controllers: _abc.Iterable[_builtins.str] | None = ...,
+        authorities: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controllers", b"controllers", "heartbeat_seconds", b"heartbeat_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorities", b"authorities", "controllers", b"controllers", "heartbeat_seconds", b"heartbeat_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -584,6 +592,7 @@ class HostReport(_message.Message):
     ANSWER_FIELD_NUMBER: _builtins.int
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     MEASUREMENTS_FIELD_NUMBER: _builtins.int
+    CERTIFIED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -594,6 +603,8 @@ class HostReport(_message.Message):
     def heartbeat(self) -> Global___Heartbeat: ...
     @_builtins.property
     def measurements(self) -> Global___Measurements: ...
+    @_builtins.property
+    def certified(self) -> Global___Certified: ...
     def __init__(
         self,
         *,
@@ -602,16 +613,38 @@ class HostReport(_message.Message):
         answer: Global___Answer | None = ...,
         heartbeat: Global___Heartbeat | None = ...,
         measurements: Global___Measurements | None = ...,
+        certified: Global___Certified | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "heartbeat", b"heartbeat", "hello", b"hello", "measurements", b"measurements", "progress", b"progress"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "certified", b"certified", "heartbeat", b"heartbeat", "hello", b"hello", "measurements", b"measurements", "progress", b"progress"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "heartbeat", b"heartbeat", "hello", b"hello", "measurements", b"measurements", "progress", b"progress"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "body", b"body", "certified", b"certified", "heartbeat", b"heartbeat", "hello", b"hello", "measurements", b"measurements", "progress", b"progress"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "progress", "answer", "heartbeat", "measurements"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["hello", "progress", "answer", "heartbeat", "measurements", "certified"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___HostReport: _TypeAlias = HostReport  # noqa: Y015
+
+@_typing.final
+class Certified(_message.Message):
+    """An answer to Throttle's `authorities`: the host's certificate came with these, and all of its programs and guests use it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUTHORITIES_FIELD_NUMBER: _builtins.int
+    authorities: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        authorities: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authorities", b"authorities"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Certified: _TypeAlias = Certified  # noqa: Y015
 
 @_typing.final
 class Measurements(_message.Message):

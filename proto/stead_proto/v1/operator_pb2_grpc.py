@@ -2117,6 +2117,216 @@ class Keys:
             _registered_method=True)
 
 
+class CertificatesStub:
+    """The authority (CA) that signs all certificates of the cloud, and the way to another one: begin, switch, finish. Each step
+    may be asked for again: then it only says how far the hosts are.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.ListAuthorities = channel.unary_unary(
+                '/stead.v1.Certificates/ListAuthorities',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.ListAuthoritiesRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.Authorities.FromString,
+                _registered_method=True)
+        self.BeginAuthority = channel.unary_unary(
+                '/stead.v1.Certificates/BeginAuthority',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.BeginAuthorityRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.Authorities.FromString,
+                _registered_method=True)
+        self.SwitchAuthority = channel.unary_unary(
+                '/stead.v1.Certificates/SwitchAuthority',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.SwitchAuthorityRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.Authorities.FromString,
+                _registered_method=True)
+        self.FinishAuthority = channel.unary_unary(
+                '/stead.v1.Certificates/FinishAuthority',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.FinishAuthorityRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.Authorities.FromString,
+                _registered_method=True)
+
+
+class CertificatesServicer:
+    """The authority (CA) that signs all certificates of the cloud, and the way to another one: begin, switch, finish. Each step
+    may be asked for again: then it only says how far the hosts are.
+    """
+
+    def ListAuthorities(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginAuthority(self, request, context):
+        """Trust a new authority beside the present one, which signs still.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SwitchAuthority(self, request, context):
+        """Sign by the new one; the former is trusted still. FAILED_PRECONDITION while a host does not trust both.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FinishAuthority(self, request, context):
+        """Trust the new one alone. FAILED_PRECONDITION while a host has a certificate of the former.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_CertificatesServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'ListAuthorities': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAuthorities,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.ListAuthoritiesRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.Authorities.SerializeToString,
+            ),
+            'BeginAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginAuthority,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.BeginAuthorityRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.Authorities.SerializeToString,
+            ),
+            'SwitchAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.SwitchAuthority,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.SwitchAuthorityRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.Authorities.SerializeToString,
+            ),
+            'FinishAuthority': grpc.unary_unary_rpc_method_handler(
+                    servicer.FinishAuthority,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.FinishAuthorityRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.Authorities.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'stead.v1.Certificates', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('stead.v1.Certificates', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Certificates:
+    """The authority (CA) that signs all certificates of the cloud, and the way to another one: begin, switch, finish. Each step
+    may be asked for again: then it only says how far the hosts are.
+    """
+
+    @staticmethod
+    def ListAuthorities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Certificates/ListAuthorities',
+            stead__proto_dot_v1_dot_operator__pb2.ListAuthoritiesRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.Authorities.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Certificates/BeginAuthority',
+            stead__proto_dot_v1_dot_operator__pb2.BeginAuthorityRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.Authorities.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SwitchAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Certificates/SwitchAuthority',
+            stead__proto_dot_v1_dot_operator__pb2.SwitchAuthorityRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.Authorities.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FinishAuthority(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Certificates/FinishAuthority',
+            stead__proto_dot_v1_dot_operator__pb2.FinishAuthorityRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.Authorities.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class BillsStub:
     """Missing associated documentation comment in .proto file."""
 

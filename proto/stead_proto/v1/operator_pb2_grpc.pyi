@@ -654,6 +654,76 @@ class KeysServicer(metaclass=_abc_1.ABCMeta):
 
 def add_KeysServicer_to_server(servicer: KeysServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class CertificatesStub:
+    """The authority (CA) that signs all certificates of the cloud, and the way to another one: begin, switch, finish. Each step
+    may be asked for again: then it only says how far the hosts are.
+    """
+
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> CertificatesAsyncStub: ...
+    ListAuthorities: _grpc.UnaryUnaryMultiCallable[_operator_pb2.ListAuthoritiesRequest, _operator_pb2.Authorities]
+    BeginAuthority: _grpc.UnaryUnaryMultiCallable[_operator_pb2.BeginAuthorityRequest, _operator_pb2.Authorities]
+    """Trust a new authority beside the present one, which signs still."""
+    SwitchAuthority: _grpc.UnaryUnaryMultiCallable[_operator_pb2.SwitchAuthorityRequest, _operator_pb2.Authorities]
+    """Sign by the new one; the former is trusted still. FAILED_PRECONDITION while a host does not trust both."""
+    FinishAuthority: _grpc.UnaryUnaryMultiCallable[_operator_pb2.FinishAuthorityRequest, _operator_pb2.Authorities]
+    """Trust the new one alone. FAILED_PRECONDITION while a host has a certificate of the former."""
+
+@_typing.type_check_only
+class CertificatesAsyncStub(CertificatesStub):
+    """The authority (CA) that signs all certificates of the cloud, and the way to another one: begin, switch, finish. Each step
+    may be asked for again: then it only says how far the hosts are.
+    """
+
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    ListAuthorities: _aio.UnaryUnaryMultiCallable[_operator_pb2.ListAuthoritiesRequest, _operator_pb2.Authorities]  # type: ignore[assignment]
+    BeginAuthority: _aio.UnaryUnaryMultiCallable[_operator_pb2.BeginAuthorityRequest, _operator_pb2.Authorities]  # type: ignore[assignment]
+    """Trust a new authority beside the present one, which signs still."""
+    SwitchAuthority: _aio.UnaryUnaryMultiCallable[_operator_pb2.SwitchAuthorityRequest, _operator_pb2.Authorities]  # type: ignore[assignment]
+    """Sign by the new one; the former is trusted still. FAILED_PRECONDITION while a host does not trust both."""
+    FinishAuthority: _aio.UnaryUnaryMultiCallable[_operator_pb2.FinishAuthorityRequest, _operator_pb2.Authorities]  # type: ignore[assignment]
+    """Trust the new one alone. FAILED_PRECONDITION while a host has a certificate of the former."""
+
+class CertificatesServicer(metaclass=_abc_1.ABCMeta):
+    """The authority (CA) that signs all certificates of the cloud, and the way to another one: begin, switch, finish. Each step
+    may be asked for again: then it only says how far the hosts are.
+    """
+
+    @_abc_1.abstractmethod
+    def ListAuthorities(
+        self,
+        request: _operator_pb2.ListAuthoritiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.Authorities, _abc.Awaitable[_operator_pb2.Authorities]]: ...
+
+    @_abc_1.abstractmethod
+    def BeginAuthority(
+        self,
+        request: _operator_pb2.BeginAuthorityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.Authorities, _abc.Awaitable[_operator_pb2.Authorities]]:
+        """Trust a new authority beside the present one, which signs still."""
+
+    @_abc_1.abstractmethod
+    def SwitchAuthority(
+        self,
+        request: _operator_pb2.SwitchAuthorityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.Authorities, _abc.Awaitable[_operator_pb2.Authorities]]:
+        """Sign by the new one; the former is trusted still. FAILED_PRECONDITION while a host does not trust both."""
+
+    @_abc_1.abstractmethod
+    def FinishAuthority(
+        self,
+        request: _operator_pb2.FinishAuthorityRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.Authorities, _abc.Awaitable[_operator_pb2.Authorities]]:
+        """Trust the new one alone. FAILED_PRECONDITION while a host has a certificate of the former."""
+
+def add_CertificatesServicer_to_server(servicer: CertificatesServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class BillsStub:
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...

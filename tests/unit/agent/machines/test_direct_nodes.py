@@ -12,6 +12,7 @@ from stead_agent.machines.interface import DiskHome
 
 VOLUME, OTHER = "vol-0123456789abcdef0", "vol-0123456789abcdef1"
 HOME = DiskHome(VOLUME, 7, "host-00000000000000001", "192.0.2.1", 61000)
+AUTHORITIES = bytes(range(32))
 IDS = st.from_regex(r"vol-[0-9a-f]{17}", fullmatch=True)
 
 
@@ -20,7 +21,7 @@ def test_names_fit_and_lead_back_to_the_volume(volume_id: str, generation: int) 
     name = direct_nodes.node_name(volume_id, generation)
     assert len(name) <= 31
     assert len(direct_nodes.source_of(name)) <= 31
-    assert direct_nodes.node_of_credentials(direct_nodes.credentials_id(name, 1800000000)) == name
+    assert direct_nodes.node_of_credentials(direct_nodes.credentials_id(name, 1800000000, AUTHORITIES)) == name
     seen = Seen(nodes={name: DirectNode(name, 1, "192.0.2.1", 61000)})
     assert seen.nodes_of(volume_id) == {name}
     assert seen.nodes_of("vol-" + "f" * 17 if volume_id != "vol-" + "f" * 17 else VOLUME) == frozenset()
@@ -61,12 +62,22 @@ def test_unused_nodes_are_known() -> None:
     late = direct_nodes.node_name(OTHER, 2)
     nodes = {name: DirectNode(name, 1, "192.0.2.1", 61000) for name in (used, gone)}
     disks = {VOLUME: PluggedDisk("/machine/x", used, "libvirt-3-storage", 1, is_shareable=True)}
-    objects = frozenset(direct_nodes.credentials_id(name, 5 + at) for at, name in enumerate((used, used, late)))
+    objects = frozenset(
+        direct_nodes.credentials_id(name, 5 + at, AUTHORITIES) for at, name in enumerate((used, used, late))
+    )
     sources = frozenset(direct_nodes.source_of(name) for name in (used, late))
     seen = Seen(disks, nodes, objects, sources)
     assert seen.unused == {gone, late}
-    assert seen.needless == {direct_nodes.credentials_id(late, 7)}
+    assert seen.needless == {direct_nodes.credentials_id(late, 7, AUTHORITIES)}
     assert (seen.credentials_end(used), seen.credentials_end(gone)) == (6, 0)
+    assert (seen.are_of(used, AUTHORITIES), seen.are_of(used, bytes(32))) == (True, False)
+
+
+def test_credentials_of_earlier_agents_end_in_time_and_are_of_no_known_authorities() -> None:
+    name = direct_nodes.node_name(VOLUME, 1)
+    seen = Seen(objects=frozenset({f"{name}-1800000000"}))
+    assert seen.credentials_end(name) == 1800000000
+    assert not seen.are_of(name, AUTHORITIES)
 
 
 def test_a_home_is_reached_with_tls_and_the_guest_waits_a_second_at_most() -> None:

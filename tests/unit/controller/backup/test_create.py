@@ -9,6 +9,8 @@ from stead_controller.backup import create as making
 from stead_controller.backup.repository import BackupError
 from stead_controller.backup.sealed_files import WrongPassphraseError, unseal
 from stead_controller.blocks import collection
+from stead_controller.secrets.authority_change import EARLIER_FILE
+from stead_proto.certificates import Authority
 
 from .conftest import PASSPHRASE
 
@@ -80,6 +82,20 @@ def test_a_folder_of_another_clouds_backups_is_refused_and_stays_as_it_is(made):
         made.create()
 
     assert sorted(made.repository.folder.rglob("*")) == before
+
+
+def test_a_cloud_is_known_by_its_former_authorities(made):
+    """Its folder of backups is its own still, when the authority that it had then is trusted no more."""
+    first, second = (Authority.create().certificate_pem for _ in range(2))
+    (made.state / "ca.pem").write_bytes(first)
+    made.create()
+    (made.state / "ca.pem").write_bytes(second)
+    with pytest.raises(BackupError, match="backups of another cloud"):
+        made.create()
+    (made.state / "ca").mkdir(exist_ok=True)
+    (made.state / "ca" / EARLIER_FILE).write_bytes(first)
+    made.create()
+    assert len(made.repository.ids()) == 2
 
 
 def test_another_passphrase_than_that_of_the_last_backup_is_refused(made):

@@ -1,0 +1,55 @@
+"""A host follows its controller to other authorities, and says so only when all that it runs does."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from stead_proto import tls
+from stead_proto.certificates import AUTHORITY_FILE, NEXT_FILE, Authority
+from stead_proto.tls import Identity
+from tests.support.fake_controller import FakeController
+from tests.support.waiting import wait_for
+from tests.unit.agent.test_link import Rig, controller, rig
+
+__all__ = ["controller", "rig"]
+
+
+async def test_a_host_renews_for_other_authorities_and_says_so_when_all_use_it(
+    rig: Rig, controller: FakeController, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Volumes' processes first, then guests: the controller waits for both before it trusts nobody else any more."""
+    agent, _ = rig.start(renews=True)
+    session = await rig.session()
+    before = Identity.load(tmp_path)
+    session.trust(before.authorities)
+    await controller.until(lambda: session.certified == [before.authorities], "it says what it has")
+    assert controller.renewals == 0
+
+    outdated, renewed = {"vol-1"}, []
+    monkeypatch.setattr(agent._parts.exports, "outdated", lambda: frozenset(outdated))
+    monkeypatch.setattr(agent._parts.machines, "renew_credentials", lambda given: renewed.append(given) or True)
+    folder = tmp_path / "ca"
+    controller.authority.save_once(_made(folder) / AUTHORITY_FILE)
+    Authority.create("next").save_once(folder / NEXT_FILE)
+    controller.authority.read_again(folder)
+    wanted = tls.authorities_digest(controller.authority.ca_pem)
+    session.trust(wanted)
+    await controller.until(lambda: controller.renewals == 1, "it renews")
+    await asyncio.to_thread(wait_for, lambda: Identity.load(tmp_path).authorities == wanted, "both are trusted")
+    assert (renewed, session.certified) == ([], [before.authorities])
+    outdated.clear()
+    await controller.until(lambda: session.certified[1:] == [wanted], "it says that all use it")
+    assert renewed == [wanted]
+    assert controller.connections == 1
+    session.trust(wanted)
+    session.trust(b"")
+    session.trust(wanted)
+    session.end()
+    await rig.session(after=1)
+    assert controller.renewals == 1
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
