@@ -3,17 +3,25 @@
 import json
 import os
 import subprocess
+from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
 
+from stead_cli import demo
+from stead_cli.settings import Settings
+from stead_cli.ssh import Login
+from stead_cli.steps import Steps
 from tests.support.clients import FAST
 from tests.support.processes import BIN
 from tests.support.real_cloud import RealCloud, qemu_process_of
 from tests.support.waiting import wait_for
 
 
-def test_demo_proves_user_data_over_ssh_and_says_how_to_go_on(real_cloud: RealCloud) -> None:
+def test_demo_proves_user_data_over_ssh_and_ends_its_instance(
+    real_cloud: RealCloud, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     said = json.loads(real_cloud.stead_well("demo", "--output", "json"))
     try:
         assert [step["step"] for step in said["steps"]][-1] == "user data ran: proven over SSH"
@@ -25,18 +33,47 @@ def test_demo_proves_user_data_over_ssh_and_says_how_to_go_on(real_cloud: RealCl
             [*said["ssh"], "-o", "BatchMode=yes", "hostname"], capture_output=True, text=True, timeout=60, check=False
         )
         assert done.stdout.startswith("ip-"), done.stderr
-    finally:
-        ec2 = real_cloud.account.ec2
-        ec2.terminate_instances(InstanceIds=[said["instance_id"]])
-        ec2.get_waiter("instance_terminated").wait(InstanceIds=[said["instance_id"]], WaiterConfig=FAST)
+    except BaseException:
+        _terminate(real_cloud, said["instance_id"])
+        raise
+    _shows_a_terminal_console_times_and_its_end(real_cloud, said["instance_id"], monkeypatch, capsys)
 
 
-def test_demo_for_a_terminal_shows_console_times_and_next_steps(real_cloud: RealCloud) -> None:
-    done = real_cloud.stead("demo", "--terminate")
-    assert done.returncode == 0, done.stderr + real_cloud.log_ends()
-    assert "How long each step took" in done.stderr
-    assert "stead-micro" in done.stderr  # the console
-    assert "instance is terminated" in done.stderr
+def _shows_a_terminal_console_times_and_its_end(
+    real_cloud: RealCloud, instance_id: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Have a demo for a terminal go on with an instance that was launched by another one: a boot costs as much as a test."""
+
+    def launched(_chosen: Settings, ec2: Any, steps: Steps, *_: object) -> demo.Launched:
+        with steps.step("launched before"):
+            console = ec2.get_console_output(InstanceId=instance_id, Latest=True)["Output"]
+        return demo.Launched(instance_id, Login("", "", Path(), Path()), console)
+
+    for name, value in real_cloud.environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(demo, "_launch", launched)
+    capsys.readouterr()
+    try:
+        demo.demo.main(["--terminate"], standalone_mode=False)
+    except BaseException:
+        _terminate(real_cloud, instance_id)
+        raise
+    shown = capsys.readouterr()
+    assert "How long each step took" in shown.err
+    assert "launched before" in shown.err
+    assert "stead-micro" in shown.err  # the console
+    assert "instance is terminated" in shown.err
+    [[ended]] = [
+        each["Instances"]
+        for each in real_cloud.account.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"]
+    ]
+    assert ended["State"]["Name"] == "terminated"
+
+
+def _terminate(real_cloud: RealCloud, instance_id: str) -> None:
+    ec2 = real_cloud.account.ec2
+    ec2.terminate_instances(InstanceIds=[instance_id])
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[instance_id], WaiterConfig=FAST)
 
 
 def test_env_is_all_that_boto3_needs(real_cloud: RealCloud, monkeypatch: pytest.MonkeyPatch) -> None:
