@@ -1,5 +1,11 @@
-"""FAULTS 27: what a real guest writes to an encrypted volume is in no file in the open, and the key is nowhere it may not be."""
+"""FAULTS 27: what a real guest writes to an encrypted volume is in no file in the open, and the key is nowhere it may not be.
 
+Its snapshot, an image, hibernation; then the guest is stopped, and starts as a larger one at another public address.
+"""
+
+import gzip
+import hashlib
+import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -16,7 +22,7 @@ from stead_cli.ssh import Login
 from stead_controller.resources.storage import volume_keys
 from stead_controller.secrets.master_key import KeyFile, MasterKey
 from tests.support.holes import parts_of
-from tests.support.real_cloud import RealCloud, User
+from tests.support.real_cloud import RealCloud, User, qemu_process_of
 from tests.support.waiting import wait_for
 
 WORD = b"nobody shall read this sentence on the disk of the host; "
@@ -154,6 +160,40 @@ def check_hibernation(cloud: RealCloud, user: User, machine: Login, instance_id:
     return machine
 
 
+def stop_and_start(user: User, instance_id: str) -> Login:
+    """Stop and start one: the private address and the disk stay, the public address is another one, as in EC2.
+
+    While it is off it is given a larger type, and other user data, which it reads byte for byte.
+    """
+    before = user.describe(instance_id)
+    aws = user.account.aws
+    [stopping] = aws("ec2", "stop-instances", "--instance-ids", instance_id)["StoppingInstances"]
+    assert (stopping["PreviousState"]["Name"], stopping["CurrentState"]["Name"]) == ("running", "stopping")
+    user.wait("instance_stopped", [instance_id])
+    stopped = user.describe(instance_id)
+    assert stopped.get("PublicIpAddress", "") == ""
+    assert stopped["PrivateIpAddress"] == before["PrivateIpAddress"]
+    assert re.match(r"Client\.UserInitiatedShutdown", stopped["StateReason"]["Code"])
+    assert qemu_process_of(instance_id) is None
+
+    packed = gzip.compress(b"#!/bin/sh\n") + bytes(range(256))
+    user.ec2.modify_instance_attribute(InstanceId=instance_id, UserData={"Value": packed})
+    user.ec2.modify_instance_attribute(InstanceId=instance_id, InstanceType={"Value": LARGER})
+    assert user.describe(instance_id)["InstanceType"] == LARGER
+    [starting] = aws("ec2", "start-instances", "--instance-ids", instance_id)["StartingInstances"]
+    assert starting["InstanceId"] == instance_id
+    user.wait("instance_running", [instance_id])
+    after = user.describe(instance_id)
+    assert after["PrivateIpAddress"] == before["PrivateIpAddress"]
+    assert after["PublicIpAddress"] not in {"", before["PublicIpAddress"]}
+    machine = user.connect(instance_id)
+    assert machine.run(f"head -c {len(WORD)} /var/tmp/word").strip() == WORD.decode().strip()
+    assert machine.run("imds get user-data | sha256sum").split()[0] == hashlib.sha256(packed).hexdigest()
+    assert machine.run("nproc; cat /sys/class/dmi/id/product_name").split() == ["2", LARGER]
+    assert int(machine.run("awk '/^MemTotal:/ {print $2}' /proc/meminfo")) > 768 << 10
+    return machine
+
+
 def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, user: User, volume_id: str) -> None:
     cloud = real_cloud
     root_disk = {"DeviceName": "/dev/sda1", "Ebs": {"Encrypted": True}}
@@ -195,15 +235,7 @@ def test_an_encrypted_volume_shows_nothing_to_the_host(real_cloud: RealCloud, us
 
     machine = check_hibernation(cloud, user, machine, instance_id)
     assert total(machine, disk) == before
-    user.ec2.stop_instances(InstanceIds=[instance_id])
-    user.wait("instance_stopped", [instance_id])
-    user.ec2.modify_instance_attribute(InstanceId=instance_id, InstanceType={"Value": LARGER})
-    assert user.describe(instance_id)["InstanceType"] == LARGER
-    user.ec2.start_instances(InstanceIds=[instance_id])
-    user.wait("instance_running", [instance_id])
-    machine = user.connect(instance_id)
-    assert machine.run("nproc; cat /sys/class/dmi/id/product_name").split() == ["2", LARGER]
-    assert int(machine.run("awk '/^MemTotal:/ {print $2}' /proc/meminfo")) > 768 << 10
+    machine = stop_and_start(user, instance_id)
     assert total(machine, disk) == before
 
     user.ec2.detach_volume(VolumeId=volume_id)
