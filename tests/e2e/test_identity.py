@@ -113,7 +113,7 @@ def _check_notice(login: ssh.Login, instance_id: str, cloud: RealCloud) -> None:
     look = f"{action} >/dev/null && echo yes || echo no"
     assert login.run(f"imds get meta-data/instance-life-cycle; echo; {look}").split() == ["spot", "no"]
     said = cloud.stead_well("instance", "interrupt", instance_id)
-    wait_for(lambda: login.run(look).strip() == "yes", "the guest reads of its end")
+    wait_for(lambda: login.run(look).strip() == "yes", "the guest reads of its end", poll=0.5)
     read = json.loads(login.run(action))
     end = datetime.fromisoformat(read["time"])
     assert (read["action"], f"{end:%Y-%m-%d %H:%M:%S} UTC" in said) == ("terminate", True)
