@@ -19,12 +19,13 @@ from stead_proto.process_identity import identity_of
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
 from tests.support.waiting import wait_for
 
+BOOT = "cat /proc/sys/kernel/random/boot_id"
+
 
 def test_a_launch_its_guest_and_the_guests_end_survive_kills(real_cloud: RealCloud, user: User) -> None:
     instance_id = _launch_survives_a_kill(real_cloud, user, real_cloud.controller)
     login = user.login(instance_id)
-    for program in (real_cloud.controller, real_cloud.agent):
-        _running_guest_is_adopted_untouched(real_cloud, user, instance_id, login, program)
+    _running_guest_is_adopted_untouched(real_cloud, user, instance_id, login)
     _guest_stops_while_the_agent_is_dead(real_cloud, user, instance_id, login)
     user.terminate([instance_id])
     assert qemu_process_of(instance_id) is None
@@ -110,20 +111,18 @@ def _launch_survives_a_kill(cloud: RealCloud, user: User, program: Program) -> s
     return instance_id
 
 
-def _running_guest_is_adopted_untouched(
-    cloud: RealCloud, user: User, instance_id: str, login: Login, program: Program
-) -> None:
-    boot = login.run("cat /proc/sys/kernel/random/boot_id")
-    process = qemu_process_of(instance_id)
-    cloud.kill(program)
-    # Static stability: guest, network and metadata go on while the program is away.
-    assert login.run("cat /proc/sys/kernel/random/boot_id") == boot, program.name
-    seen = login.run("IMDS_TOKEN=$(imds token) && export IMDS_TOKEN && imds get meta-data/instance-id")
-    assert seen.strip() == instance_id, program.name
-    cloud.up()
-    wait_for(lambda: user.state(instance_id) == "running", "it is seen running", 30)
-    assert qemu_process_of(instance_id) == process, program.name
-    assert login.run("cat /proc/sys/kernel/random/boot_id") == boot, program.name
+def _running_guest_is_adopted_untouched(cloud: RealCloud, user: User, instance_id: str, login: Login) -> None:
+    boot = login.run(BOOT)
+    for program in (cloud.controller, cloud.agent):
+        process = qemu_process_of(instance_id)
+        cloud.kill(program)
+        # Static stability: guest, network and metadata go on while the program is away. By a new connection each time.
+        seen = login.run(f"{BOOT}; IMDS_TOKEN=$(imds token) && export IMDS_TOKEN && imds get meta-data/instance-id")
+        assert seen.strip() == f"{boot}{instance_id}", program.name
+        cloud.up()
+        wait_for(lambda: user.state(instance_id) == "running", "it is seen running", 30)
+        assert qemu_process_of(instance_id) == process, program.name
+        assert login.run(BOOT) == boot, program.name
 
 
 def _guest_stops_while_the_agent_is_dead(cloud: RealCloud, user: User, instance_id: str, login: Login) -> None:
