@@ -49,6 +49,7 @@ def test_two_clouds_keep_out_of_each_others_vpcs(
 
 
 def _is_refused(cloud: RealCloud, why: str) -> None:
+    cloud.prepare()
     done = cloud.stead("up")
     assert done.returncode != 0, done.stdout
     assert re.search(why, done.stderr, re.DOTALL), done.stderr
