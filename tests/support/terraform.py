@@ -22,13 +22,17 @@ _AT_ONCE: Final = ("-no-color", "-input=false", "-auto-approve", "-parallelism=2
 class Terraform:
     """The command; needs the client "terraform" of `outside_clients`."""
 
-    def __init__(self, folder: Path, account: Account) -> None:
-        """Copy the example, configure where the provider is, and initialise; creates no resources yet."""
+    def __init__(self, folder: Path, account: Account, override: str = "") -> None:
+        """Copy the example, configure where the provider is, and initialise; creates no resources yet.
+
+        `override` is merged into the example's resources: https://developer.hashicorp.com/terraform/language/files/override.
+        """
         client = outside_clients.folder_of("terraform")
         self.folder = folder / "site"
         shutil.copytree(
             ROOT / "examples/terraform", self.folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*")
         )
+        (self.folder / "override.tf").write_text(override)
         [provider] = client.glob("venv/lib/*/site-packages/cloudrail/terraform_plugins/*_3.*.zip")
         mirror = folder / "mirror/registry.terraform.io/hashicorp/aws"
         mirror.mkdir(parents=True)
