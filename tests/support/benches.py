@@ -109,6 +109,7 @@ WITH_GUESTS: Final = MappingProxyType(
             ("--rounds", "1"),
             {
                 "SIZE": 8 << 20,
+                "BY_HAND": 1,
                 "LEAST_SECONDS": 0,
                 "WORK": {"reads": "dd if=/dev/vdb of=/dev/null bs=4k count=20 iflag=direct"},
             },
