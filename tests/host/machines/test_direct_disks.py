@@ -21,7 +21,7 @@ from stead_agent.disks.exports import graph
 from stead_agent.disks.exports.daemon import find
 from stead_agent.machines import direct_disks, direct_nodes, disk_progress, life
 from stead_agent.machines.backups import LibvirtBackups
-from stead_agent.machines.interface import Disk, DiskHome
+from stead_agent.machines.interface import Disk, DiskHome, OffReason, Power
 from stead_agent.machines.monitor import execute
 from stead_proto.nbd.client import NbdClient
 from tests.host.exports.conftest import CLIENT, HOME, MIB, PORT, SIZE, STRANGER, VOLUME, new_world
@@ -368,9 +368,10 @@ def test_a_guest_stays_with_the_proxy_where_it_must(hosts, world, monkeypatch, w
     world.machines.remove(guest.id)
 
 
+# It rests between two records: a guest that writes as fast as it can would have a processor of the host alone.
 WRITER = (
     "i=0; while [ ! -e /tmp/enough ]; do printf '%04095d\\n' $i | "
-    "dd of=/dev/vdb bs=4096 seek=$i conv=notrunc,fsync 2>>/tmp/said || echo FAILED >/tmp/failed; i=$((i+1)); echo $i >/tmp/at; done; "
+    "dd of=/dev/vdb bs=4096 seek=$i conv=notrunc,fsync 2>>/tmp/said || echo FAILED >/tmp/failed; i=$((i+1)); echo $i >/tmp/at; usleep 20000; done; "
     "echo $i >/tmp/count"
 )
 
@@ -435,9 +436,22 @@ def is_released_while_it_is_backed_up(guest):
     guest.hosts.client.daemons.connect(guest.hosts.remote())
 
 
+def stops_when_asked(world, machine_id):
+    """Have it power itself off, with nothing left to do."""
+    world.machines.stop(machine_id)
+
+    def is_off():
+        world.press_power_button(machine_id)
+        world.check(machine_id)
+        return world.machines.status(machine_id).power is Power.OFF
+
+    wait_for(is_off, "it has stopped", 40, poll=0.2)
+    assert world.machines.status(machine_id).off_reason is OffReason.ASKED
+
+
 @pytest.mark.guest
 def test_a_writing_guest_is_not_disturbed_and_releases_the_disk(hosts, world):
-    """Moved twenty times each way: each record is written whole, in order, and reaches the home.
+    """Moved twenty times each way: each record is written whole, in order, and reaches the home. Then it stops when asked.
 
     Whenever no record can be written, the volume is found to be stalled.
     """
@@ -465,6 +479,7 @@ def test_a_writing_guest_is_not_disturbed_and_releases_the_disk(hosts, world):
     wait_for(lambda: guest.of_ours() == [], "nothing of ours is left in its QEMU")
     assert guest.connections() == []
     shell.close()
+    stops_when_asked(world, guest.id)
     world.machines.remove(guest.id)
     with NbdClient(guest.spec.disks[1].source.socket, VOLUME) as client:
         for number in range(count):
