@@ -156,13 +156,13 @@ def test_a_tap_that_was_deleted_is_made_anew_under_a_running_guest(guest, host_a
 
 def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):
     filler = small / "filler"
-    filler.write_bytes(bytes(16 * MIB))
+    filler.write_bytes(bytes(22 * MIB))
     disk = replace(guest.world.disk(), source=FileSource(small / "disk.qcow2"))
     run(["qemu-img", "create", "-q", "-f", "qcow2", disk.source.path, "64M"], timeout=60)
     guest.has((disk,))
     path = guest.path(disk)
     # A long line: of short ones an emulated guest writes less than 1 MiB in a second.
-    words = f"yes {' '.join(['all-of-it'] * 50)} | head -c {14 * MIB}"
+    words = f"yes {' '.join(['all-of-it'] * 50)} | head -c {8 * MIB}"
     guest.shell.run(
         f"({words} | dd of={path} bs=64k iflag=fullblock oflag=direct; echo $? >/tmp/done) >/dev/null 2>&1 & true"
     )
@@ -180,7 +180,7 @@ def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):
         "for n in $(seq 300); do [ -s /tmp/done ] && break; usleep 100000; done; [ $(cat /tmp/done) = 0 ]", 60
     )
     assert guest.world.machines.status(guest.spec.id).full == frozenset()
-    there = guest.shell.run(f"dd if={path} bs=1M count=14 iflag=direct 2>/dev/null | sha256sum", 60)
+    there = guest.shell.run(f"dd if={path} bs=1M count=8 iflag=direct 2>/dev/null | sha256sum", 60)
     assert there == guest.shell.run(f"{words} | sha256sum", 60)
     guest.has(())
     run(["qemu-img", "check", "-q", "-f", "qcow2", disk.source.path], timeout=60)
@@ -284,6 +284,6 @@ def test_it_reboots_when_asked(guest):
         world.press_power_button(machine_id)
         return False
 
-    wait_for(has_rebooted, "it has rebooted", 40, poll=0.2)
+    wait_for(has_rebooted, "it has rebooted", 40, poll=2)
     assert world.machines.status(machine_id).power is Power.RUNNING
     assert world.process_of(machine_id) == process
