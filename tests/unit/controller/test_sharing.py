@@ -42,7 +42,8 @@ def database(tmp_path):
 def sharing(database):
     made = Sharing(database, "me:1", "blocks")
     made.membership.is_alone = False
-    made.membership.begin = lambda: None  # no server is there
+    made.begun = []
+    made.membership.begin = lambda: made.begun.append(1)  # no server is there
     return made
 
 
@@ -52,6 +53,7 @@ async def test_everybody_is_told_of_what_changes(sharing, monkeypatch):
     assert await link.told.get() == ([], True)
     sharing.membership._note((Other("b", "b:1"),), 3, sharing.membership._monotonic() + 5)
     assert await link.told.get() == (["me:1", "b:1"], True)
+    assert sharing.begun == [1]
     assert rates.calls == [1, 2]
     assert loop.calls == ["look"], "it leads now"
     assert sharing.trouble == ""

@@ -49,9 +49,12 @@ def written(database):
     return database.run_blocking(lambda tx: tx.session.scalars(select(CloudFact.value)).all(), writes=False)
 
 
-def test_who_is_alone_always_leads_and_has_no_fence(database):
-    membership = Membership(database, "127.0.0.1:1", "blocks", lambda: None)
+def test_who_is_alone_always_leads_and_has_no_fence(database, moment):
+    membership = Membership(database, "127.0.0.1:1", "blocks", lambda: None, moment)
+    membership.require_blocks()
     membership.begin()
+    assert membership._thread is None
+    moment.now += 10 * LOST_SECONDS
     assert membership.leads()
     assert membership.has_database
     assert led(database, membership) is database
@@ -76,11 +79,10 @@ def test_the_database_counts_as_lost_after_a_while(shared, moment):
 def test_only_what_is_new_is_told(database, moment):
     told = []
     shared = Membership(database, "127.0.0.1:1", "blocks", lambda: told.append(1), moment)
-    for others, token in (((), 0), ((Other("b", "b:1"),), 0), ((Other("b", "b:1"),), 0), ((Other("b", "b:1"),), 2)):
+    seen = [((), 0, 0), ((Other("b", "b:1"),), 0, 1), ((Other("b", "b:1"),), 0, 1), ((Other("b", "b:1"),), 2, 2)]
+    for others, token, count in seen:
         shared._note(others, token, moment.now)
-    assert len(told) == 2
-    shared._note((Other("b", "b:1"), Other("c", "c:1", lives=False), Other("d", "b:1", lives=False)), 2, moment.now)
-    assert shared.addresses == ["b:1", "c:1"], "one that does not live may come back"
+        assert len(told) == count
     assert shared.others == (Other("b", "b:1"),)
 
 
@@ -101,6 +103,16 @@ async def test_what_is_written_late_is_refused(database, shared, moment):
     assert shared.leads()
     await fenced.run(write)
     assert written(database) == ["so"]
+
+
+async def test_only_ones_own_lease_of_the_lead_counts(database, shared, moment):
+    fenced = led(database, shared)
+    shared._note((), 3, moment.now + LEASE_SECONDS)
+    assert shared.leads()
+    hold(database, "another", 3)
+    database.run_blocking(lambda tx: tx.session.merge(Lease(name="blocks", holder=database.id, token=3, until=0)))
+    with pytest.raises(LeadLost):
+        await fenced.run(write)
 
 
 async def test_who_does_not_lead_writes_nothing_and_may_read(database, shared):
