@@ -182,6 +182,8 @@ async def test_a_step_that_would_cut_off_a_host_is_refused(cloud, host):
     await stub.SwitchAuthority(pb.SwitchAuthorityRequest())
     away_id, _ = await cloud.enrol()
     assert away_id in await refused_for(cloud, stub.FinishAuthority(pb.FinishAuthorityRequest()))
+    again = await stub.SwitchAuthority(pb.SwitchAuthorityRequest())  # it is done: who asks again is told how far it is
+    assert (again.changed, list(again.waiting)) == (False, [away_id])
     assert (await stub.ListAuthorities(pb.ListAuthoritiesRequest())).phase == "switched"
 
 
@@ -190,8 +192,17 @@ async def test_no_step_is_taken_while_there_are_other_controllers(cloud, host, m
     stub = await certificates(cloud)
     with monkeypatch.context() as shared:
         shared.setattr(Membership, "others", property(lambda _self: (object(),)))
-        assert "stop the others" in await refused_for(cloud, stub.BeginAuthority(pb.BeginAuthorityRequest()))
+        refusal = await refused_for(cloud, stub.BeginAuthority(pb.BeginAuthorityRequest()))
+    assert "Of 2 controllers" in refusal
+    assert "stop the others" in refusal
     assert (await stub.ListAuthorities(pb.ListAuthoritiesRequest())).phase == "settled"
+
+
+async def test_a_new_authority_may_begin_while_a_host_is_away(cloud, host):
+    away_id, _ = await cloud.enrol()
+    answer = await (await certificates(cloud)).BeginAuthority(pb.BeginAuthorityRequest())
+    assert answer.phase == "begun"
+    assert away_id in answer.waiting
 
 
 async def test_a_controller_that_runs_for_long_renews_what_it_shows(cloud, monkeypatch):
