@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stead_cli.ssh import Login
-from tests.support import box
+from tests.support import box, halting_image
 from tests.support.clients import FAST
 from tests.support.processes import BIN
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
@@ -48,7 +48,7 @@ def _adopt(cloud: RealCloud, folder: Path) -> None:
     user.ec2.associate_address(InstanceId=newer, AllocationId=address["AllocationId"])
     logins[newer] = user.login(newer)
     volume_id, written = _with_another_volume(user, newer, logins[newer])
-    [unwanted] = user.run()
+    [unwanted] = user.run(ImageId=halting_image.add(cloud.operator, folder))
     before = _seen(user, logins, newer)
 
     _lose_and_restore(cloud, backups)

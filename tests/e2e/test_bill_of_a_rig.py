@@ -18,7 +18,7 @@ import pytest
 
 from stead_cli import ssh
 from stead_cli.rig_cloud import RigHost
-from tests.support import box
+from tests.support import box, halting_image
 from tests.support.real_cloud import BOOT_SECONDS, kill
 from tests.support.rig import RigUser, TestRig
 from tests.support.town import Inhabitant, Vpc, default_vpc
@@ -307,8 +307,9 @@ def _changes_its_type(scene: Scene, host: RigHost, guest: Inhabitant) -> None:
 
 def _another_account(scene: Scene, other: RigUser) -> None:
     """Let another account have a guest for a moment: each sees its own bill alone."""
-    [guest] = other.run(InstanceType="stead.tiny")
-    other.terminate([guest])
+    [guest] = other.run(InstanceType="stead.tiny", ImageId=halting_image.add(scene.rig.operator, other.folder))
+    other.ec2.terminate_instances(InstanceIds=[guest], SkipOsShutdown=True)
+    other.wait("instance_terminated", [guest])
     for one, mine in ((scene.user, {"stead.small", "stead.tiny"}), (other, {"stead.tiny"})):
         today = datetime.now(UTC).date()
         asked = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stead_cli.ssh import Login
-from tests.support import box
+from tests.support import box, halting_image
 from tests.support.clients import FAST, Account
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
 from tests.support.waiting import wait_for
@@ -34,7 +34,8 @@ def _lose_it_and_recover(folder: Path) -> None:
 def _story(cloud: RealCloud, folder: Path) -> None:
     user = User(cloud, cloud.new_account(), folder)
     front, back = _two_subnets(user)
-    outer, inner = (user.run(SubnetId=each)[0] for each in (front, back))
+    [outer] = user.run(SubnetId=front)
+    [inner] = user.run(SubnetId=back, ImageId=halting_image.add(cloud.operator, folder))
     address = user.ec2.allocate_address(Domain="vpc")
     user.ec2.associate_address(InstanceId=outer, AllocationId=address["AllocationId"])
     volume_id = _another_volume(user, outer)
@@ -75,6 +76,7 @@ def _story(cloud: RealCloud, folder: Path) -> None:
     assert user.login(outer).address == address["PublicIp"]
     assert _state(user, endpoint_id) == "available"
     user.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])
+    user.ec2.terminate_instances(InstanceIds=[inner], SkipOsShutdown=True)
     user.terminate([outer, inner])
     user.ec2.delete_volume(VolumeId=volume_id)
     wait_for(lambda: not _left(cloud, (outer, inner, volume_id)), "nothing is left", 60, explain=cloud.log_ends)

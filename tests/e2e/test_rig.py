@@ -6,13 +6,13 @@ import subprocess
 import threading
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from stead_cli.rig_places import RigPlace
 from stead_cli.rig_plan import CALLER_IPV6_ADDRESS, FAR_IPV6_ADDRESS, VXLAN_BYTES
-from tests.support import leaks
+from tests.support import halting_image, leaks
 from tests.support.rig import RigUser, TestRig
 from tests.support.street import Street
 from tests.support.waiting import wait_for
@@ -116,7 +116,7 @@ def test_underlay_carries_what_guests_send_in_one_piece(rig: TestRig) -> None:
 def test_placement_groups_hold_on_three_hosts(rig: TestRig, tmp_path: Path) -> None:
     """By where libvirt has each instance's domain; the guests need not boot."""
     user = RigUser(rig, rig.new_account(), tmp_path, rig=rig)
-    ec2: Any = user.ec2
+    ec2, image_id = cast("Any", user.ec2), halting_image.add(rig.operator, tmp_path)
     groups = {
         strategy: ec2.create_placement_group(GroupName=strategy, Strategy=strategy, **given)["PlacementGroup"][
             "GroupId"
@@ -127,7 +127,8 @@ def test_placement_groups_hold_on_three_hosts(rig: TestRig, tmp_path: Path) -> N
 
     def launch(strategy: str, count: int = 1, **placement: int) -> list[str]:
         """Launch into a group; return the names of the hosts on which the instances run."""
-        ids = user.run(count, InstanceType="stead.pico", Placement={"GroupName": strategy, **placement})
+        into = {"GroupName": strategy, **placement}
+        ids = user.run(count, InstanceType="stead.pico", ImageId=image_id, Placement=into)
         launched.extend(ids)
         domains = {host.name: host.place.run("virsh", "list", "--name").stdout.split() for host in rig.hosts}
         return [name for each in ids for name, there in domains.items() if each in there]
@@ -144,7 +145,7 @@ def test_placement_groups_hold_on_three_hosts(rig: TestRig, tmp_path: Path) -> N
         [first, second] = launch("cluster", 2)
         assert first == second
     finally:
-        ec2.terminate_instances(InstanceIds=launched)
+        ec2.terminate_instances(InstanceIds=launched, SkipOsShutdown=True)
         user.wait("instance_terminated", launched)
         for strategy in groups:
             ec2.delete_placement_group(GroupName=strategy)
