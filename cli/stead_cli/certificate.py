@@ -64,6 +64,7 @@ def rotate(seconds: float, output: str) -> None:
 
     Asked for again before `finish`, it makes no other one.
     """
+    cloud.require_root("changing the authority")
     _take(Operator.begin_authority, seconds, output)
 
 
@@ -72,6 +73,7 @@ def rotate(seconds: float, output: str) -> None:
 @output_option
 def switch(seconds: float, output: str) -> None:
     """Sign by the new authority; returns when all hosts have certificates of it. The former is trusted still."""
+    cloud.require_root("changing the authority")
     _take(Operator.switch_authority, seconds, output)
 
 
@@ -80,12 +82,12 @@ def switch(seconds: float, output: str) -> None:
 @output_option
 def finish(seconds: float, output: str) -> None:
     """Trust the new authority alone; returns when all hosts do. Who has a certificate of the former is cut off."""
+    cloud.require_root("changing the authority")
     _take(Operator.finish_authority, seconds, output)
 
 
 def _take(step: Callable[[Operator], pb.Authorities], seconds: float, output: str) -> None:
     """Take a step, give users on this machine what it made, and wait for the hosts."""
-    cloud.require_root("changing the authority")
     chosen = settings.load()
     if not (chosen.controller_dir / "ca.pem").exists():
         raise CliError("the controller is on another machine", "run this there")

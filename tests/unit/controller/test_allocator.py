@@ -4,7 +4,7 @@ import asyncio
 import subprocess
 import sys
 from typing import Final
-from unittest.mock import MagicMock
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
@@ -74,8 +74,9 @@ def test_what_is_freed_inside_the_heap_is_given_back() -> None:
     assert resident[0] - resident[1] > 40, resident
 
 
-def test_the_controller_gives_back_from_time_to_time() -> None:
+async def test_the_controller_gives_back_from_time_to_time() -> None:
     parts = MagicMock(_copies=None)
+    parts._sharing.run = AsyncMock()
     Controller._begin_work(parts)
     works = [call.args[1] for call in parts._every.call_args_list]
     assert (asyncio.to_thread, (allocator.give_back,)) in [(work.func, work.args) for work in works]
