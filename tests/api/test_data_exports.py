@@ -250,7 +250,10 @@ def test_rows_are_of_the_own_account_and_add_up_to_the_bill(client, exporting):
     assert list(exporting.places.settings.incoming_folder.glob("exports/*")) == []
 
 
-@pytest.mark.parametrize(("granularity", "count"), [("HOURLY", 72), ("MONTHLY", 1)])
+_HOURLY = pytest.param("HOURLY", 72, marks=pytest.mark.story)
+
+
+@pytest.mark.parametrize(("granularity", "count"), [_HOURLY, ("MONTHLY", 1)])
 def test_reports_as_cur_2_have_rows_of_the_asked_time(client, exporting, granularity, count):
     names = "line_item_unblended_cost, line_item_usage_amount, line_item_resource_id, identity_line_item_id"
     properties = {"TIME_GRANULARITY": granularity, "INCLUDE_RESOURCES": "FALSE"}

@@ -29,22 +29,25 @@ _OWN = (
 )
 _LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a folder of such tests
 # These wait for their clients' pauses most of the time: less than a quarter of a processor is in use.
-_WAITING: Final = tuple(f"tests/clients/test_{client}.py" for client in ("machines", "terraform"))
+_WAITING: Final = (*(f"tests/clients/test_{client}.py" for client in ("machines", "terraform")), "host/metrics")
 _TOOLS: Final = "tests/house/test_tools.py"  # waits for programs; the other house tests read all files of the checkout
 _LIGHT: Final = ("gw2", "gw3", "gw4")  # all but two, as pytest-xdist names them
 _NO_LIBVIRTD: Final = "test_libvirtd.py"  # needs a process in which the cloud has not started the system's libvirtd
-_RANKS = (
+_RANKS = (  # longer ones first, so that no process is left with one at the end
     "house",
     "cloud",
     "host/machines",
     "rig",
     "clients",
+    "tests/e2e/test_rack.py",
     "host/network",
     "tests/e2e/test_bill_of_a_rig.py",
-    "tests/e2e/test_rack.py",
-    "e2e",
     "host/object_store",
+    "tests/e2e/test_benches.py",
+    "tests/e2e/test_readme.py",
+    "e2e",
     "host/volumes",
+    "host/firewall",
     "host",
 )
 

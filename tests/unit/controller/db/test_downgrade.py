@@ -31,6 +31,7 @@ def copies(tmp_path):
     return [path.name for path in schema.copies_of(tmp_path / "stead.sqlite")]
 
 
+@pytest.mark.story
 def test_it_goes_back_to_before_the_last_upgrade_and_up_again(database, tmp_path):
     newest = schema.newest()
     assert downgrade_to(database.engine) == OLD

@@ -82,6 +82,7 @@ def test_there_and_back_and_there_again(database, at, before, after):
     assert narrowed(contents(database)[0], first[0]) == narrowed(filled, first[0])
 
 
+@pytest.mark.story
 @pytest.mark.parametrize("release", _RELEASES, ids=lambda path: path.parent.name)
 def test_the_cloud_of_a_release_goes_up_and_comes_back_as_it_was(database, release):
     connection = sqlite3.connect(database.engine.url.database)

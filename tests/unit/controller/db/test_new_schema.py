@@ -44,6 +44,7 @@ def check(walked, made):
         assert schema.revision_of(other) == schema.newest()
 
 
+@pytest.mark.story
 def test_a_file_is_the_same(urls):
     check(*urls)
 

@@ -380,7 +380,7 @@ async def test_chunks_that_are_collected_too_early_are_packed_again(cloud, monke
 
 
 @pytest.mark.story
-@pytest.mark.parametrize("part", ["before", "middle", "after"])
+@pytest.mark.parametrize("part", ["middle", "after"])  # to die after a step is to die before the next
 @pytest.mark.parametrize("kind", [ArchiveSnapshot, RestoreSnapshot])
 async def test_killed_at_any_step_it_is_done_all_the_same(cloud, kind, part):
     snapshot_id = await cloud.take(CONTENT)

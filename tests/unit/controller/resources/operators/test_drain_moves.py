@@ -34,6 +34,7 @@ from stead_controller.resources.storage import (
 from stead_controller.resources.storage.create_snapshots import OfVolume
 from stead_controller.resources.storage.volume_modifications import ModifyRequest
 from stead_proto.v1 import desired_pb2 as desired
+from tests.support.examples import examples
 from tests.support.rows import CLOUD, GIB, NOW
 from tests.unit.controller.resources.operators.drained_cloud import (
     DrainedCloud,
@@ -58,7 +59,7 @@ def cloud(tmp_path, empty_database_file):
     made.database.close()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(examples(3)))
 def test_whatever_is_asked_meanwhile_no_write_is_lost_and_nothing_leaks(cloud, seed):
     cloud.boot_by_uefi(0, 1, 5)
     rng = random.Random(seed)
