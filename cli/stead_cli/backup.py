@@ -116,10 +116,17 @@ def restore(folder: Path, backup_id: str, passphrase_file: Path | None, **withou
             ],
             _passphrase(passphrase_file),
         )
+    brought = settings.load()  # by now also what the backup says
     if chosen.database_url:
-        chosen.remember()  # it is in another place than the settings of a cloud that was here say
+        brought.remember()  # it is in another place than the settings of a cloud that was here say
     restored = done["restored"]
     say(f"backup {done['backup']['id']} is in {chosen.controller_dir}: {restored['blocks']} blocks; next: ./stead up")
+    bucket = done["backup"]["bucket"]
+    if bucket and bucket != brought.bucket:
+        say(
+            f"its blocks are in the bucket {bucket}: STEAD_BLOCK_BUCKET={bucket} STEAD_BLOCK_ENDPOINT=…"
+            " STEAD_BLOCK_KEY_FILE=… ./stead up"
+        )
     for file in restored["damaged"]:
         say(f"the backup does not have all of {file}: zeros are where something is missing")
     if restored["missing"]:
@@ -174,7 +181,8 @@ def _left_out(*, without_buckets: bool, without_metrics: bool) -> list[str]:
 
 def _make(chosen: Settings, folder: Path, passphrase: str, output: str, options: Sequence[str]) -> None:
     """Make a backup, and show it."""
-    arguments = [f"--release={release.current()}", *_state_options(chosen), "--passphrase-file=-", *options]
+    bucket = [f"--block-bucket={chosen.bucket}"] if chosen.bucket else []
+    arguments = [f"--release={release.current()}", *_state_options(chosen), *bucket, "--passphrase-file=-", *options]
     made = _run(["create", str(folder), *arguments], passphrase)["backup"]
     if made["unreadable"]:
         say(f"{len(made['unreadable'])} blocks are damaged in the store: ./stead blocks scrub names what needs them")

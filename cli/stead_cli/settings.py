@@ -24,6 +24,8 @@ SHIPPED: Final = Path(__file__).resolve().with_name("shipped")
 """What `stead release` puts into this package: `images/`, which is elsewhere in a checkout, and version and commit."""
 FILE: Final = "sqlite"
 """What `database_url` says of a database that is a file of Stead's own."""
+NO_BUCKET: Final = "none"
+"""What `block_bucket` says where blocks are in a folder of the controller, as they are without it."""
 
 FILES: Final = SHIPPED if SHIPPED.is_dir() else CHECKOUT
 """The folder that has `images/`."""
@@ -59,6 +61,11 @@ class Settings:
     prometheus_listen: str = "127.0.0.1"  # the address of both pages
     pools: str = ""  # further storage pools, as `stead-agent run --pool` takes them, separated by spaces
     database_url: str = ""  # of a PostgreSQL server; empty, or sqlite: a file in the controller's state
+    block_bucket: str = (
+        ""  # of snapshots and images, on an S3 server; empty, or none: a folder in the controller's state
+    )
+    block_endpoint: str = ""  # the URL of that server; empty: Amazon's
+    block_key_file: str = ""  # with id and secret of the bucket's access key
 
     @property
     def zone_names(self) -> list[str]:
@@ -74,6 +81,11 @@ class Settings:
     def server_url(self) -> str:
         """The URL of the database's server; empty where the database is a file."""
         return self.database_url if self.database_url != FILE else ""
+
+    @property
+    def bucket(self) -> str:
+        """The bucket for blocks; empty where they are in a folder of the controller."""
+        return self.block_bucket if self.block_bucket != NO_BUCKET else ""
 
     @property
     def database_file(self) -> Path:
@@ -193,6 +205,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 _SCHEME: Final = "postgresql+psycopg"
+_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LETTERS: Final = re.compile(r"[a-z]+")
 _MAY_BE_OFF: Final = frozenset({"prometheus_port", "agent_prometheus_port"})
 _REMEMBERED: Final = tuple(field.name for field in fields(Settings) if field.name != "state_dir")
@@ -225,7 +238,33 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
             "STEAD_HOST_ADDRESS is for several controllers, which share a database of PostgreSQL",
             "set STEAD_DATABASE_URL, too: docs/operate/several-controllers.md",
         )
+    if loaded.bucket:
+        _check_bucket(loaded)
+        return replace(loaded, block_key_file=str(Path(loaded.block_key_file).absolute()))
+    if alone := given.keys() & {"block_endpoint", "block_key_file"}:
+        raise CliError(f"STEAD_{min(alone).upper()} has no effect without a bucket", "set STEAD_BLOCK_BUCKET, too")
     return loaded
+
+
+def _check_bucket(loaded: Settings) -> None:
+    """Raise CliError for what names no bucket, or has a password: whoever lists processes reads arguments."""
+    if not _BUCKET.fullmatch(loaded.bucket):
+        raise CliError(
+            f"STEAD_BLOCK_BUCKET={loaded.bucket} is no name of a bucket",
+            f"3 to 63 small letters, digits, dots, hyphens; or: {NO_BUCKET}",
+        )
+    if not loaded.block_key_file:
+        raise CliError(
+            "a bucket for blocks needs STEAD_BLOCK_KEY_FILE",
+            "a file that only root may read, of two lines: id and secret of the bucket's access key",
+        )
+    try:
+        parts = urlsplit(loaded.block_endpoint)
+        is_server = parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
+    except ValueError:
+        is_server = False
+    if loaded.block_endpoint and not is_server:
+        raise CliError("STEAD_BLOCK_ENDPOINT is no URL of a server", "https://HOST:PORT, without any key in it")
 
 
 def _check_database(url: str) -> None:

@@ -25,13 +25,18 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.story
-def test_a_backup_is_made_listed_checked_and_brought_back(state: Path, tmp_path: Path) -> None:
+def test_a_backup_is_made_listed_checked_and_brought_back(
+    state: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder, passphrase = str(tmp_path / "backups"), f"--passphrase-file={tmp_path / 'passphrase'}"
 
     def stead(*arguments: str) -> Result:
         return CliRunner().invoke(cli, ["backup", *arguments])
 
-    made = json.loads(stead("create", folder, passphrase, "--output", "json").stdout)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setenv("STEAD_BLOCK_BUCKET", "stead-blocks")
+        elsewhere.setenv("STEAD_BLOCK_KEY_FILE", "/etc/stead-block-key")
+        made = json.loads(stead("create", folder, passphrase, "--output", "json").stdout)
     listed = stead("list", folder)
     assert listed.stdout.splitlines()[1].split("\t")[0] == made["id"]
     checked = stead("verify", folder, passphrase)
@@ -43,6 +48,7 @@ def test_a_backup_is_made_listed_checked_and_brought_back(state: Path, tmp_path:
     restored = stead("restore", folder, passphrase)
     assert restored.exit_code == 0, restored.output
     assert "0 blocks; next: ./stead up" in restored.stderr
+    assert "its blocks are in the bucket stead-blocks: STEAD_BLOCK_BUCKET=stead-blocks" in restored.stderr
     assert (state / "master.key").read_bytes() == b"k" * 32
     (tmp_path / "passphrase").write_text("another one\n")
     wrong = stead("create", folder, passphrase)

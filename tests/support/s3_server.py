@@ -1,0 +1,89 @@
+"""An S3 server of another machine, as an operator has it: a SeaweedFS with one access key."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Self
+
+import botocore.session
+from botocore.config import Config
+
+from tests.support.processes import Child, clean_environment, free_ports
+from tests.support.waiting import wait_for
+
+
+class S3Server:
+    """A server below its folder; it runs inside a `with`."""
+
+    def __init__(self, folder: Path, key_id: str, secret: str) -> None:
+        """Choose ports, and the only access key; start nothing."""
+        identity = {
+            "name": "stead",
+            "credentials": [{"accessKey": key_id, "secretKey": secret}],
+            "actions": ["Admin", "Read", "Write", "List"],
+        }
+        (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
+        (folder / "data").mkdir()
+        self._ports = master, volume, filer, s3, *more = free_ports(8)
+        command: list[str | Path] = [
+            Path(sys.executable).parent / "weed",
+            "server",
+            f"-dir={folder / 'data'}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-master.port={master}",
+            f"-master.port.grpc={more[0]}",
+            f"-volume.port={volume}",
+            f"-volume.port.grpc={more[1]}",
+            "-filer",
+            f"-filer.port={filer}",
+            f"-filer.port.grpc={more[2]}",
+            "-s3",
+            f"-s3.port={s3}",
+            f"-s3.port.grpc={more[3]}",
+            f"-s3.config={folder / 'identities.json'}",
+            "-master.telemetry=false",
+            "-master.volumeSizeLimitMB=64",
+            "-volume.max=0",
+        ]
+        self._child = Child("weed", command, folder / "weed.log", clean_environment(GOMEMLIMIT="160MiB", GOGC="50"))
+        self.url = f"http://127.0.0.1:{s3}"
+        self.client: Any = botocore.session.Session().create_client(
+            "s3",
+            region_name="us-east-1",
+            endpoint_url=self.url,
+            aws_access_key_id=key_id,
+            aws_secret_access_key=secret,
+            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+        )
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self._child.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Kill it: asked to end, it waits 15 s for streams between its own parts."""
+        self.client.close()
+        self._child.kill()
+        for port in self._ports:  # it leaves its sockets, named by its ports
+            for left in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
+                left.unlink()
+
+    def make_bucket(self, name: str) -> None:
+        """Make a bucket as soon as all the server's parts are up."""
+
+        def made() -> bool:
+            self._child.check()
+            try:
+                self.client.create_bucket(Bucket=name)
+            except Exception:  # refuses or fails in many ways until then
+                return False
+            return True
+
+        wait_for(made, "the S3 server makes a bucket", 60)
+
+    def keys(self, bucket: str) -> set[str]:
+        """The names of a bucket's objects."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        return {found["Key"] for page in pages for found in page.get("Contents", ())}
