@@ -61,6 +61,8 @@ echo o >/proc/sysrq-trigger
 exec tail -f /dev/null
 """
 
+# Emulated, a fifth level of page tables, pages that are cleared twice and AppArmor would cost a second of a processor.
+_QUICKLY: Final = "console=ttyS0 quiet mitigations=off no5lvl init_on_alloc=0 lsm=capability"
 _PHYSICAL: Final = "linux-image-amd64"  # that depends on the newest one
 
 
@@ -184,7 +186,7 @@ def _start(root: Path, folder: Path, hardware: Hardware) -> "subprocess.Popen[by
         *("-drive", f"file={folder}/disk,format=raw,if=none,id=disk,cache=unsafe,discard=unmap"),
         *("-device", "virtio-blk-pci,drive=disk", "-kernel", kernel_file, "-nodefaults", "-display", "none"),
         *("-serial", f"file:{folder}/console", "-serial", f"file:{folder}/status", "-no-reboot", "-append"),
-        f"console=ttyS0 quiet mitigations=off rootfstype=virtiofs root=rootfs ro init={folder}/init panic=-1 {hardware.kernel_options}",
+        f"{_QUICKLY} rootfstype=virtiofs root=rootfs ro init={folder}/init panic=-1 {hardware.kernel_options}",
     ]
     with (folder / "qemu.log").open("wb") as log:
         return subprocess.Popen(["qemu-system-x86_64", *arguments], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
