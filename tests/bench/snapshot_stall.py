@@ -34,6 +34,7 @@ SIZE = 256 << 20
 BLOCK = 512 * 1024
 BOUNDARIES_MS = (1, 2, 5, 10, 20, 30, 40, 50, 75, 100, 200, 500, 1000)
 WRITER = "while :; do dd if=/dev/urandom of=/dev/vdb bs=4096 count=1 conv=notrunc,fsync 2>/dev/null; done &"
+FILLED = 64  # MiB
 CHANGED = 8
 WRITES = 150
 
@@ -91,7 +92,7 @@ def measure(bench: SerialBench, count: int) -> bool:
     bench.machines.start(spec, 1)
     shell = SerialShell(bench.machines, spec.id)
     settle(shell)
-    shell.run("dd if=/dev/urandom of=/dev/vdb bs=1M count=64 2>/dev/null", 300)
+    shell.run(f"dd if=/dev/urandom of=/dev/vdb bs=1M count={FILLED} 2>/dev/null", 300)
     device = "/machine/peripheral/virtio-disk1/virtio-backend"
     shell.begin(WRITER)
     reset(bench, spec.id, device)

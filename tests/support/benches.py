@@ -104,7 +104,7 @@ WITH_GUESTS: Final = MappingProxyType(
         "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
         "machine_start": Smallest(("--rounds", "1", "--machines", "2")),
         "rule_to_kernel": Smallest(("--members", "20"), {"ROUNDS": 2}),  # each second round undoes the first
-        "snapshot_stall": Smallest(("--snapshots", "1"), {"WRITES": 5, "CHANGED": 2}),
+        "snapshot_stall": Smallest(("--snapshots", "1"), {"FILLED": 4, "WRITES": 5, "CHANGED": 2}),
         "volume_io": Smallest(
             ("--rounds", "1"),
             {
@@ -121,7 +121,7 @@ WITH_GUESTS: Final = MappingProxyType(
 IN_A_CLOUD: Final = MappingProxyType(
     {
         "launch": Smallest(("--rounds", "1"), {"WARMING": 0}),
-        "scale_out": Smallest(("--most", "2"), {"IDLE_BEFORE": 5, "REST": "usleep 80000", "TARGET": 5.0}),
+        "scale_out": Smallest(("--most", "2"), {"IDLE_BEFORE": 2, "REST": "usleep 300000", "TARGET": 2.0}),
     }
 )
 """What boots guests of a cloud that is there: run by tests/e2e."""
