@@ -392,9 +392,9 @@ class User:
         return self.ec2.get_console_output(InstanceId=instance_id, Latest=True).get("Output", "")
 
     def terminate(self, instance_ids: Sequence[str]) -> None:
-        """Terminate instances and wait until they are terminated."""
+        """Terminate instances, without the half second of a processor that a guest's own shutdown takes, and wait for it."""
         if instance_ids:
-            self.ec2.terminate_instances(InstanceIds=list(instance_ids))
+            self.ec2.terminate_instances(InstanceIds=list(instance_ids), SkipOsShutdown=True)
             self.wait("instance_terminated", instance_ids)
 
     def terminate_all(self) -> None:
