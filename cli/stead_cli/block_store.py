@@ -1,6 +1,7 @@
 """Where the blocks of snapshots and images are: in a folder of the controller, or in a bucket of an S3 server."""
 
 import os
+import ssl
 import stat
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,8 @@ def options(chosen: Settings) -> list[str]:
     if not chosen.bucket:
         return []
     endpoint = [f"--block-endpoint={chosen.block_endpoint}"] if chosen.block_endpoint else []
-    return [f"--block-bucket={chosen.bucket}", *endpoint, f"--block-key-file={chosen.block_key_file}"]
+    authority = [f"--block-ca-file={chosen.block_ca_file}"] if chosen.block_ca_file else []
+    return [f"--block-bucket={chosen.bucket}", *endpoint, f"--block-key-file={chosen.block_key_file}", *authority]
 
 
 def require(chosen: Settings) -> None:
@@ -31,6 +33,8 @@ def require(chosen: Settings) -> None:
     has_keys = (chosen.controller_dir / "ca.pem").exists()
     folder = chosen.controller_dir / "blocks"
     key = _read_key(Path(chosen.block_key_file)) if chosen.bucket else ("", "")
+    if chosen.bucket and chosen.block_ca_file:
+        _require_certificate(chosen.block_ca_file)
     if chosen.bucket and _has_blocks(folder):
         raise CliError(
             f"the blocks of this cloud are in {folder}, and STEAD_BLOCK_BUCKET names another place",
@@ -94,6 +98,17 @@ def _read_key(path: Path) -> tuple[str, str]:
     return lines[0], lines[1]
 
 
+def _require_certificate(path: str) -> None:
+    """Raise CliError for a file that is no authority's certificate: the controller would start, and reach nothing."""
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:
+        raise CliError(
+            f"STEAD_BLOCK_CA_FILE={path} is no certificate: {error.strerror or error}",
+            "a file in PEM, of the authority",
+        ) from error
+
+
 def _is_used(chosen: Settings, key: tuple[str, str]) -> bool:
     """Tell whether a bucket has blocks; raises CliError where it cannot be asked."""
     import botocore.session  # noqa: PLC0415 - a third of a second, needed only where the bucket is new to this cloud
@@ -106,6 +121,7 @@ def _is_used(chosen: Settings, key: tuple[str, str]) -> bool:
         endpoint_url=chosen.block_endpoint or None,
         aws_access_key_id=key[0],
         aws_secret_access_key=key[1],
+        verify=chosen.block_ca_file or None,
         config=Config(
             connect_timeout=_SECONDS,
             read_timeout=_SECONDS,
@@ -118,7 +134,7 @@ def _is_used(chosen: Settings, key: tuple[str, str]) -> bool:
     except (BotoCoreError, ClientError) as error:
         raise CliError(
             f"{_named(chosen)} cannot be asked: {error}",
-            "see: STEAD_BLOCK_BUCKET, STEAD_BLOCK_ENDPOINT, STEAD_BLOCK_KEY_FILE",
+            "see: STEAD_BLOCK_BUCKET, STEAD_BLOCK_ENDPOINT, STEAD_BLOCK_KEY_FILE, STEAD_BLOCK_CA_FILE",
         ) from error
     finally:
         client.close()

@@ -66,6 +66,7 @@ class Settings:
     )
     block_endpoint: str = ""  # the URL of that server; empty: Amazon's
     block_key_file: str = ""  # with id and secret of the bucket's access key
+    block_ca_file: str = ""  # of the authority of that server's certificate; empty: one that browsers trust
 
     @property
     def zone_names(self) -> list[str]:
@@ -205,6 +206,7 @@ def replace_text(path: Path, text: str) -> None:
 
 
 _SCHEME: Final = "postgresql+psycopg"
+_BLOCK_FILES: Final = ("block_key_file", "block_ca_file")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LETTERS: Final = re.compile(r"[a-z]+")
 _MAY_BE_OFF: Final = frozenset({"prometheus_port", "agent_prometheus_port"})
@@ -240,8 +242,10 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         )
     if loaded.bucket:
         _check_bucket(loaded)
-        return replace(loaded, block_key_file=str(Path(loaded.block_key_file).absolute()))
-    if alone := given.keys() & {"block_endpoint", "block_key_file"}:
+        files = {name: value for name in _BLOCK_FILES if (value := getattr(loaded, name))}
+        absolute: dict[str, Any] = {name: str(Path(value).absolute()) for name, value in files.items()}
+        return replace(loaded, **absolute)
+    if alone := given.keys() & {"block_endpoint", *_BLOCK_FILES}:
         raise CliError(f"STEAD_{min(alone).upper()} has no effect without a bucket", "set STEAD_BLOCK_BUCKET, too")
     return loaded
 

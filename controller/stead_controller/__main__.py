@@ -32,6 +32,7 @@ _LOCK_SECONDS: Final = 15.0
 _OF_OTHERS: Final = {
     "block_endpoint": "block_bucket",
     "block_key_file": "block_bucket",
+    "block_ca_file": "block_bucket",
     "object_key_file": "object_endpoint",
     "metrics_token_file": "metrics_endpoint",
     "remote_write_token_file": "remote_write_url",
@@ -158,6 +159,11 @@ _OPTIONS = (
         "--block-key-file",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="File of mode 0600 with two lines: id and secret of the bucket's access key.",
+    ),
+    click.option(
+        "--block-ca-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="PEM of the authority of that endpoint's certificate; default: those that browsers trust.",
     ),
     click.option(
         "--object-endpoint",

@@ -78,6 +78,7 @@ class Settings:
     block_endpoint: str = ""
     block_region: str = "us-east-1"
     block_key_file: Path | None = None
+    block_ca_file: Path | None = None
     object_endpoint: str = ""
     object_region: str = "us-east-1"
     object_key_file: Path | None = None

@@ -155,7 +155,8 @@ def _move_blocks(server: S3Server, cloud: RealCloud, tmp_path: Path) -> dict[str
     key_file.write_text(f"{KEY_ID}\n{SECRET}\n")
     settings = {
         "STEAD_BLOCK_BUCKET": "blocks",
-        "STEAD_BLOCK_ENDPOINT": server.url,
+        "STEAD_BLOCK_ENDPOINT": server.https_url,
+        "STEAD_BLOCK_CA_FILE": str(server.ca_file),
         "STEAD_BLOCK_KEY_FILE": str(key_file),
     }
     folder = cloud.settings.controller_dir / "blocks"

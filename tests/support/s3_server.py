@@ -1,4 +1,4 @@
-"""An S3 server of another machine, as an operator has it: a SeaweedFS with one access key."""
+"""An S3 server as an operator has it: a SeaweedFS with one access key, and a certificate of an authority of its own."""
 
 import json
 import sys
@@ -8,6 +8,7 @@ from typing import Any, Self
 import botocore.session
 from botocore.config import Config
 
+from stead_proto.certificates import Authority
 from tests.support.processes import Child, clean_environment, free_ports
 from tests.support.waiting import wait_for
 
@@ -17,14 +18,18 @@ class S3Server:
 
     def __init__(self, folder: Path, key_id: str, secret: str) -> None:
         """Choose ports, and the only access key; start nothing."""
-        identity = {
+        user = {
             "name": "stead",
             "credentials": [{"accessKey": key_id, "secretKey": secret}],
             "actions": ["Admin", "Read", "Write", "List"],
         }
-        (folder / "identities.json").write_text(json.dumps({"identities": [identity]}))
+        (folder / "identities.json").write_text(json.dumps({"identities": [user]}))
         (folder / "data").mkdir()
-        self._ports = master, volume, filer, s3, *more = free_ports(8)
+        authority = Authority.create("S3 CA")
+        identity = folder / "identity.pem"
+        authority.issue_server(["127.0.0.1"]).save(folder)
+        self.ca_file = folder / "ca.pem"
+        self._ports = master, volume, filer, s3, https, *more = free_ports(9)
         command: list[str | Path] = [
             Path(sys.executable).parent / "weed",
             "server",
@@ -41,6 +46,9 @@ class S3Server:
             "-s3",
             f"-s3.port={s3}",
             f"-s3.port.grpc={more[3]}",
+            f"-s3.port.https={https}",
+            f"-s3.cert.file={identity}",
+            f"-s3.key.file={identity}",
             f"-s3.config={folder / 'identities.json'}",
             "-master.telemetry=false",
             "-master.volumeSizeLimitMB=64",
@@ -48,6 +56,7 @@ class S3Server:
         ]
         self._child = Child("weed", command, folder / "weed.log", clean_environment(GOMEMLIMIT="160MiB", GOGC="50"))
         self.url = f"http://127.0.0.1:{s3}"
+        self.https_url = f"https://127.0.0.1:{https}"
         self.client: Any = botocore.session.Session().create_client(
             "s3",
             region_name="us-east-1",

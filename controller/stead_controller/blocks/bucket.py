@@ -9,12 +9,16 @@ from typing import Self
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
-    """The bucket in which blocks are stored; an empty endpoint is Amazon's own."""
+    """The bucket in which blocks are stored; an empty endpoint is Amazon's own.
+
+    `ca_file` has the authority of the endpoint's certificate; without it those that browsers trust are.
+    """
 
     name: str
     endpoint: str = ""
     region: str = "us-east-1"
     prefix: str = "stead/"
+    ca_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,5 +14,7 @@ def open_files(settings: Settings) -> BlockFiles:
         raise ValueError("a bucket for blocks needs a file with the access key: --block-key-file")
     from stead_controller.blocks.s3 import BlockBucket  # noqa: PLC0415 - takes a quarter of a second, for buckets only
 
-    bucket = Bucket(settings.block_bucket, settings.block_endpoint, settings.block_region)
+    bucket = Bucket(
+        settings.block_bucket, settings.block_endpoint, settings.block_region, ca_file=settings.block_ca_file
+    )
     return BlockBucket(bucket, Key.from_file(settings.block_key_file))

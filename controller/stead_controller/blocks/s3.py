@@ -43,6 +43,7 @@ class BlockBucket:
             endpoint_url=bucket.endpoint or None,
             aws_access_key_id=key.id,
             aws_secret_access_key=key.secret,
+            verify=str(bucket.ca_file) if bucket.ca_file is not None else None,
             config=Config(
                 connect_timeout=_CONNECT_SECONDS,
                 read_timeout=_READ_SECONDS,

@@ -1,6 +1,7 @@
 """Blocks in a bucket of a real S3 endpoint."""
 
 import secrets
+from dataclasses import replace
 
 import pytest
 
@@ -76,6 +77,19 @@ def test_a_wrong_key_and_no_server(endpoint):
             list(store.list_all())
 
 
+def test_a_server_whose_authority_is_named_is_trusted_and_no_other(endpoint, tmp_path):
+    key_file = tmp_path / "key"
+    key_file.touch(0o600)
+    key_file.write_text(f"{KEY.id}\n{KEY.secret}\n")
+    settings = Settings(tmp_path, block_bucket="blocks", block_endpoint=endpoint.https_url, block_key_file=key_file)
+    name, block = named(noise())
+    with pytest.raises(BlockStoreError, match="CERTIFICATE_VERIFY_FAILED"):
+        open_files(settings).put([(name, block)])
+    trusting = open_files(replace(settings, block_ca_file=endpoint.ca_file))
+    trusting.put([(name, block)])
+    assert trusting.get(name) == block
+
+
 def test_by_the_settings(endpoint, tmp_path):
     key_file = tmp_path / "key"
     key_file.write_text(f"{KEY.id}\n{KEY.secret}\n")
@@ -104,6 +118,11 @@ def test_up_loses_no_blocks_and_takes_none_of_others(endpoint, tmp_path):
     chosen = up_settings.load(given)
     with pytest.raises(CliError, match=r"cannot be asked: .*NoSuchBucket"):
         block_store.require(chosen)
+    private = given | {"STEAD_BLOCK_ENDPOINT": endpoint.https_url}
+    with pytest.raises(CliError, match=r"cannot be asked: .*CERTIFICATE_VERIFY_FAILED"):
+        block_store.require(up_settings.load(private))
+    with pytest.raises(CliError, match=r"cannot be asked: .*NoSuchBucket"):
+        block_store.require(up_settings.load(private | {"STEAD_BLOCK_CA_FILE": str(endpoint.ca_file)}))
     endpoint.make_bucket(bucket)
     endpoint.client.put_object(Bucket=bucket, Key="of-somebody-else", Body=b"")
     block_store.require(chosen)  # a new cloud, with room of its own

@@ -6,6 +6,7 @@ import pytest
 
 from stead_cli import block_store, cloud, settings
 from stead_cli.errors import CliError
+from stead_proto.certificates import Authority
 from tests.support.processes import free_ports
 
 
@@ -67,6 +68,15 @@ def test_amazons_own_has_no_endpoint_and_a_relative_key_file_is_made_absolute(
         ({"STEAD_BLOCK_BUCKET": "ab"}, "STEAD_BLOCK_BUCKET=ab is no name"),
         ({"STEAD_BLOCK_BUCKET": "", "STEAD_BLOCK_KEY_FILE": ""}, "STEAD_BLOCK_ENDPOINT has no effect"),
         ({"STEAD_BLOCK_BUCKET": "none", "STEAD_BLOCK_ENDPOINT": ""}, "STEAD_BLOCK_KEY_FILE has no effect"),
+        (
+            {
+                "STEAD_BLOCK_BUCKET": "none",
+                "STEAD_BLOCK_ENDPOINT": "",
+                "STEAD_BLOCK_KEY_FILE": "",
+                "STEAD_BLOCK_CA_FILE": "ca",
+            },
+            "STEAD_BLOCK_CA_FILE has no effect",
+        ),
         ({"STEAD_BLOCK_KEY_FILE": ""}, "needs STEAD_BLOCK_KEY_FILE"),
         ({"STEAD_BLOCK_ENDPOINT": "s3.example:8333"}, "STEAD_BLOCK_ENDPOINT is no URL"),
         ({"STEAD_BLOCK_ENDPOINT": "ftp://s3.example"}, "STEAD_BLOCK_ENDPOINT is no URL"),
@@ -99,6 +109,23 @@ def test_a_key_file_that_others_read_or_that_has_no_key_is_refused(
     with pytest.raises(CliError, match=said) as refused:
         block_store.require(settings.load(given))
     assert "hidden" not in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_an_authority_is_told_to_the_controller_and_must_have_a_certificate(
+    given: dict[str, str], tmp_path: Path
+) -> None:
+    begun(given)
+    file = tmp_path / "authority.pem"
+    trusting = settings.load(given | {"STEAD_BLOCK_CA_FILE": str(file)})
+    assert block_store.options(trusting)[-1] == f"--block-ca-file={file}"
+    trusting.remember()
+    with pytest.raises(CliError, match=f"STEAD_BLOCK_CA_FILE={file} is no certificate: No such file"):
+        block_store.require(trusting)
+    file.write_text("no certificate")
+    with pytest.raises(CliError, match=f"STEAD_BLOCK_CA_FILE={file} is no certificate"):
+        block_store.require(trusting)
+    file.write_bytes(Authority.create().certificate_pem)
+    block_store.require(trusting)
 
 
 def test_a_key_file_that_is_not_there_is_named(given: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from stead_controller.settings import Settings
     [
         ("--block-endpoint", "--block-bucket"),
         ("--block-key-file", "--block-bucket"),
+        ("--block-ca-file", "--block-bucket"),
         ("--object-key-file", "--object-endpoint"),
         ("--metrics-token-file", "--metrics-endpoint"),
         ("--remote-write-token-file", "--remote-write-url"),
