@@ -24,6 +24,11 @@ MIB = 1 << 20
 FIRST, SECOND, THIRD = (f"vol-0123456789abcdef{number}" for number in range(3))
 STORE = "i-0123456789abcdef0-store0"
 BASE = "snap-0123456789abcdef0"
+# An emulated guest has no processor to spare for copies of metadata in /etc/lvm, a daemon, and memory that is kept ready.
+SPARING = """
+backup { backup = 0 archive = 0 }
+activation { monitoring = 0 reserved_memory = 0 reserved_stack = 0 }
+"""
 TRIALS: list[Callable[[], None]] = []
 
 
@@ -200,6 +205,7 @@ def an_encrypted_disk_is_made_written_and_grown() -> None:
 
 def main() -> None:
     config = ("--config", "activation{udev_sync=0 udev_rules=0}")
+    Path("/etc/lvm/lvmlocal.conf").write_text(SPARING)
     shell("modprobe", "dm_thin_pool")
     shell("pvcreate", *config, "-qq", "/dev/vda")
     shell("vgcreate", *config, "-qq", "group", "/dev/vda")
