@@ -17,7 +17,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from stead_controller.aws import operations
-from stead_controller.db import migrate, session
+from stead_controller.db import migrate, session, wakes
 from stead_controller.db.membership import ForeignBlocksError, Membership
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, Lease, NetworkInterface
@@ -47,10 +47,18 @@ def server():
         made.stop()
 
 
-@pytest.fixture
-def database(server):
+@pytest.fixture(scope="module")
+def migrated(server):
+    """The name of a database that has gone through all migrations, which nobody uses."""
     made = Database(server.new_database())
     migrate.upgrade(made.engine)
+    made.close()
+    return made.engine.url.database
+
+
+@pytest.fixture
+def database(server, migrated):
+    made = Database(server.new_database(copy_of=migrated))
     yield made
     made.close()
 
@@ -188,17 +196,24 @@ def test_a_controller_launches_is_killed_and_terminates(server, own_cloud):
     ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig=FAST)
 
 
+def known(one):
+    return {each.id for each in one.others}
+
+
 @contextlib.contextmanager
-def members(*databases):
+def members(*databases, addresses=("0:1", "1:1")):
     """Let controllers share their database; give them, and what each hears."""
     heard = [[] for _ in databases]
-    made = [Membership(each, f"{number}:1", "blocks", lambda: None) for number, each in enumerate(databases)]
-    for each, wakes in zip(databases, heard, strict=True):
-        each.on_commit(wakes.append)
+    made = [
+        Membership(each, address, "blocks", lambda: None) for each, address in zip(databases, addresses, strict=True)
+    ]
+    for each, kept in zip(databases, heard, strict=True):
+        each.on_commit(kept.append)
     for each in made:
         each.begin()
     try:
-        wait_for(lambda: all(len(each.others) == len(made) - 1 for each in made), "each knows the others")
+        ids = {each.id for each in databases}
+        wait_for(lambda: all(ids <= {one._database.id, *known(one)} for one in made), "each knows the others")
         yield made, heard
     finally:
         for each in made:
@@ -231,6 +246,8 @@ def test_one_controller_leads_and_another_follows_it_at_once(database, other):
             lambda tx: tx.session.scalars(select(Lease.token).where(Lease.name == "lead")).all(), writes=False
         )
         leads.end()
+        holds = "SELECT count(*) FROM leases WHERE name = 'lead' AND holder = :id AND until > 0"
+        assert shown(database, holds, id=leads._database.id) == [0], "it has given up the lead"
         wait_for(follows.leads, "the other one leads")
         assert follows.others == ()
         assert database.run_blocking(
@@ -238,13 +255,51 @@ def test_one_controller_leads_and_another_follows_it_at_once(database, other):
         ) == [tokens[0] + 1]
 
 
-def test_a_controller_notices_that_its_database_is_gone_and_back(server, database, other):
+def shown(database, query, **values):
+    return database.run_blocking(lambda tx: tx.session.scalars(text(query), values).all(), writes=False)
+
+
+def say(database, name, address, ago):
+    """Let a controller have said that it lives, some seconds ago."""
+    row = "INSERT INTO controllers (id, address, seen) VALUES (:id, :address, extract(epoch FROM clock_timestamp()) * 1000 - :ago)"
+    database.run_blocking(lambda tx: tx.session.execute(text(row), {"id": name, "address": address, "ago": ago * 1000}))
+
+
+def test_what_controllers_say_is_renewed_and_is_forgotten_in_the_end(database, other):
+    say(database, "gone", "9:1", 1000)
+    say(database, "away", "8:1", 100)
+    renewed = "SELECT seen FROM controllers WHERE id <> 'away' UNION ALL SELECT until FROM leases ORDER BY 1"
     with members(database, other) as (made, _):
+        wait_for(lambda: all("9:1" not in each.addresses for each in made), "who is long gone is forgotten")
+        assert set(shown(database, "SELECT id FROM controllers")) == {"away", database.id, other.id}
+        assert (made[0].addresses, len(made[0].others)) == (["1:1", "8:1"], 1)
+        before = shown(database, renewed)
+        assert len(before) == 4
+        wait_for(
+            lambda: all(now > was for was, now in zip(before, shown(database, renewed), strict=True)),
+            "all is said again",
+        )
+
+
+@pytest.mark.parametrize("address", ["0:1", ""])
+def test_another_process_of_the_same_address_is_no_other_controller(database, other, address):
+    say(database, "former", "0:1", 1)
+    say(database, "without an address", "", 1)
+    with members(database, other, addresses=(address, "1:1")) as (made, _):
+        assert known(made[0]) == {other.id, "without an address", *(["former"] if address == "" else [])}
+        assert set(made[0].addresses) == {"1:1", *(["0:1"] if address == "" else [])}
+
+
+def test_a_controller_notices_that_its_database_is_gone_and_back(server, database, other):
+    with members(database, other) as (made, heard):
         server.stop_at_once()
         wait_for(lambda: not any(each.has_database for each in made), "both know that it is gone")
         assert not any(each.leads() for each in made)
+        for each in heard:
+            each.clear()
         server.start_again()
         wait_for(lambda: all(each.has_database and each.others for each in made), "both are back", 30)
+        assert [each[0] for each in heard] == [wakes.everything()] * 2, "what was committed meanwhile is looked for"
 
 
 @pytest.mark.parametrize("name", benches.WITH_POSTGRESQL)

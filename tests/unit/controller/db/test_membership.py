@@ -1,8 +1,11 @@
 """The lead and its fence, and what a database without others does; with a server: `tests/api/test_postgresql.py`."""
 
+from types import SimpleNamespace
+
 import pytest
 from sqlalchemy import select
 
+from stead_controller.db import wakes
 from stead_controller.db.membership import LEASE_SECONDS, LOST_SECONDS, Fenced, LeadLost, Membership, Other, led
 from stead_controller.db.session import Database
 from stead_controller.db.tables import CloudFact, Lease
@@ -130,3 +133,12 @@ def test_a_fence_is_checked_in_the_same_transaction(database):
     seen = []
     Fenced(database, lambda: seen.append).run_blocking(seen.append)
     assert seen[0] is seen[1]
+
+
+def test_only_what_others_commit_wakes_here(database, shared):
+    heard = []
+    database.on_commit(heard.append)
+    for sender in (database.id, "another"):
+        [payload] = wakes.written(wakes.Wakes(scaling=True), sender)
+        shared._hear(SimpleNamespace(payload=payload))
+    assert heard == [wakes.Wakes(scaling=True)]
