@@ -29,11 +29,11 @@ class Mender:
         self.world = world
         self.reports: list[net.Touched] = []
         self.parts = replace(SimulatedHost(SteppedClock()).subsystems, network=world.network, firewall=world.firewall)
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()  # who holds it sees the damage before it is mended
         self.end = world.network.subscribe(self.mend)
 
     def mend(self, touched: net.Touched) -> None:
-        with self._lock:
+        with self.lock:
             self.reports.append(touched)
             agent.audit(self.parts, touched)
 
@@ -88,8 +88,9 @@ def test_damage_is_mended_without_being_asked(world: World, mender: Mender, gues
         (*inside, "ip", "rule", "delete", "iif", gateway),
         (*inside, "nft", "flush", "ruleset"),
     ):
-        world.at_host_run(*damage)
-        assert _state(world, guest.vpc_id) != whole, damage
+        with mender.lock:
+            world.at_host_run(*damage)
+            assert _state(world, guest.vpc_id) != whole, damage
         wait_for(
             lambda: _state(world, guest.vpc_id) == whole,
             f"{damage} is mended",
