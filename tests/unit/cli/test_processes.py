@@ -346,19 +346,23 @@ def test_a_kill_spares_a_group_that_has_another_first_process(heir: Callable[[st
     lock = tmp_path / "running"
     words = [sys.executable, "-c", _WITH_STAND_BY, str(lock), "listens"]
     script = f"import subprocess, sys; subprocess.run(sys.argv[1:]); {_SLEEPER}"
-    with subprocess.Popen([sys.executable, "-c", script, *words], start_new_session=True) as first:
-        program = Program("x", words, tmp_path / "x.pid", tmp_path / "x", lock_file=lock, has_stand_by=True)
-        wait_for(lambda: processes.find(program) is not None, 10, lambda: CliError("it does not run"))
-        running = processes.hold(program)
-        assert running is not None
-        processes.kill(program, running)
-        running.close()
-        wait_for(
-            lambda: processes.find(program) not in {None, running.pid}, 10, lambda: CliError("the stand-by is dead")
-        )
-        assert processes.stop(program)
-        assert first.poll() is None
-        os.killpg(first.pid, signal.SIGKILL)
+    program = Program("x", words, tmp_path / "x.pid", tmp_path / "x", lock_file=lock, has_stand_by=True)
+    whole = [sys.executable, "-c", script, *words]
+    with subprocess.Popen(whole, start_new_session=True, stdout=subprocess.PIPE) as first:
+        try:
+            assert first.stdout is not None
+            assert first.stdout.readline() == b"up\n"  # of the stand-by
+            running = processes.hold(program)
+            assert running is not None
+            processes.kill(program, running)
+            running.close()
+            wait_for(
+                lambda: processes.find(program) not in {None, running.pid}, 10, lambda: CliError("the stand-by is dead")
+            )
+            assert processes.stop(program)
+            assert first.poll() is None
+        finally:
+            os.killpg(first.pid, signal.SIGKILL)
     assert processes.find(program) is None
 
 
