@@ -19,11 +19,15 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import Delete, Insert, Select, Update
 from sqlalchemy.types import TypeEngine
 
+from stead_controller.db import exchanges
+
 type Row = tuple[Any, ...]
 type _Convert = Callable[[Any], Any]
 
 _LIST: Final = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")  # the compiled form of an IN with values given later
 _NO_VALUES: Final = "(SELECT NULL WHERE 1 != 1)"
+# What SQLAlchemy writes for psycopg, whose own numbers are $1, $2: lists, single values, and percent signs.
+_PLACE: Final = re.compile(r"(?P<operator>(?:NOT )?IN) \(__\[POSTCOMPILE_(?P<list>\w+)\]\)|%\((?P<name>\w+)\)s|%%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class _Compiled:
     named: Callable[[Iterable[Any]], Any]
     returns_rows: bool
     places: tuple[tuple[str, _Convert | None], ...]  # `names`, each with its conversion
+    is_numbered: bool  # for PostgreSQL, which takes a list as one value
 
 
 class Prepared:
@@ -62,7 +67,7 @@ class Prepared:
     def all(self, connection: Connection, params: Mapping[str, Any]) -> list[Row]:
         """Execute and return all rows; none for a statement that returns nothing."""
         compiled = self._for(connection.dialect, params)
-        rows = _execute(connection, compiled, *_arguments(compiled, connection.dialect, params))
+        rows = _execute(connection, compiled, *_arguments(compiled, params))
         if not compiled.from_driver:
             return rows
         return [tuple(_read(row, compiled.from_driver)) for row in rows]
@@ -70,7 +75,7 @@ class Prepared:
     def named(self, connection: Connection, params: Mapping[str, Any]) -> list[Any]:
         """Execute and return all rows, whose values are attributes by the names of their columns."""
         compiled = self._for(connection.dialect, params)
-        rows = _execute(connection, compiled, *_arguments(compiled, connection.dialect, params))
+        rows = _execute(connection, compiled, *_arguments(compiled, params))
         make, converters = compiled.named, compiled.from_driver
         if not converters:
             return [make(row) for row in rows]
@@ -100,7 +105,7 @@ class Prepared:
         if not rows:
             return
         compiled = self._for(connection.dialect, rows[0])
-        arguments = [_arguments(compiled, connection.dialect, row)[1] for row in rows]
+        arguments = [_arguments(compiled, row)[1] for row in rows]
         _execute(connection, compiled, compiled.sql, arguments, many=True)
 
     def _for(self, dialect: Dialect, params: Mapping[str, Any]) -> _Compiled:
@@ -134,19 +139,43 @@ def _compile(statement: Any, dialect: Dialect, columns: Sequence[str] | None) ->
     names: list[str] = [column.key for column in returned]
     converters = [_from_driver(column.type, dialect) for column in returned]
     row: Any = namedtuple("Row", names, rename=True)  # type: ignore[misc]  # noqa: PYI024 - of any columns
-    positions = tuple(compiled.positiontup or compiled.binds)
+    lists, is_numbered = frozenset(_LIST.findall(compiled.string)), dialect.name == "postgresql"
+    sql, positions = _numbered(compiled.string) if is_numbered else (compiled.string, tuple(compiled.positiontup or ()))
     return _Compiled(
-        sql=compiled.string,
+        sql=sql,
         names=positions,
-        places=tuple((name, to_driver.get(name)) for name in positions),
+        places=tuple((name, _to_place(to_driver.get(name), is_list=name in lists)) for name in positions),
         constants=constants,
         defaults=defaults,
-        lists=frozenset(_LIST.findall(compiled.string)),
+        lists=lists,
         to_driver=to_driver,
         from_driver=tuple((place, convert) for place, convert in enumerate(converters) if convert is not None),
         named=partial(tuple.__new__, row),  # `_make` without its check of the length, which costs one more call per row
         returns_rows=bool(returned),
+        is_numbered=is_numbered,
     )
+
+
+def _numbered(sql: str) -> tuple[str, tuple[str, ...]]:
+    """Return SQL for psycopg with numbered places, where a list is an array, and the names of these places."""
+    numbers: dict[str, int] = {}
+
+    def place(found: re.Match[str]) -> str:
+        name = found["list"] or found["name"]
+        if name is None:
+            return "%"
+        number = numbers.setdefault(name, len(numbers) + 1)
+        if found["name"]:
+            return f"${number}"
+        return f"{'= ANY' if found['operator'] == 'IN' else '<> ALL'} (${number})"
+
+    return _PLACE.sub(place, sql), tuple(numbers)
+
+
+def _to_place(convert: _Convert | None, *, is_list: bool) -> _Convert | None:
+    if not is_list:
+        return convert
+    return list if convert is None else lambda values: [convert(one) for one in values]
 
 
 def _from_driver(kind: TypeEngine[Any], dialect: Dialect) -> _Convert | None:
@@ -174,9 +203,9 @@ def _read(row: Row, converters: Sequence[tuple[int, _Convert]]) -> list[Any]:
     return values
 
 
-def _arguments(compiled: _Compiled, dialect: Dialect, params: Mapping[str, Any]) -> tuple[str, Any]:
-    """Return the SQL and its arguments in the driver's form: by position or by name."""
-    if dialect.positional and not compiled.lists:
+def _arguments(compiled: _Compiled, params: Mapping[str, Any]) -> tuple[str, Any]:
+    """Return the SQL and its arguments in the driver's form."""
+    if compiled.is_numbered or not compiled.lists:
         return compiled.sql, _by_position(compiled, params)
     values: dict[str, Any] = dict(compiled.constants)
     for name, make in compiled.defaults.items():
@@ -184,10 +213,6 @@ def _arguments(compiled: _Compiled, dialect: Dialect, params: Mapping[str, Any])
     for name, value in params.items():
         convert = compiled.to_driver.get(name)
         values[name] = value if convert is None else _converted(convert, value, is_list=name in compiled.lists)
-    if not compiled.lists:
-        return compiled.sql, values
-    if not dialect.positional:
-        return _spread_by_name(compiled, values)
     arguments: list[Any] = []
     for name in compiled.names:
         if name in compiled.lists:
@@ -212,16 +237,6 @@ def _by_position(compiled: _Compiled, params: Mapping[str, Any]) -> tuple[Any, .
     return tuple(arguments)  # as SQLAlchemy gives them to whoever listens to the engine
 
 
-def _spread_by_name(compiled: _Compiled, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    spread = {name: value for name, value in values.items() if name not in compiled.lists}
-    for name in compiled.lists:
-        spread |= {f"{name}_{number}": one for number, one in enumerate(values[name])}
-    sql = _LIST.sub(
-        lambda found: _places([f"%({found[1]}_{number})s" for number, _ in enumerate(values[found[1]])]), compiled.sql
-    )
-    return sql, spread
-
-
 def _places(places: Sequence[str]) -> str:
     return f"({', '.join(places)})" if places else _NO_VALUES
 
@@ -233,11 +248,28 @@ def connection_of(session: Session) -> Connection:
 
 
 def execute_text(connection: Connection, sql: str, *arguments: str) -> None:
-    """Execute text that is already SQL; listeners on the engine do not see it. Raises DBAPIError."""
+    """Execute text that is already SQL; listeners on the engine do not see it. Raises DBAPIError.
+
+    Where statements may wait (`exchanges`), it waits with them.
+    """
+    waiting = exchanges.waiting(connection)
+    if waiting is not None:
+        waiting.append((sql, arguments))
+        return
     try:
         connection.connection.cursor().execute(sql, *((arguments,) if arguments else ()))
     except connection.dialect.loaded_dbapi.Error as error:
         raise _translated(connection, sql, arguments, error) from error
+
+
+def send(connection: Connection) -> None:
+    """Execute what waits, if anything does; raises DBAPIError."""
+    statements = exchanges.taken(connection)
+    if statements:
+        try:
+            exchanges.execute(connection, statements)
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _translated(connection, _all_of(statements), (), error) from error
 
 
 def _translated(connection: Connection, sql: str, arguments: Any, error: Exception) -> BaseException:
@@ -245,6 +277,8 @@ def _translated(connection: Connection, sql: str, arguments: Any, error: Excepti
 
 
 def _execute(connection: Connection, compiled: _Compiled, sql: str, arguments: Any, *, many: bool = False) -> list[Row]:
+    if compiled.is_numbered:
+        return _execute_numbered(connection, compiled, sql, arguments, many=many)
     cursor = connection.connection.cursor()
     try:
         for listener in connection.engine.dispatch.before_cursor_execute:
@@ -256,3 +290,26 @@ def _execute(connection: Connection, compiled: _Compiled, sql: str, arguments: A
     finally:
         cursor.close()
     return rows
+
+
+def _execute_numbered(
+    connection: Connection, compiled: _Compiled, sql: str, arguments: Any, *, many: bool
+) -> list[Row]:
+    """Execute on PostgreSQL, or let it wait."""
+    before = exchanges.taken(connection)  # else the engine's own listener would send them apart from this one
+    for listener in connection.engine.dispatch.before_cursor_execute:
+        listener(connection, None, sql, arguments, None, many)
+    statements = [*before, *((sql, each) for each in (arguments if many else (arguments,)))]
+    waiting = exchanges.waiting(connection)
+    if waiting is not None and not compiled.returns_rows:
+        waiting += statements
+        return []
+    try:
+        return exchanges.execute(connection, statements)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _translated(connection, _all_of(statements), arguments, error) from error
+
+
+def _all_of(statements: Iterable[exchanges.Statement]) -> str:
+    """Return the SQL of an exchange, of which the server does not say what failed."""
+    return "; ".join(dict.fromkeys(sql for sql, _ in statements))

@@ -29,8 +29,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
+from stead_controller.db.exchanges import ISOLATION, let_wait
 from stead_controller.db.flush import flush
-from stead_controller.db.prepared import execute_text
+from stead_controller.db.prepared import execute_text, send
 from stead_controller.db.wakes import Wakes, written
 from stead_controller.errors import OutOfRoom
 from stead_controller.room import Room
@@ -55,7 +56,7 @@ _RETRY_SQLSTATES: Final = frozenset({"40001", "40P01"})
 _FULL_SQLSTATE: Final = "53100"
 CHANNEL: Final = "stead_commits"
 """At which controllers that share a database of PostgreSQL tell each other of their commits."""
-_NOTIFY: Final = f"SELECT pg_notify('{CHANNEL}', %s)"
+_NOTIFY: Final = f"SELECT pg_notify('{CHANNEL}', $1)"
 # SQLITE_FULL, and the extended code for the memory that WAL's readers and writers share.
 _FULL_SQLITE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
 _RETRY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_LOCKED})
@@ -85,6 +86,7 @@ class Transaction(Wakes):
         with self.session.begin_nested():
             self.session.connection()  # sets the savepoint; prepared statements alone would not
             yield
+            send(self.connection)  # what is violated must be raised before the savepoint is released
 
     def flush(self) -> None:
         """Write the session's changes."""
@@ -304,6 +306,7 @@ class Database:
                 if not self._sqlite:
                     for told in written(tx, self.id):
                         execute_text(connection, _NOTIFY, told)
+                    send(connection)
             # The session only joined the connection's transaction, which must be ended here.
             connection.commit()
         self.wake(tx)
@@ -327,7 +330,9 @@ class Database:
         if self._sqlite:
             execute_text(connection, "BEGIN IMMEDIATE" if writes else "BEGIN")
         elif writes:
-            execute_text(connection, _queue_of_writers())
+            let_wait(connection)
+            for statement in _queue_of_writers():
+                execute_text(connection, statement)
 
     @contextlib.contextmanager
     def _connection(self, *, writes: bool) -> Iterator[Connection]:
@@ -354,26 +359,36 @@ class Database:
                 raise
 
 
-def _queue_of_writers() -> str:
-    """Return what a writing transaction of PostgreSQL executes first, in one exchange with the server.
+def _queue_of_writers() -> tuple[str, ...]:
+    """Return what a writing transaction of PostgreSQL executes first, in one exchange with its first statement.
 
     LOCK takes no snapshot (https://www.postgresql.org/docs/17/sql-lock.html), so that what was committed while it
     waited is seen; `pg_advisory_xact_lock` is called in a SELECT, which sees what was there when it began to wait. This
     mode conflicts with itself and VACUUM, not with migrations, which alone use the table.
     """
     return (
-        f"SET LOCAL idle_in_transaction_session_timeout = '{_MOST_IDLE_MS}ms'; "
-        "LOCK TABLE alembic_version IN SHARE UPDATE EXCLUSIVE MODE"
+        f"SET LOCAL idle_in_transaction_session_timeout = '{_MOST_IDLE_MS}ms'",
+        "LOCK TABLE alembic_version IN SHARE UPDATE EXCLUSIVE MODE",
     )
 
 
 def _engine(url: str) -> Engine:
     if not url.startswith("sqlite"):
-        return create_engine(
-            url, isolation_level="SERIALIZABLE", pool_size=2 * _READERS, pool_use_lifo=True, pool_pre_ping=True
-        )
+        return _postgresql_engine(url)
     # The connection that was used last is used next: of many idle ones few have a cache.
     return _sqlite_engine(url, _STATEMENTS, pool_size=2 * _READERS, pool_use_lifo=True)
+
+
+def _postgresql_engine(url: str) -> Engine:
+    engine = create_engine(
+        url, isolation_level=ISOLATION, pool_size=2 * _READERS, pool_use_lifo=True, pool_pre_ping=True
+    )
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _send(connection: Connection, *_: Any) -> None:
+        send(connection)
+
+    return engine
 
 
 def _sqlite_engine(url: str, statements: int, **options: Any) -> Engine:

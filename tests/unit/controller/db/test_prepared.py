@@ -117,14 +117,18 @@ def test_listeners_see_what_is_executed(database):
     assert [parameters for _, parameters in found] == [["h-1", "h-2"]]
 
 
-def test_a_driver_that_takes_names_gets_names():
+def test_postgresql_gets_numbered_places_and_lists_as_arrays():
     dialect = postgresql.dialect(paramstyle="pyformat")
-    statement = select(Host.id).where(Host.id.in_(bindparam("ids", expanding=True)), Host.cpus > bindparam("n"))
+    several, n = bindparam("ids", expanding=True), bindparam("n")
+    statement = select(Host.id).where(Host.id.in_(several), Host.zone.not_in(several), Host.cpus > n, Host.cpus % 7 < n)
     compiled = _compile(statement, dialect, None)
-    sql, arguments = _arguments(compiled, dialect, {"ids": ["a", "b"], "n": 3})
-    assert "IN (%(ids_0)s, %(ids_1)s)" in sql
-    assert "POSTCOMPILE" not in sql
-    assert arguments == {"ids_0": "a", "ids_1": "b", "n": 3}
+    sql, arguments = _arguments(compiled, {"ids": ("a", "b"), "n": 3})
+    where = " ".join(sql.split("WHERE ")[1].split())
+    assert where == (
+        "hosts.id = ANY ($1) AND (hosts.zone <> ALL ($1)) "
+        "AND hosts.cpus > $2::INTEGER AND hosts.cpus % $3::INTEGER < $2::INTEGER"
+    )
+    assert arguments == (["a", "b"], 3, 7)
 
 
 def test_a_new_row_is_as_a_flush_would_write_it(database):

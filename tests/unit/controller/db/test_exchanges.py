@@ -1,0 +1,198 @@
+"""Statements for PostgreSQL go together, in order, and what one of them violates is raised."""
+
+import os
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from stead_controller.db import exchanges, schema
+from stead_controller.db.insert import insert_if_absent, insert_new
+from stead_controller.db.prepared import Prepared
+from stead_controller.db.session import Database
+from stead_controller.db.tables import Reservation
+from tests.support.postgresql import PROGRAMS, PostgresqlServer
+
+pytestmark = [
+    pytest.mark.story,
+    pytest.mark.skipif(not PROGRAMS, reason="needs a PostgreSQL server: ./stead test --postgresql installs it"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run the server as its own user"),
+]
+AT = datetime(2026, 11, 30, tzinfo=UTC)
+ADD = Prepared(insert(Reservation))
+IDS = Prepared(select(Reservation.id).where(Reservation.id.like(bindparam("like"))).order_by(Reservation.id))
+
+
+@pytest.fixture(scope="module")
+def url():
+    """An empty database with all tables."""
+    server = PostgresqlServer()
+    try:
+        server.start()
+        made = Database(server.new_database())
+        schema.bring_up_to_date(made.engine)
+        made.close()
+        yield made.engine.url.render_as_string(hide_password=False)
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def database(url):
+    made = Database(url)
+    yield made
+    made.run_blocking(lambda tx: tx.connection.execute(text("DELETE FROM reservations")))
+    made.close()
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """How each exchange's statements begin."""
+    found = []
+    execute = exchanges.execute
+
+    def noted(connection, statements):
+        found.append([sql.split()[0] for sql, _ in statements])
+        return execute(connection, statements)
+
+    monkeypatch.setattr(exchanges, "execute", noted)
+    return found
+
+
+def add(tx, *ids):
+    ADD.many(tx.connection, [{"id": each, "account_id": "1" * 12, "created": AT} for each in ids])
+
+
+def ids(tx, like="%"):
+    return IDS.scalars(tx.connection, {"like": like})
+
+
+def test_what_returns_nothing_goes_with_the_next_that_does(database, sent):
+    def write(tx):
+        add(tx, "r-1")
+        add(tx, "r-2", "r-3")
+        found = ids(tx)
+        add(tx, "r-4")
+        tx.events.add("i-1")
+        return found
+
+    assert database.run_blocking(write) == ["r-1", "r-2", "r-3"]
+    assert sent == [["SET", "LOCK", "INSERT", "INSERT", "INSERT", "SELECT"], ["INSERT", "SELECT"]], "the last notifies"
+    assert database.run_blocking(ids, writes=False) == ["r-1", "r-2", "r-3", "r-4"]
+
+
+def test_what_sqlalchemy_executes_comes_after_what_waits(database):
+    def write(tx):
+        add(tx, "r-1")
+        return tx.session.scalars(select(Reservation.id)).all()
+
+    assert database.run_blocking(write) == ["r-1"]
+
+
+def test_a_transaction_that_fails_leaves_nothing(database):
+    def fail(tx):
+        add(tx, "r-1")
+        ids(tx)
+        add(tx, "r-2")
+        raise RuntimeError("undone")
+
+    with pytest.raises(RuntimeError, match="undone"):
+        database.run_blocking(fail)
+    database.run_blocking(lambda tx: add(tx, "r-3"), dry_run=True)
+    assert database.run_blocking(ids) == []
+
+
+@pytest.mark.parametrize("then", [ids, lambda tx: None, lambda tx: tx.session.scalar(select(Reservation.id))])
+def test_what_is_violated_is_raised_with_the_next_exchange(database, then):
+    database.run_blocking(lambda tx: add(tx, "r-1"))
+
+    def write(tx):
+        add(tx, "r-2")
+        add(tx, "r-1")
+        add(tx, "r-3")
+        then(tx)
+
+    with pytest.raises(IntegrityError, match="pk_reservations"):
+        database.run_blocking(write)
+    assert database.run_blocking(ids) == ["r-1"]
+
+
+def test_what_is_violated_in_a_savepoint_is_undone_with_it(database):
+    database.run_blocking(lambda tx: add(tx, "r-1"))
+
+    def violate(tx):
+        with tx.savepoint():
+            add(tx, "r-3")
+            insert_new(tx.session, Reservation(id="r-1", account_id="1" * 12, created=AT))
+
+    def fail(tx):
+        with tx.savepoint():
+            add(tx, "r-4")
+            raise RuntimeError
+
+    def write(tx):
+        add(tx, "r-2")
+        with pytest.raises(IntegrityError):
+            violate(tx)
+        with pytest.raises(RuntimeError):
+            fail(tx)
+        add(tx, "r-5")
+
+    database.run_blocking(write)
+    assert database.run_blocking(ids) == ["r-1", "r-2", "r-5"]
+
+
+def test_statements_that_a_failed_exchange_was_to_prepare_are_prepared_again(database):
+    later = Prepared(select(Reservation.account_id).where(Reservation.id == bindparam("id")))
+
+    def write(tx):
+        exchanges.waiting(tx.connection).append(("SELECT 1 / 0", ()))
+        later.all(tx.connection, {"id": "r-1"})
+
+    with pytest.raises(DBAPIError, match="division by zero"):
+        database.run_blocking(write)
+    assert database.run_blocking(lambda tx: later.all(tx.connection, {"id": "r-1"})) == []
+
+
+def prepared(tx):
+    return tx.connection.scalar(text("SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'stead_%'"))
+
+
+def test_of_many_statements_the_last_used_stay_prepared_over_the_end_of_a_transaction(database, monkeypatch):
+    monkeypatch.setattr(exchanges, "_STATEMENTS", 3)
+    statements = [
+        Prepared(select(Reservation.id.label(f"id_{n}")).where(Reservation.id == bindparam("id"))) for n in range(5)
+    ]
+
+    def read(tx):
+        for each in (*statements, statements[0], *statements):
+            assert each.all(tx.connection, {"id": "r-1"}) == []
+        return prepared(tx)
+
+    assert database.run_blocking(read, writes=False) == 3
+    assert database.run_blocking(prepared, writes=False) == 3, "also when it is rolled back, as all that only read are"
+
+
+def test_values_of_all_kinds_come_back_and_many_at_once(database):
+    many = [f"r-{number:05}" + "x" * 30 for number in range(6000)]
+
+    def write(tx):
+        add(tx, *many)
+        assert insert_if_absent(tx.session, Reservation, {"id": "r-%", "account_id": "%s $1", "created": AT})
+        assert not insert_if_absent(tx.session, Reservation, {"id": "r-%", "account_id": "", "created": AT})
+
+    database.run_blocking(write)
+    several = Prepared(
+        select(Reservation.id, Reservation.account_id, Reservation.created).where(
+            Reservation.id.in_(bindparam("ids", expanding=True)),
+            Reservation.id.not_in(bindparam("not", expanding=True)),
+        )
+    )
+
+    def read(tx):
+        assert several.all(tx.connection, {"ids": [], "not": []}) == []
+        assert len(several.all(tx.connection, {"ids": many, "not": many[:10]})) == 5990
+        return several.all(tx.connection, {"ids": {"r-%", many[0]}, "not": (many[0],)})
+
+    assert database.run_blocking(read, writes=False) == [("r-%", "%s $1", AT)]
