@@ -3,8 +3,10 @@
 SQLite has one writer at a time, so all writing transactions run in one thread, in order, without lock errors; reads
 run in parallel in a few threads (WAL). Writers share one connection: SQLite empties a connection's cache of pages when
 another one has written, so only a connection that does all the writing still has, in the next transaction, the pages
-that it has read. Those that wait at the same moment share a commit, which waits for the disk: each is all or nothing by
-a savepoint of its own, and is answered once all are durable.
+that it has read.
+
+On both, writing transactions that wait at the same moment share a commit, which waits for the disk: each is all or
+nothing by a savepoint of its own, and is answered once all are durable.
 
 PostgreSQL's transactions are SERIALIZABLE, and writing ones of all controllers run one after another as well: launches
 at the same moment all want the rows of the revision, the quota and the host with the most room, and of those that were
@@ -19,7 +21,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -167,7 +169,7 @@ class Database:
         self._writer: Connection | None = None  # of SQLite, once something was written; used with the lock held
         self._listeners: list[CommitListener] = []
         self._asked = {False: 0, True: 0}  # transactions that wait or run, by whether they write
-        self._waiting: deque[_Writing] = deque()  # of SQLite
+        self._waiting: deque[_Writing] = deque()
 
     def on_commit(self, listener: CommitListener) -> None:
         """Call `listener` after each commit, in the thread that committed; it must be quick and not raise.
@@ -185,10 +187,10 @@ class Database:
         """Run a function in a worker thread inside one transaction and return its result."""
         self._asked[writes] += 1
         try:
-            if writes and self._sqlite:
+            if writes:
                 return await self._wait_to_write(function, dry_run)
-            pool = self._writers if writes else self._readers
-            return await asyncio.get_running_loop().run_in_executor(pool, self._attempt, function, writes, dry_run)
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._readers, self._attempt, function, writes, dry_run)
         finally:
             self._asked[writes] -= 1
 
@@ -245,23 +247,49 @@ class Database:
     def _write_together(self, first: _Writing) -> None:
         """Run a transaction and those that come soon with one commit; if that fails, each is begun again alone."""
         begun: list[_Writing] = []
-        until = time.monotonic() + _SHARING_SECONDS
         try:
             with self._connection(writes=True) as connection:
-                self._begin(connection, writes=True)
-                following: _Writing | None = first
-                while following is not None:
-                    begun.append(following)
-                    following.run(connection)
-                    is_full = len(begun) == _SHARING or time.monotonic() > until
-                    following = None if is_full else self._next()
-                connection.commit()
+                with self._known_as_lost(connection):
+                    self._begin(connection, writes=True)
+                    self._run_together(first, begun, connection)
+                self._commit_together(begun, connection)
         except Exception:  # all of them were undone, and whose fault it was gets the error by itself
             for writing in begun:
                 self._write_alone(writing)
             return
         for writing in begun:
             self._tell(writing)
+
+    def _run_together(self, first: _Writing, begun: list[_Writing], connection: Connection) -> None:
+        """Run a transaction and those that come soon, which are then in `begun`."""
+        until = time.monotonic() + _SHARING_SECONDS
+        following: _Writing | None = first
+        while following is not None:
+            begun.append(following)
+            following.run(connection)
+            is_full = len(begun) == _SHARING or time.monotonic() > until
+            following = None if is_full else self._next()
+        if not self._sqlite:
+            self._notify(connection, (each.tx for each in begun if each.tx is not None))
+
+    def _commit_together(self, begun: Sequence[_Writing], connection: Connection) -> None:
+        try:
+            connection.commit()
+        except DBAPIError as error:
+            is_lost = self._is_lost(connection)
+            if not self._sqlite:
+                connection.invalidate()
+            if not is_lost:
+                raise
+            for each in begun:  # nobody knows whether they are committed, so they must not be begun again
+                each.tx, each.error = None, error
+
+    def _notify(self, connection: Connection, wakes: Iterable[Wakes]) -> None:
+        """Let the other controllers know at the commit what it wakes, and send all that waits."""
+        for each in wakes:
+            for told in written(each, self.id):
+                execute_text(connection, _NOTIFY, told)
+        send(connection)
 
     def _tell(self, writing: _Writing) -> None:
         """Answer a transaction whose changes, if it has any, are committed."""
@@ -304,9 +332,7 @@ class Database:
                     connection.rollback()
                     return result
                 if not self._sqlite:
-                    for told in written(tx, self.id):
-                        execute_text(connection, _NOTIFY, told)
-                    send(connection)
+                    self._notify(connection, [tx])
             # The session only joined the connection's transaction, which must be ended here.
             connection.commit()
         self.wake(tx)
@@ -315,14 +341,19 @@ class Database:
     @contextlib.contextmanager
     def _known_as_lost(self, connection: Connection) -> Iterator[None]:
         """Tell an error by which the server's connection ended apart from others: nothing was committed."""
-        server = None if self._sqlite else connection.connection.dbapi_connection
         try:
             yield
         except DBAPIError as error:
-            if server is not None and server.closed:
+            if self._is_lost(connection):
                 connection.invalidate()
                 raise _LostBeforeCommit(error) from error
             raise
+
+    def _is_lost(self, connection: Connection) -> bool:
+        if self._sqlite or connection.invalidated:
+            return not self._sqlite
+        server = connection.connection.dbapi_connection
+        return server is None or bool(server.closed)
 
     def _begin(self, connection: Connection, *, writes: bool) -> None:
         # SQLAlchemy now regards it as begun, even if only prepared statements follow; nothing was sent.

@@ -1,18 +1,22 @@
 """Writing transactions that wait at the same moment share a commit, and each stays all or nothing, told when it is durable."""
 
 import asyncio
+import json
+import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import event, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from stead_controller.db import session
 from stead_controller.db.session import Database, Transaction
+from tests.support.postgresql import PROGRAMS, PostgresqlServer
 
 _PATIENCE = 20.0
 
@@ -20,8 +24,11 @@ _PATIENCE = 20.0
 class _Queue:
     """A database whose writing thread is kept busy until all that a test wants written waits; counts commits."""
 
-    def __init__(self, path: Path) -> None:
-        self.database = Database(f"sqlite:///{path}")
+    def __init__(self, url: str) -> None:
+        self.database = Database(url)
+        with self.database.engine.connect() as connection:
+            connection.execute(text("CREATE TABLE alembic_version (x INTEGER)"))  # for which PostgreSQL's writers queue
+            connection.commit()
         self.database.run_blocking(lambda tx: tx.connection.execute(text("CREATE TABLE t (x INTEGER PRIMARY KEY)")))
         self.commits = 0
         self.committed: list[Transaction] = []
@@ -60,9 +67,29 @@ class _Queue:
         )
 
 
-@pytest.fixture
-def queue(tmp_path: Path) -> Iterator[_Queue]:
-    made = _Queue(tmp_path / "d.sqlite")
+@pytest.fixture(scope="module")
+def server() -> Iterator[PostgresqlServer]:
+    made = PostgresqlServer()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+
+
+_ON_A_SERVER = (
+    pytest.mark.story,
+    pytest.mark.skipif(not PROGRAMS, reason="needs a PostgreSQL server: ./stead test --postgresql installs it"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run the server as its own user"),
+)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=_ON_A_SERVER)])
+def queue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[_Queue]:
+    if request.param == "sqlite":
+        made = _Queue(f"sqlite:///{tmp_path / 'd.sqlite'}")
+    else:
+        made = _Queue(request.getfixturevalue("server").new_database())
     yield made
     made.database.close()
 
@@ -208,3 +235,44 @@ def test_what_nobody_waits_for_any_more_is_not_run(queue: _Queue) -> None:
     first, second, third = asyncio.run(run())
     assert (first, third, queue.rows) == (1, 3, [1, 3])
     assert isinstance(second, asyncio.CancelledError)
+
+
+def test_what_is_committed_in_one_is_told_to_other_controllers_each_by_itself(queue: _Queue) -> None:
+    if queue.database.engine.dialect.name == "sqlite":
+        assert queue.run(_insert(1)) == [1], "there is no other controller to tell"
+        return
+    heard = []
+    url = queue.database.engine.url.set(drivername="postgresql").render_as_string()
+    with psycopg.connect(url, autocommit=True) as listener:
+        listener.execute(f"LISTEN {session.CHANNEL}")
+        assert queue.run(_insert(1), _insert(2), _insert(3), dry=1) == [1, 2, 3]
+        for notification in listener.notifies(timeout=_PATIENCE, stop_after=2):
+            heard += json.loads(notification.payload)["events"]
+    assert (heard, queue.commits) == (["1", "3"], 1)
+
+
+def test_those_whose_commit_nobody_knows_of_are_told_so_and_not_begun_again(queue: _Queue) -> None:
+    if queue.database.engine.dialect.name == "sqlite":
+        assert not queue.database._is_lost(queue.database.engine.connect()), "a file is never lost in between"
+        return
+    url, begun = queue.database.engine.url, list[int]()
+    other = create_engine(url, isolation_level="AUTOCOMMIT")
+    ends = text("SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE state = 'idle in transaction'")
+
+    def end() -> None:
+        with other.connect() as connection:
+            assert connection.scalars(ends).all() == [True]
+
+    def note(number: int) -> Callable[[Transaction], int]:
+        def run(tx: Transaction) -> int:
+            begun.append(number)
+            return _insert(number)(tx)
+
+        return run
+
+    queue.at_commit = end
+    answers = queue.run(note(1), note(2))
+    other.dispose()
+    assert [type(each) for each in answers] == [OperationalError] * 2
+    assert all(isinstance(each, DBAPIError) and each.connection_invalidated for each in answers)
+    assert (begun, queue.committed) == ([1, 2], [])
