@@ -11,7 +11,6 @@ from stead_cli.errors import CliError
 from stead_cli.settings import NO_BUCKET, Settings
 
 _PREFIX: Final = "stead/"  # of the controller's objects: stead_controller/blocks/bucket.py
-_REGION: Final = "us-east-1"  # as the controller has it
 _SECONDS: Final = 10
 _MOVING: Final = "docs/operate/settings.md#blocks-on-another-machine"
 
@@ -22,7 +21,13 @@ def options(chosen: Settings) -> list[str]:
         return []
     endpoint = [f"--block-endpoint={chosen.block_endpoint}"] if chosen.block_endpoint else []
     authority = [f"--block-ca-file={chosen.block_ca_file}"] if chosen.block_ca_file else []
-    return [f"--block-bucket={chosen.bucket}", *endpoint, f"--block-key-file={chosen.block_key_file}", *authority]
+    return [
+        f"--block-bucket={chosen.bucket}",
+        *endpoint,
+        f"--block-region={chosen.block_region}",
+        f"--block-key-file={chosen.block_key_file}",
+        *authority,
+    ]
 
 
 def require(chosen: Settings) -> None:
@@ -117,7 +122,7 @@ def _is_used(chosen: Settings, key: tuple[str, str]) -> bool:
 
     client: Any = botocore.session.Session().create_client(
         "s3",
-        region_name=_REGION,
+        region_name=chosen.block_region,
         endpoint_url=chosen.block_endpoint or None,
         aws_access_key_id=key[0],
         aws_secret_access_key=key[1],

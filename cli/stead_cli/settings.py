@@ -65,6 +65,7 @@ class Settings:
         ""  # of snapshots and images, on an S3 server; empty, or none: a folder in the controller's state
     )
     block_endpoint: str = ""  # the URL of that server; empty: Amazon's
+    block_region: str = "us-east-1"  # of that bucket
     block_key_file: str = ""  # with id and secret of the bucket's access key
     block_ca_file: str = ""  # of the authority of that server's certificate; empty: one that browsers trust
 
@@ -245,7 +246,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         files = {name: value for name in _BLOCK_FILES if (value := getattr(loaded, name))}
         absolute: dict[str, Any] = {name: str(Path(value).absolute()) for name, value in files.items()}
         return replace(loaded, **absolute)
-    if alone := given.keys() & {"block_endpoint", *_BLOCK_FILES}:
+    if alone := given.keys() & {"block_endpoint", "block_region", *_BLOCK_FILES}:
         raise CliError(f"STEAD_{min(alone).upper()} has no effect without a bucket", "set STEAD_BLOCK_BUCKET, too")
     return loaded
 

@@ -1,5 +1,7 @@
 """A cloud of `stead up` with its blocks in a bucket: what it says to the controller, and what it refuses."""
 
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -45,6 +47,7 @@ def test_a_bucket_is_remembered_and_may_be_a_folder_again(given: dict[str, str],
     assert options == [
         "--block-bucket=blocks",
         f"--block-endpoint={given['STEAD_BLOCK_ENDPOINT']}",
+        "--block-region=us-east-1",
         f"--block-key-file={tmp_path / 'key'}",
     ]
     assert {*options} <= {*map(str, cloud.controller_program(settings.load(here)).command)}
@@ -57,8 +60,10 @@ def test_amazons_own_has_no_endpoint_and_a_relative_key_file_is_made_absolute(
     given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    chosen = settings.load(given | {"STEAD_BLOCK_ENDPOINT": "", "STEAD_BLOCK_KEY_FILE": "key"})
-    assert block_store.options(chosen) == ["--block-bucket=blocks", f"--block-key-file={tmp_path / 'key'}"]
+    given |= {"STEAD_BLOCK_ENDPOINT": "", "STEAD_BLOCK_REGION": "eu-central-1", "STEAD_BLOCK_KEY_FILE": "key"}
+    chosen = settings.load(given)
+    assert block_store.options(chosen)[:2] == ["--block-bucket=blocks", "--block-region=eu-central-1"]
+    assert block_store.options(chosen)[2:] == [f"--block-key-file={tmp_path / 'key'}"]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +73,15 @@ def test_amazons_own_has_no_endpoint_and_a_relative_key_file_is_made_absolute(
         ({"STEAD_BLOCK_BUCKET": "ab"}, "STEAD_BLOCK_BUCKET=ab is no name"),
         ({"STEAD_BLOCK_BUCKET": "", "STEAD_BLOCK_KEY_FILE": ""}, "STEAD_BLOCK_ENDPOINT has no effect"),
         ({"STEAD_BLOCK_BUCKET": "none", "STEAD_BLOCK_ENDPOINT": ""}, "STEAD_BLOCK_KEY_FILE has no effect"),
+        (
+            {
+                "STEAD_BLOCK_ENDPOINT": "",
+                "STEAD_BLOCK_KEY_FILE": "",
+                "STEAD_BLOCK_BUCKET": "",
+                "STEAD_BLOCK_REGION": "a",
+            },
+            "STEAD_BLOCK_REGION has no effect",
+        ),
         (
             {
                 "STEAD_BLOCK_BUCKET": "none",
@@ -109,6 +123,24 @@ def test_a_key_file_that_others_read_or_that_has_no_key_is_refused(
     with pytest.raises(CliError, match=said) as refused:
         block_store.require(settings.load(given))
     assert "hidden" not in f"{refused.value.message} {refused.value.hint}"
+
+
+def test_the_bucket_is_asked_in_its_region(given: dict[str, str]) -> None:
+    begun(given)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as other_end:
+
+        def hear() -> bytes:
+            asked, _ = server.accept()
+            with asked:
+                return asked.recv(4096)
+
+        heard = other_end.submit(hear)
+        endpoint = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(CliError, match="cannot be asked"):
+            block_store.require(
+                settings.load(given | {"STEAD_BLOCK_ENDPOINT": endpoint, "STEAD_BLOCK_REGION": "eu-central-1"})
+            )
+    assert b"/eu-central-1/s3/aws4_request" in heard.result()
 
 
 def test_an_authority_is_told_to_the_controller_and_must_have_a_certificate(
