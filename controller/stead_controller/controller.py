@@ -151,7 +151,7 @@ class Controller:
         self.database = Database(settings.database, self._room)
         self.authority = Authority.load_or_create(settings.state_dir / "ca")
         self._identity_signer = IdentitySigner.load_or_create(settings.state_dir / "ca", self.authority)
-        self._message_signer = MessageSigner(settings.state_dir / "ca", self.authority)
+        self._message_signer = MessageSigner(settings.state_dir / "ca", self.authority, is_copied=settings.has_server)
         self._clock = clock
         self._clock_steps = ClockSteps(clock)
         self._liveness = Liveness(clock, settings.host_timeout_seconds)

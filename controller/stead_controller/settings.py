@@ -128,6 +128,11 @@ class Settings:
         return self.database_url or f"sqlite:///{self.state_dir / 'stead.sqlite'}"
 
     @property
+    def has_server(self) -> bool:
+        """Tell whether the database is a server's, which further controllers may share."""
+        return self.database.startswith("postgresql")
+
+    @property
     def object_folder(self) -> Path:
         """The folder of the embedded object store's state."""
         return self.state_dir / "object-store"

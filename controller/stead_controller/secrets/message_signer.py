@@ -25,10 +25,15 @@ _NAME: Final = "Stead topic messages"
 class MessageSigner:
     """The key of topics' messages and its certificate, read or made when first needed."""
 
-    def __init__(self, directory: Path, authority: Authority) -> None:
-        """Set the folder of the key, and who certifies it."""
+    def __init__(self, directory: Path, authority: Authority, *, is_copied: bool = False) -> None:
+        """Set the folder of the key, and who certifies it.
+
+        Where further controllers get a copy of that folder (`is_copied`), the key is made now: each signs with it.
+        """
         self._directory = directory
         self._authority = authority
+        if is_copied:
+            _ = self._pair
 
     @cached_property
     def _pair(self) -> tuple[rsa.RSAPrivateKey, x509.Certificate]:

@@ -7,12 +7,14 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from botocore.exceptions import ClientError
 from sqlalchemy import create_engine, text
 
-from tests.support.clients import Account
+from tests.support.clients import FAST, Account
 from tests.support.postgresql import PROGRAMS, PostgresqlServer
 from tests.support.second_controller import beside, client_of
 from tests.support.waiting import wait_for
@@ -157,6 +159,11 @@ def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(server,
         assert load.failed == []
         _all_is_as_answered(database, client_of(account, *ends), load)
         _a_key_that_one_deletes_the_other_refuses(account, second.endpoint)
+        _what_one_has_answered_the_other_goes_on_with(account, replace(account, endpoint=second.endpoint), image_id)
+        signs = "ca/topic-messages.pem"  # receivers of messages may ask either for the certificate
+        assert (first.settings.controller_dir / signs).read_bytes() == (
+            second.settings.controller_dir / signs
+        ).read_bytes()
     finally:
         second.stop()
 
@@ -177,6 +184,29 @@ def _a_key_that_one_deletes_the_other_refuses(account, elsewhere):
     assert not is_refused()
     iam.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])
     wait_for(is_refused, "the other one refuses it, within a second", 3)
+
+
+def _what_one_has_answered_the_other_goes_on_with(here, there, image_id):
+    """What was made is there at once, a page's token leads on, and a client token that both get makes one thing."""
+    made = here.ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    there.aws("ec2", "create-tags", "--resources", made, "--tags", "Key=by,Value=the other")
+    [found] = here.aws("ec2", "describe-vpcs", "--vpc-ids", made)["Vpcs"]
+    assert found["Tags"] == [{"Key": "by", "Value": "the other"}]
+    there.ec2.delete_vpc(VpcId=made)
+    with pytest.raises(ClientError, match="InvalidVpcID"):
+        here.ec2.describe_vpcs(VpcIds=[made])
+
+    launch = {"ImageId": image_id, "InstanceType": "t3.nano", "MinCount": 6, "MaxCount": 6, "ClientToken": "one"}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda end: end.ec2.run_instances(**launch), (here, there, here, there)))
+    [ids] = {tuple(sorted(one["InstanceId"] for one in each["Instances"])) for each in answers}
+    only = {"Filters": [{"Name": "attachment.instance-id", "Values": [*ids]}], "MaxResults": 5}
+    page = here.ec2.describe_volumes(**only)
+    rest = there.ec2.describe_volumes(**only, NextToken=page["NextToken"])
+    found = {one["Attachments"][0]["InstanceId"] for one in page["Volumes"] + rest["Volumes"]}
+    assert (found, "NextToken" in rest) == ({*ids}, False)
+    here.ec2.terminate_instances(InstanceIds=[*ids])
+    there.ec2.get_waiter("instance_terminated").wait(InstanceIds=[*ids], WaiterConfig=FAST)
 
 
 def _all_is_as_answered(database, ec2, load):
