@@ -37,9 +37,9 @@ def require(chosen: Settings) -> None:
     """
     has_keys = (chosen.controller_dir / "ca.pem").exists()
     folder = chosen.controller_dir / "blocks"
-    key = _read_key(Path(chosen.block_key_file)) if chosen.bucket else ("", "")
+    key = read_key(Path(chosen.block_key_file), "STEAD_BLOCK_KEY_FILE") if chosen.bucket else ("", "")
     if chosen.bucket and chosen.block_ca_file:
-        _require_certificate(chosen.block_ca_file)
+        require_certificate(chosen.block_ca_file, "STEAD_BLOCK_CA_FILE")
     if chosen.bucket and _has_blocks(folder):
         raise CliError(
             f"the blocks of this cloud are in {folder}, and STEAD_BLOCK_BUCKET names another place",
@@ -86,14 +86,14 @@ def _has_blocks(folder: Path) -> bool:
     return next(folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"), None) is not None
 
 
-def _read_key(path: Path) -> tuple[str, str]:
+def read_key(path: Path, setting: str) -> tuple[str, str]:
     """Read id and secret of an access key, as the controller does; raises CliError for what it would refuse."""
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             lines = file.read().decode("ascii").split()
     except OSError as error:
-        raise CliError(f"STEAD_BLOCK_KEY_FILE={path} cannot be read: {error.strerror}") from error
+        raise CliError(f"{setting}={path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError:
         lines = []
     if stat.S_IMODE(mode) & 0o077:
@@ -103,13 +103,13 @@ def _read_key(path: Path) -> tuple[str, str]:
     return lines[0], lines[1]
 
 
-def _require_certificate(path: str) -> None:
+def require_certificate(path: str, setting: str) -> None:
     """Raise CliError for a file that is no authority's certificate: the controller would start, and reach nothing."""
     try:
         ssl.create_default_context(cafile=path)
     except OSError as error:
         raise CliError(
-            f"STEAD_BLOCK_CA_FILE={path} is no certificate: {error.strerror or error}",
+            f"{setting}={path} is no certificate: {error.strerror or error}",
             "a file in PEM, of the authority",
         ) from error
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from stead_cli import block_store, processes, units
+from stead_cli import block_store, object_store, processes, units
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.processes import Began, Program
@@ -55,6 +55,7 @@ def controller_program(settings: Settings) -> Program:
         *([f"--host-address={settings.host_address}"] if settings.host_address and settings.server_url else []),
         *database_options(settings),
         *block_store.options(settings),
+        *object_store.options(settings),
     ]
     unit = units.controller_unit(command, settings.controller_dir, log)
     return replace(_program(settings, "controller", command, unit, settings.controller_dir), has_stand_by=True)
@@ -215,6 +216,7 @@ def start_controller(settings: Settings, start: Callable[[Program], None] = proc
     """Make sure the controller of this release runs, wait until it answers, and return what was done."""
     require_database(settings)
     block_store.require(settings)
+    object_store.require(settings)
     program = controller_program(settings)
     if processes.find(program) is None and controller_health(settings).answers:
         names = "STEAD_HTTP_PORT, STEAD_HTTPS_PORT, STEAD_HOST_PORT, STEAD_ENROLMENT_PORT, STEAD_ENDPOINT_PORT"

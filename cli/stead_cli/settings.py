@@ -24,6 +24,8 @@ SHIPPED: Final = Path(__file__).resolve().with_name("shipped")
 """What `stead release` puts into this package: `images/`, which is elsewhere in a checkout, and version and commit."""
 FILE: Final = "sqlite"
 """What `database_url` says of a database that is a file of Stead's own."""
+NO_SERVER: Final = "none"
+"""What `object_endpoint` says where the controller starts a server for buckets, as it does without it."""
 NO_BUCKET: Final = "none"
 """What `block_bucket` says where blocks are in a folder of the controller, as they are without it."""
 
@@ -68,6 +70,12 @@ class Settings:
     block_region: str = "us-east-1"  # of that bucket
     block_key_file: str = ""  # with id and secret of the bucket's access key
     block_ca_file: str = ""  # of the authority of that server's certificate; empty: one that browsers trust
+    object_endpoint: str = (
+        ""  # the URL of an S3 server for accounts' buckets; empty, or none: the controller starts one
+    )
+    object_region: str = "us-east-1"  # of that server
+    object_key_file: str = ""  # with id and secret of its access key
+    object_ca_file: str = ""  # of the authority of its certificate; empty: one that browsers trust
 
     @property
     def zone_names(self) -> list[str]:
@@ -88,6 +96,11 @@ class Settings:
     def bucket(self) -> str:
         """The bucket for blocks; empty where they are in a folder of the controller."""
         return self.block_bucket if self.block_bucket != NO_BUCKET else ""
+
+    @property
+    def object_server(self) -> str:
+        """The URL of the S3 server for buckets; empty where the controller starts one."""
+        return self.object_endpoint if self.object_endpoint != NO_SERVER else ""
 
     @property
     def database_file(self) -> Path:
@@ -208,6 +221,8 @@ def replace_text(path: Path, text: str) -> None:
 
 _SCHEME: Final = "postgresql+psycopg"
 _BLOCK_FILES: Final = ("block_key_file", "block_ca_file")
+_OBJECT_FILES: Final = ("object_key_file", "object_ca_file")
+_SERVER: Final = "https://HOST:PORT, without any key in it"
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LETTERS: Final = re.compile(r"[a-z]+")
 _MAY_BE_OFF: Final = frozenset({"prometheus_port", "agent_prometheus_port"})
@@ -243,12 +258,15 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         )
     if loaded.bucket:
         _check_bucket(loaded)
-        files = {name: value for name in _BLOCK_FILES if (value := getattr(loaded, name))}
-        absolute: dict[str, Any] = {name: str(Path(value).absolute()) for name, value in files.items()}
-        return replace(loaded, **absolute)
-    if alone := given.keys() & {"block_endpoint", "block_region", *_BLOCK_FILES}:
+    elif alone := given.keys() & {"block_endpoint", "block_region", *_BLOCK_FILES}:
         raise CliError(f"STEAD_{min(alone).upper()} has no effect without a bucket", "set STEAD_BLOCK_BUCKET, too")
-    return loaded
+    if loaded.object_server:
+        _check_object_server(loaded)
+    elif alone := given.keys() & {"object_region", *_OBJECT_FILES}:
+        raise CliError(f"STEAD_{min(alone).upper()} has no effect without a server", "set STEAD_OBJECT_ENDPOINT, too")
+    files = {name: value for name in (*_BLOCK_FILES, *_OBJECT_FILES) if (value := getattr(loaded, name))}
+    absolute: dict[str, Any] = {name: str(Path(value).absolute()) for name, value in files.items()}
+    return replace(loaded, **absolute)
 
 
 def _check_bucket(loaded: Settings) -> None:
@@ -263,13 +281,27 @@ def _check_bucket(loaded: Settings) -> None:
             "a bucket for blocks needs STEAD_BLOCK_KEY_FILE",
             "a file that only root may read, of two lines: id and secret of the bucket's access key",
         )
+    if loaded.block_endpoint and not _is_server(loaded.block_endpoint):
+        raise CliError("STEAD_BLOCK_ENDPOINT is no URL of a server", _SERVER)
+
+
+def _check_object_server(loaded: Settings) -> None:
+    """Raise CliError for what names no server, or has a password, or where its key is missing."""
+    if not _is_server(loaded.object_server):
+        raise CliError("STEAD_OBJECT_ENDPOINT is no URL of a server", _SERVER)
+    if not loaded.object_key_file:
+        raise CliError(
+            "a server for buckets needs STEAD_OBJECT_KEY_FILE",
+            "a file that only root may read, of two lines: id and secret of its access key",
+        )
+
+
+def _is_server(url: str) -> bool:
     try:
-        parts = urlsplit(loaded.block_endpoint)
-        is_server = parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and "@" not in parts.netloc
     except ValueError:
-        is_server = False
-    if loaded.block_endpoint and not is_server:
-        raise CliError("STEAD_BLOCK_ENDPOINT is no URL of a server", "https://HOST:PORT, without any key in it")
+        return False
 
 
 def _check_database(url: str) -> None:

@@ -34,6 +34,7 @@ _OF_OTHERS: Final = {
     "block_key_file": "block_bucket",
     "block_ca_file": "block_bucket",
     "object_key_file": "object_endpoint",
+    "object_ca_file": "object_endpoint",
     "metrics_token_file": "metrics_endpoint",
     "remote_write_token_file": "remote_write_url",
 }
@@ -175,6 +176,11 @@ _OPTIONS = (
         "--object-key-file",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="File of mode 0600 with two lines: id and secret of that server's access key.",
+    ),
+    click.option(
+        "--object-ca-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="PEM of the authority of that server's certificate; default: those that browsers trust.",
     ),
     click.option(
         "--object-domain", default="localhost", help="What may stand after a bucket in a host name.", show_default=True

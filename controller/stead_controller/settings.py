@@ -82,6 +82,7 @@ class Settings:
     object_endpoint: str = ""
     object_region: str = "us-east-1"
     object_key_file: Path | None = None
+    object_ca_file: Path | None = None
     object_domain: str = "localhost"
     metrics_endpoint: str = ""
     metrics_token_file: Path | None = None

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import re
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import quote, urlsplit
 
@@ -40,7 +42,8 @@ def _unwatched(backend_name: str) -> AbstractAsyncContextManager[None]:
 class ServerAddress:
     """Where a server listens: its URL, its Unix socket if it has one, and the access key that it accepts.
 
-    `encrypts` is whether it encrypts objects on request; None if that must be probed.
+    `encrypts` is whether it encrypts objects on request; None if that must be probed. `ca_file` has the authority of
+    its certificate, if browsers do not trust that.
     """
 
     url: str
@@ -49,6 +52,7 @@ class ServerAddress:
     secret: str = field(repr=False)
     socket: str = ""
     encrypts: bool | None = None
+    ca_file: Path | None = None
 
 
 class Server(Protocol):
@@ -165,7 +169,7 @@ class Backend:
             connector = (
                 aiohttp.UnixConnector(place.socket, limit=_AT_ONCE)
                 if place.socket
-                else aiohttp.TCPConnector(limit=_AT_ONCE)
+                else aiohttp.TCPConnector(limit=_AT_ONCE, ssl=_trust(place))
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -177,6 +181,10 @@ class Backend:
                 cookie_jar=aiohttp.DummyCookieJar(),
             )
         return self._session
+
+
+def _trust(place: ServerAddress) -> ssl.SSLContext | bool:
+    return ssl.create_default_context(cafile=place.ca_file) if place.ca_file else True
 
 
 async def _text_of(answer: aiohttp.ClientResponse) -> str:

@@ -54,4 +54,6 @@ def open_server(settings: Settings, find_key: FindKey) -> Server:
         return EmbeddedServer(settings.object_folder, settings.object_folder / "weed.log", find_key)
     if settings.object_key_file is None:
         raise ValueError("an S3 server for objects needs a file with the access key: --object-key-file")
-    return ExternalServer(settings.object_endpoint, settings.object_region, settings.object_key_file)
+    return ExternalServer(
+        settings.object_endpoint, settings.object_region, settings.object_key_file, settings.object_ca_file
+    )

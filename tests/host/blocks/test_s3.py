@@ -12,6 +12,8 @@ from stead_controller.blocks.bucket import Bucket, Key
 from stead_controller.blocks.interface import BlockStoreError, MissingBlockError
 from stead_controller.blocks.open_files import open_files
 from stead_controller.blocks.s3 import BlockBucket
+from stead_controller.object_store.backend import Ask, Backend, BackendError
+from stead_controller.object_store.build import open_server
 from stead_controller.resources.storage.block_names import BlockName
 from stead_controller.settings import Settings
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK, BadBlockError, pack, unpack
@@ -88,6 +90,26 @@ def test_a_server_whose_authority_is_named_is_trusted_and_no_other(endpoint, tmp
     trusting = open_files(replace(settings, block_ca_file=endpoint.ca_file))
     trusting.put([(name, block)])
     assert trusting.get(name) == block
+
+
+async def test_so_it_is_for_accounts_buckets(endpoint, tmp_path):
+    key_file = tmp_path / "key"
+    key_file.touch(0o600)
+    key_file.write_text(f"{KEY.id}\n{KEY.secret}\n")
+
+    async def asked(**more):
+        settings = Settings(tmp_path, object_endpoint=endpoint.https_url, object_key_file=key_file, **more)
+        backend = Backend(open_server(settings, None))
+        try:
+            answer = await backend.send(Ask("HEAD", "/blocks"))
+            await answer.read()
+            return answer.status
+        finally:
+            await backend.close()
+
+    assert await asked(object_ca_file=endpoint.ca_file) == 200
+    with pytest.raises(BackendError, match="CERTIFICATE_VERIFY_FAILED"):
+        await asked()
 
 
 def test_by_the_settings(endpoint, tmp_path):
