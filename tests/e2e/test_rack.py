@@ -4,6 +4,7 @@ All that operators do, on three machines: `python -m tests.support.rack_story`.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,7 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
 @pytest.mark.timeout(900)  # it boots two machines and a guest, by emulation, beside other tests
 def test_bare_machines_become_a_cloud_and_are_bare_again(operator: Operator) -> None:
     controller, host = operator.rack.servers
+    rack_story.refused(replace(operator, controllers=2))
     operator.play("site.yml")
     assert [(name, row["state"]) for name, row in operator.hosts().items()] == [(host.name, "up")]
     assert f"https://{controller.address}:8774" in controller.machine.must("stead", "env")

@@ -22,6 +22,8 @@ from tests.support.waiting import wait_for
 BRIDGE: Final = "rack0"
 GATEWAY: Final = "10.99.0.1"
 POOL: Final = "10.99.1.0/24"
+VIRTUAL: Final = "10.99.0.10"
+"""An address of no machine."""
 
 _SSH_UNIT: Final = """\
 [Service]

@@ -4,6 +4,7 @@ The suite tells a short version (`e2e/test_rack.py`). By hand: `python -m tests.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -11,9 +12,10 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -22,7 +24,8 @@ from tests.support import box, micro, outside_clients
 from tests.support.clients import Account
 from tests.support.postgresql import PROGRAMS
 from tests.support.processes import ROOT, clean_environment
-from tests.support.rack import GATEWAY, POOL, Rack, Server, rack
+from tests.support.rack import GATEWAY, POOL, VIRTUAL, Rack, Server, rack
+from tests.support.second_controller import client_of
 from tests.support.waiting import wait_for
 
 CLIENTS: Final = ("ansible", "release", "ssh-server")
@@ -56,23 +59,26 @@ def another_release(made: Path) -> Path:
 
 @dataclass
 class Operator:
-    """Who has an inventory of a rack's machines, and Ansible; the first machine is the controller's."""
+    """Who has an inventory of a rack's machines, and Ansible; the first machines are the controllers'."""
 
     rack: Rack
     release: Path
     mitogen: bool = True  # a third of the time; else as operators do it
     monitors: bool = field(default_factory=lambda: shutil.which("prometheus") is not None)
+    controllers: int = 1
     has_database: bool = False  # on the last machine, which is no host then
+    has_blocks: bool = False  # as well
+    virtual_address: str = ""  # which one of the controllers has at a time
 
     @property
     def controller(self) -> Server:
-        """The controller's machine."""
+        """The first controller's machine."""
         return self.rack.servers[0]
 
     @property
     def members(self) -> list[Server]:
-        """The machines of the controller and of hosts."""
-        return self.rack.servers[:-1] if self.has_database else self.rack.servers
+        """The machines of controllers and of hosts."""
+        return self.rack.servers[:-1] if self.has_database or self.has_blocks else self.rack.servers
 
     @property
     def playbooks(self) -> Path:
@@ -82,8 +88,8 @@ class Operator:
     def inventory(self) -> Path:
         """Write the inventory, in JSON, which is YAML, too."""
         hosts = {server.name: {"ansible_host": server.address} for server in self.rack.servers}
-        first, *others = [server.name for server in self.members]
-        database = self.rack.servers[-1].name if self.has_database else ""
+        names, last = [server.name for server in self.members], self.rack.servers[-1].name
+        served = {"postgresql": self.has_database, "block_store": self.has_blocks}
         content = {
             "stead": {
                 "vars": {
@@ -92,15 +98,16 @@ class Operator:
                     "ansible_ssh_common_args": " ".join(self.rack.ssh_options),
                     "stead_public_pool": POOL,
                     "stead_backup_passphrase": "correct horse battery",
+                    "controller_virtual_address": self.virtual_address,
                     # One of the machine's own: others would be set for this whole machine.
                     "machine_sysctls": {"net.ipv4.conf.all.log_martians": 1},
                 },
                 "children": {
-                    "controller": {"hosts": {first: hosts[first]}},
-                    "agents": {"hosts": {name: hosts[name] for name in others}},
-                    **({"postgresql": {"hosts": {database: hosts[database]}}} if database else {}),
+                    "controller": {"hosts": {name: hosts[name] for name in names[: self.controllers]}},
+                    "agents": {"hosts": {name: hosts[name] for name in names[self.controllers :]}},
+                    **{group: {"hosts": {last: hosts[last]}} for group, is_there in served.items() if is_there},
                     # As all packages, it must be on the machine whose files they see.
-                    **({"monitoring": {"hosts": {first: {}}}} if self.monitors else {}),
+                    **({"monitoring": {"hosts": {names[0]: {}}}} if self.monitors else {}),
                 },
             }
         }
@@ -230,10 +237,111 @@ def lock_out(operator: Operator, server: Server) -> None:
 
 def in_postgresql(operator: Operator) -> None:
     """The controller's state is on the database's machine, and in no file."""
+    hosts = len(operator.members) - operator.controllers
     asks = "runuser -u postgres -- psql -p 5433 -d stead -Atc 'SELECT state FROM hosts ORDER BY hostname'"
     said = operator.rack.servers[-1].machine.must("sh", "-c", asks)
-    assert said.split() == ["up"] * (len(operator.members) - 1), said
+    assert said.split() == ["up"] * hosts, said
     assert operator.controller.machine.run("ls", "/var/lib/stead/controller/stead.sqlite").returncode != 0
+
+
+def in_block_store(operator: Operator) -> None:
+    """The blocks of images are on their machine, of which the outside reaches one port, by TLS alone."""
+    last = operator.rack.servers[-1]
+    kept = last.machine.must("find", "/var/lib/stead-block-store", "-name", "stead-blocks_*.dat")
+    assert kept, "nothing is stored there"
+    assert operator.controller.machine.run("ls", "/var/lib/stead/controller/blocks").stdout == ""
+    listens = last.machine.must("ss", "--no-header", "--listening", "--tcp", "--numeric").split()
+    ports = {each.rpartition(":")[2] for each in listens if each.startswith((f"{last.address}:", "0.0.0.0:", "*:"))}
+    assert ports - {"22", "*"} == {"8333", "5433"}, ports
+    for name in ("block-key", "object-key"):
+        secret = operator.controller.machine.must("cat", f"/etc/stead/{name}").split()[1]
+        are_known = {f"/etc/stead/{name}"} | {
+            f"/etc/stead/block-store/{file}" for file in ("key", "object-key", "identities.json")
+        }
+        for server in operator.rack.servers:
+            assert written_with(server, secret) <= are_known
+
+
+def written_with(server: Server, secret: str) -> set[str]:
+    """The files of configuration, of logs and of users on a machine that have a secret, of those that it wrote."""
+    upper = server.machine.folder / "upper"
+    places = [path for each in ("etc", "root", "home", "tmp", "var/log", "var/tmp") if (path := upper / each).exists()]
+    found = subprocess.run(["grep", "-rlF", secret, *places], capture_output=True, text=True, timeout=60, check=False)
+    return {f"/{Path(line).relative_to(upper)}" for line in found.stdout.splitlines()}
+
+
+def refused(operator: Operator) -> None:
+    """Several controllers without a database or blocks that all of them have are refused before anything is changed."""
+    without = replace(operator, has_database=False, has_blocks=False), "share a database of PostgreSQL"
+    with_a_database = [(replace(operator, has_blocks=False), "share the blocks")] if operator.has_database else []
+    for lacking, says in (without, *with_a_database):
+        lacking.play("site.yml", fails=True)
+        said = (operator.rack.folder / "said").read_text(encoding="utf-8")
+        assert says in said, said[-3000:]
+
+
+def one_dies(operator: Operator) -> None:
+    """The first controller stops: the second answers, at the address of all of them, too; a further run starts it again."""
+    first, second = operator.rack.servers[:2]
+    ca = operator.account().ca_file
+
+    def answers(address: str) -> bool:
+        ec2 = client_of(operator.account(), f"https://{address}:8774", verify=ca)
+        return bool(ec2.describe_instances()["Reservations"])
+
+    for address in filter(None, (first.address, second.address, operator.virtual_address)):
+        assert answers(address)
+    there = replace(operator.account(), endpoint=f"https://{second.address}:8774").client("s3")
+    operator.account().client("s3").create_bucket(Bucket="of-both")
+    there.put_object(Bucket="of-both", Key="a", Body=b"from the second")
+    assert operator.account().client("s3").get_object(Bucket="of-both", Key="a")["Body"].read() == b"from the second"
+    first.machine.must("systemctl", "stop", "stead-controller")
+    assert there.get_object(Bucket="of-both", Key="a")["Body"].read() == b"from the second"
+    for address in filter(None, (second.address, operator.virtual_address)):
+        assert answers(address)
+    states = {row["state"] for row in json.loads(second.machine.must("stead", "host", "list", "--output", "json"))}
+    assert states == {"up"}
+    changed = operator.play("site.yml", "--tags=run")
+    assert changed == {name: int(name == first.name) for name in changed}, changed
+    assert answers(first.address)
+
+
+@dataclass
+class Calls:
+    """Calls of a client that knows all controllers: how many were answered, and what failed."""
+
+    count: int = 0
+    failed: list[str] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def calls(operator: Operator) -> Iterator[Calls]:
+    """Call the APIs five times a second meanwhile, to write and to read what was written, at one controller and another."""
+    made, over = Calls(), threading.Event()
+    account = operator.account()
+    ends = [f"https://{server.address}:8774" for server in operator.rack.servers[: operator.controllers]]
+    clients = [client_of(account, *turned, verify=account.ca_file) for turned in (ends, ends[::-1])]
+
+    def work() -> None:
+        while not over.wait(0.2):
+            writer, reader = clients[made.count % 2], clients[(made.count + 1) % 2]
+            try:
+                group = writer.create_security_group(GroupName=f"calls-{made.count}", Description="meanwhile")[
+                    "GroupId"
+                ]
+                reader.describe_security_groups(GroupIds=[group])
+                reader.delete_security_group(GroupId=group)
+                made.count += 3
+            except Exception as error:  # each is a finding, whatever it is
+                made.failed.append(repr(error))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        yield made
+    finally:
+        over.set()
+        thread.join()
 
 
 def rotated(operator: Operator, trusted: int, *arguments: str) -> None:
@@ -243,12 +351,16 @@ def rotated(operator: Operator, trusted: int, *arguments: str) -> None:
     assert (len(shown["trusted"]), shown["waiting"]) == (trusted, []), shown
     ca = (operator.playbooks / "ca.pem").read_text(encoding="ascii")
     assert ca.count("BEGIN CERTIFICATE") == trusted
+    key = "/var/lib/stead/controller/master.key"
+    [master] = {server.machine.must("cat", key) for server in operator.rack.servers[: operator.controllers]}
+    assert not any(written_with(server, master.split()[-2]) for server in operator.rack.servers)
     assert operator.account().client("ec2").describe_instances()["Reservations"]
 
 
 _PLACES: Final = (
     "/etc/stead /etc/sysctl.d/60-stead.conf /opt/stead /usr/local/bin/stead /var/lib/stead /run/stead "
-    "/etc/systemd/system/*stead* /etc/systemd/system/*.wants/*stead* /etc/systemd/system/victoria-metrics.service /etc/prometheus/stead.rules.yml"
+    "/etc/systemd/system/*stead* /etc/systemd/system/*.wants/*stead* /etc/systemd/system/victoria-metrics.service /etc/prometheus/stead.rules.yml "
+    "/var/lib/stead-block-store /etc/keepalived/keepalived.conf"
 )
 
 
@@ -262,15 +374,28 @@ def left_on(server: Server) -> list[str]:
     found += look("nft", "list", "tables").stdout.splitlines()
     found += [line for line in look("pg_lsclusters", "--no-header").stdout.splitlines() if " stead " in line]
     running = look("ps", "ax", "-o", "args=").stdout.splitlines()
-    return found + [line for line in running if re.search("stead|qemu-system|dnsmasq|victoria|weed|prometheus", line)]
+    return found + [
+        line for line in running if re.search("stead|qemu-system|dnsmasq|victoria|weed|prometheus|keepalived", line)
+    ]
 
 
-def tell(folder: Path, machines: int, what: Literal["all", "short"]) -> None:
+def tell(folder: Path, machines: int, what: Literal["all", "short"], controllers: int = 1) -> None:
     """Tell the whole story, and print how long each part took."""
     made = make_release(folder)
     has_database = bool(PROGRAMS)
     with rack(folder, machines + has_database) as found:
-        operator = Operator(found, made, mitogen=what == "short", has_database=has_database)
+        address = VIRTUAL if controllers > 1 and shutil.which("keepalived") else ""
+        operator = Operator(
+            found,
+            made,
+            mitogen=what == "short",
+            controllers=controllers,
+            has_database=has_database,
+            has_blocks=has_database,
+            virtual_address=address,
+        )
+        if controllers > 1:
+            _step("what several controllers lack is said", lambda: refused(operator))
         last = operator.members[-1]
         _step("bare machines become a cloud", lambda: operator.play("site.yml"))
         guest = _step("a guest is launched, and answers", lambda: launch(operator))
@@ -283,12 +408,22 @@ def tell(folder: Path, machines: int, what: Literal["all", "short"]) -> None:
         _step("who locks themselves out is let in again", lambda: lock_out(operator, last))
         if has_database:
             _step("the state is in PostgreSQL", lambda: in_postgresql(operator))
+            _step("blocks are on their machine, at one port", lambda: in_block_store(operator))
+        if controllers > 1:
+            _step("one controller dies, and another serves", lambda: one_dies(operator))
+            assert guest.boot() == boot, "the guest noticed that a controller died"
         _step("new keys, both authorities trusted", lambda: rotated(operator, 2))
         _step("the new authority alone", lambda: rotated(operator, 1, "--extra-vars=clients=ready"))
         assert guest.boot() == boot, "the guest noticed the new authority"
         _step("a backup is made", lambda: operator.play("backup.yml"))
         later = another_release(made)
-        _step("upgrade, host by host", lambda: operator.play("upgrade.yml", release=later))
+        with calls(operator) as made_calls:
+            _step("upgrade, machine by machine", lambda: operator.play("upgrade.yml", release=later))
+        print(
+            f"                                    {made_calls.count} calls meanwhile, failed: {made_calls.failed}",
+            flush=True,
+        )
+        assert controllers == 1 or made_calls.failed == []
         assert guest.boot() == boot, "the guest noticed the upgrade"
         _step("the backup is brought back", lambda: operator.play("restore.yml", release=later))
         assert guest.boot() == boot, "the guest noticed the restore"
@@ -316,6 +451,7 @@ def main() -> None:
     """Fetch what is needed, enter a box, and tell it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--machines", type=int, default=3)
+    parser.add_argument("--controllers", type=int, default=1, help="of these machines")
     parser.add_argument("--mitogen", action="store_true", help="in a third of the time, not as operators do it")
     options = parser.parse_args()
     micro.build()
@@ -325,7 +461,7 @@ def main() -> None:
             raise SystemExit(why)
     box.enter()
     with tempfile.TemporaryDirectory(prefix="stead-rack-") as folder:
-        tell(Path(folder), options.machines, "short" if options.mitogen else "all")
+        tell(Path(folder), options.machines, "short" if options.mitogen else "all", options.controllers)
 
 
 if __name__ == "__main__":

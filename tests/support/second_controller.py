@@ -27,12 +27,13 @@ def beside(cloud: Cloud, folder: Path) -> Cloud:
     return other
 
 
-def client_of(account: Account, *endpoints: str) -> Any:
-    """Give a client of EC2 that sends the next try of a call to the next controller."""
+def client_of(account: Account, *endpoints: str, verify: Path | None = None) -> Any:
+    """Give a client of EC2 that sends the next try of a call to the next controller; `verify` is their authority."""
     client = boto3.client(
         "ec2",
         region_name="us-east-1",
         endpoint_url=endpoints[0],
+        verify=str(verify) if verify else None,
         aws_access_key_id=account.access_key_id,
         aws_secret_access_key=account.secret_access_key,
         config=Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 10}),
