@@ -1,6 +1,8 @@
 """Disks of a running guest, as the guest sees them: plugged in, limited, grown and pulled out; then it reboots."""
 
 import json
+import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from stead_agent.disks.bases.interface import BaseSpec
+from stead_agent.disks.bases.local_bases import LocalBases
 from stead_agent.disks.disk_backups import DiskToFreeze
 from stead_agent.disks.disk_sources import FileSource, Layer
+from stead_agent.disks.snapshots.interface import SnapshotGroup, SnapshotSpec
+from stead_agent.disks.snapshots.local_snapshots import LocalSnapshots
 from stead_agent.machines import lost_backups
 from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.interface import Disk, MachineSpec, Power
@@ -24,6 +30,12 @@ from .shell import Shell, image_with_shell
 
 pytestmark = pytest.mark.guest
 MIB = 1 << 20
+RECORD = 4096
+# Each record is written whole and is on the disk before the next one begins: what an instant holds is a beginning.
+WRITER = (
+    "i=0; while [ ! -e /tmp/enough ]; do printf '%04095d\\n' $i | "
+    "dd of={disk} bs=4096 seek=$i conv=notrunc,fsync; i=$((i+1)); done; rm /tmp/enough"
+)
 
 
 @dataclass
@@ -156,13 +168,14 @@ def test_a_tap_that_was_deleted_is_made_anew_under_a_running_guest(guest, host_a
 
 def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):
     filler = small / "filler"
-    filler.write_bytes(bytes(22 * MIB))
     disk = replace(guest.world.disk(), source=FileSource(small / "disk.qcow2"))
     run(["qemu-img", "create", "-q", "-f", "qcow2", disk.source.path, "64M"], timeout=60)
     guest.has((disk,))
+    space = os.statvfs(small)
+    filler.write_bytes(bytes(space.f_bavail * space.f_frsize - MIB))
     path = guest.path(disk)
     # A long line: of short ones an emulated guest writes less than 1 MiB in a second.
-    words = f"yes {' '.join(['all-of-it'] * 50)} | head -c {8 * MIB}"
+    words = f"yes {' '.join(['all-of-it'] * 50)} | head -c {3 * MIB}"
     guest.shell.run(
         f"({words} | dd of={path} bs=64k iflag=fullblock oflag=direct; echo $? >/tmp/done) >/dev/null 2>&1 & true"
     )
@@ -180,10 +193,61 @@ def test_a_guest_whose_disk_is_full_waits_and_loses_nothing(small, guest):
         "for n in $(seq 300); do [ -s /tmp/done ] && break; usleep 100000; done; [ $(cat /tmp/done) = 0 ]", 60
     )
     assert guest.world.machines.status(guest.spec.id).full == frozenset()
-    there = guest.shell.run(f"dd if={path} bs=1M count=8 iflag=direct 2>/dev/null | sha256sum", 60)
+    there = guest.shell.run(f"dd if={path} bs=1M count=3 iflag=direct 2>/dev/null | sha256sum", 60)
     assert there == guest.shell.run(f"{words} | sha256sum", 60)
     guest.has(())
     run(["qemu-img", "check", "-q", "-f", "qcow2", disk.source.path], timeout=60)
+
+
+def test_what_an_instant_holds_is_a_beginning_of_what_was_written(guest, store, fake, tmp_path):
+    """The guest writes on while snapshots are taken: each is what the disk held at one instant, and is restored so."""
+    world, disk = guest.world, guest.world.disk()
+    guest.has((disk,))
+    snapshots = LocalSnapshots(
+        world.root / "state", world.root / "run", store, LibvirtBackups(world.machines, world.root / "backups")
+    )
+    guest.shell.run(f"({WRITER.replace('{disk}', guest.path(disk))}) >/dev/null 2>&1 & true")
+    parent, reached = "", 0
+    bases = LocalBases(tmp_path / "disks", store)
+    for _ in range(2):
+        # The disk's file grows with the records.
+        wait_for(
+            lambda least=(reached + 64) * RECORD: disk.source.path.stat().st_blocks * 512 > least, "it writes on", 60
+        )
+        snapshot_id = f"snap-0{secrets.token_hex(8)}"
+        group = SnapshotGroup(snapshot_id, (SnapshotSpec(snapshot_id, disk.id, parent),), guest.spec.id)
+        done = taken(snapshots, group)
+        bases.ensure(BaseSpec(snapshot_id, 64 * MIB, 32 * MIB))
+        restored = bases.source(snapshot_id).source.path.read_bytes()
+        count = records(restored)
+        assert count > reached, "the later snapshot has what was written since"
+        assert restored == fake.content(snapshot_id, 64 * MIB)
+        assert done.incremental == bool(parent)
+        parent, reached = snapshot_id, count
+    guest.shell.run("touch /tmp/enough; while [ -e /tmp/enough ]; do usleep 100000; done", 60)
+    snapshots.close()
+
+
+def taken(snapshots, group):
+    """Wait until a snapshot is complete."""
+    found = {}
+
+    def complete():
+        found.update(snapshots.ensure(group))
+        return all(each.complete for each in found.values())
+
+    wait_for(complete, "the snapshot is complete", 60)
+    return found[group.name]
+
+
+def records(content):
+    """Count the records; after the first that is not whole, which the instant may have cut, there is nothing."""
+    count = 0
+    while re.fullmatch(rb"0*%d\n" % count, content[count * RECORD : (count + 1) * RECORD]):
+        count += 1
+    rest = content[(count + 1) * RECORD :]
+    assert not rest.strip(b"\0"), f"after record {count} comes more"
+    return count
 
 
 def test_the_life_of_a_disk_in_a_running_guest(guest):
