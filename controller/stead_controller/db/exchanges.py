@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 type Statement = tuple[str, Sequence[Any]]
 """SQL with numbered places ($1), and the values of these."""
+type Rows = list[tuple[Any, ...]]
 
 ISOLATION: Final = "SERIALIZABLE"
 """Of all transactions."""
@@ -26,33 +27,58 @@ _SERVER: Final = "stead_server"
 _STATEMENTS: Final = 160  # that a connection keeps prepared
 
 
+class Held:
+    """What a writing transaction of PostgreSQL holds: statements that wait, and answers that nobody asked for yet."""
+
+    def __init__(self) -> None:
+        """Hold nothing."""
+        self.waiting: list[Statement] = []
+        self.is_passed = False
+        self._answers: dict[tuple[Any, ...], Rows] = {}
+
+    def taken(self) -> list[Statement]:
+        """Return what waits, which waits no more."""
+        statements, self.waiting = self.waiting, []
+        return statements
+
+    def keep(self, question: Statement, rows: Rows) -> None:
+        """Keep an answer until its question is asked, or anything is written."""
+        self._answers[_key(question)] = rows
+
+    def answer(self, question: Statement) -> Rows | None:
+        """Return the answer to a question, if it is here, once."""
+        return self._answers.pop(_key(question), None) if self._answers else None
+
+    def forget_answers(self) -> None:
+        """Something is written: what was read before may be otherwise now."""
+        self._answers.clear()
+
+
+def _key(question: Statement) -> tuple[Any, ...]:
+    sql, arguments = question
+    return (sql, *(tuple(each) if isinstance(each, list) else each for each in arguments))
+
+
 def let_wait(connection: Connection) -> None:
     """From now on let what returns no rows wait, until this connection is closed, which drops what still does."""
-    connection.execution_options(**{_OPTION: []})
+    connection.execution_options(**{_OPTION: Held()})
 
 
-def waiting(connection: Connection) -> list[Statement] | None:
-    """Return what waits, to which more may be appended; None where nothing may."""
-    found: list[Statement] | None = connection.get_execution_options().get(_OPTION)
+def held(connection: Connection) -> Held | None:
+    """Return what is held; None where statements may not wait."""
+    found: Held | None = connection.get_execution_options().get(_OPTION)
     return found
 
 
-def taken(connection: Connection) -> list[Statement]:
-    """Return what waits, which waits no more."""
-    found = waiting(connection)
-    if not found:
-        return []
-    statements = found[:]
-    found.clear()
-    return statements
+def execute(connection: Connection, statements: Sequence[Statement], answers: int = 1) -> list[Rows]:
+    """Execute some statements in one exchange; return the rows of the last ones. Raises the driver's errors.
 
-
-def execute(connection: Connection, statements: Sequence[Statement]) -> list[tuple[Any, ...]]:
-    """Execute some statements in one exchange and return the rows of the last; raises the driver's errors."""
+    Of several answers each must be that of a question, which returns rows.
+    """
     server: _Server | None = connection.info.get(_SERVER)
     if server is None:
         server = connection.info[_SERVER] = _Server(connection.connection.dbapi_connection)
-    return server.execute(statements)
+    return server.execute(statements, answers)
 
 
 class _Server:
@@ -70,8 +96,8 @@ class _Server:
         # Else the driver would, at each rollback, also let the server forget what is prepared here.
         driver.prepare_threshold = None
 
-    def execute(self, statements: Sequence[Statement]) -> list[tuple[Any, ...]]:
-        """Execute some statements and return the rows of the last."""
+    def execute(self, statements: Sequence[Statement], answers: int) -> list[Rows]:
+        """Execute some statements and return the rows of so many of the last."""
         pg = self._pg
         begins = pg.transaction_status == self._pq.TransactionStatus.IDLE
         made = self._made
@@ -82,15 +108,18 @@ class _Server:
             for sql, arguments in statements:
                 self._send(sql, arguments)
             pg.pipeline_sync()
-            last = self._last_result()
+            results = self._results()
         except self._errors.Error:
             self._forget_since(made)
             raise
         finally:
             if pg.status == self._pq.ConnStatus.OK:
                 pg.exit_pipeline_mode()
-        self._values.set_pgresult(last)
-        rows: list[tuple[Any, ...]] = self._values.load_rows(0, last.ntuples, tuple)
+        return [self._rows(each) for each in results[-answers:]]
+
+    def _rows(self, result: Any) -> Rows:
+        self._values.set_pgresult(result)
+        rows: Rows = self._values.load_rows(0, result.ntuples, tuple)
         return rows
 
     def _send(self, sql: str, arguments: Sequence[Any]) -> None:
@@ -121,9 +150,9 @@ class _Server:
         new = {b"stead_%d" % number for number in range(made + 1, self._made + 1)}
         self._names = {key: name for key, name in self._names.items() if name not in new}
 
-    def _last_result(self) -> Any:
-        """Read all answers and return the last; raises the first error."""
-        last = failure = None
+    def _results(self) -> list[Any]:
+        """Read all answers and return those with rows, or the last; raises the first error."""
+        found, last, failure = [], None, None
         while True:
             self._await()
             result = self._pg.get_result()
@@ -137,11 +166,13 @@ class _Server:
             if status == self._pq.ExecStatus.FATAL_ERROR:
                 failure = failure or result
             last = result
+            if status == self._pq.ExecStatus.TUPLES_OK:
+                found.append(result)
         if failure is not None:
             raise self._errors.error_from_result(failure)
         if self._pg.status != self._pq.ConnStatus.OK:
             raise self._errors.OperationalError("the server has ended the connection")
-        return last
+        return found or [last]
 
     def _await(self) -> None:
         """Wait, so that other threads run meanwhile, until the next answer is here."""

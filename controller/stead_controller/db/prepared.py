@@ -49,6 +49,7 @@ class _Compiled:
     returns_rows: bool
     places: tuple[tuple[str, _Convert | None], ...]  # `names`, each with its conversion
     is_numbered: bool  # for PostgreSQL, which takes a list as one value
+    only_reads: bool
 
 
 class Prepared:
@@ -86,6 +87,10 @@ class Prepared:
                 values[place] = convert(values[place])
             found.append(make(values))
         return found
+
+    def written(self, connection: Connection, params: Mapping[str, Any]) -> exchanges.Statement:
+        """Return the SQL and its arguments in the form of the connection's driver."""
+        return _arguments(self._for(connection.dialect, params), params)
 
     def first(self, connection: Connection, params: Mapping[str, Any]) -> Row | None:
         """Execute and return the first row, if there is one."""
@@ -153,6 +158,7 @@ def _compile(statement: Any, dialect: Dialect, columns: Sequence[str] | None) ->
         named=partial(tuple.__new__, row),  # `_make` without its check of the length, which costs one more call per row
         returns_rows=bool(returned),
         is_numbered=is_numbered,
+        only_reads=isinstance(statement, (Select, CompoundSelect)),
     )
 
 
@@ -252,9 +258,10 @@ def execute_text(connection: Connection, sql: str, *arguments: str) -> None:
 
     Where statements may wait (`exchanges`), it waits with them.
     """
-    waiting = exchanges.waiting(connection)
-    if waiting is not None:
-        waiting.append((sql, arguments))
+    held = exchanges.held(connection)
+    if held is not None:
+        held.forget_answers()  # it may undo what they are of
+        held.waiting.append((sql, arguments))
         return
     try:
         connection.connection.cursor().execute(sql, *((arguments,) if arguments else ()))
@@ -264,12 +271,11 @@ def execute_text(connection: Connection, sql: str, *arguments: str) -> None:
 
 def send(connection: Connection) -> None:
     """Execute what waits, if anything does; raises DBAPIError."""
-    statements = exchanges.taken(connection)
-    if statements:
-        try:
-            exchanges.execute(connection, statements)
-        except connection.dialect.loaded_dbapi.Error as error:
-            raise _translated(connection, _all_of(statements), (), error) from error
+    held = exchanges.held(connection)
+    if held is not None and not held.is_passed:
+        held.forget_answers()
+        if held.waiting:
+            _exchange(connection, held.taken())
 
 
 def _translated(connection: Connection, sql: str, arguments: Any, error: Exception) -> BaseException:
@@ -295,18 +301,46 @@ def _execute(connection: Connection, compiled: _Compiled, sql: str, arguments: A
 def _execute_numbered(
     connection: Connection, compiled: _Compiled, sql: str, arguments: Any, *, many: bool
 ) -> list[Row]:
-    """Execute on PostgreSQL, or let it wait."""
-    before = exchanges.taken(connection)  # else the engine's own listener would send them apart from this one
+    """Execute on PostgreSQL, or let it wait, or return the answer that is here already."""
+    held = exchanges.held(connection)
+    if held is not None:
+        held.is_passed = True  # the listener that sends what waits must not send it apart from this
     for listener in connection.engine.dispatch.before_cursor_execute:
         listener(connection, None, sql, arguments, None, many)
-    statements = [*before, *((sql, each) for each in (arguments if many else (arguments,)))]
-    waiting = exchanges.waiting(connection)
-    if waiting is not None and not compiled.returns_rows:
-        waiting += statements
+    statements = [(sql, each) for each in (arguments if many else (arguments,))]
+    if held is None:
+        return _exchange(connection, statements)[-1]
+    held.is_passed = False
+    if not compiled.only_reads:
+        held.forget_answers()
+    elif (known := held.answer(statements[0])) is not None:
+        return known
+    if not compiled.returns_rows:
+        held.waiting += statements
         return []
+    return _exchange(connection, [*held.taken(), *statements])[-1]
+
+
+def ask(connection: Connection, *questions: tuple[Prepared, Mapping[str, Any]]) -> None:
+    """Let the server answer in one exchange what will be asked next; does nothing with SQLite, which has none.
+
+    The answers are those of the same statements with the same parameters, until anything is written.
+    """
+    held = exchanges.held(connection)
+    if held is None:
+        return
+    asked = [question.written(connection, params) for question, params in questions]
+    for question, rows in zip(asked, _exchange(connection, [*held.taken(), *asked], len(asked)), strict=True):
+        held.keep(question, rows)
+
+
+def _exchange(
+    connection: Connection, statements: Sequence[exchanges.Statement], answers: int = 1
+) -> list[exchanges.Rows]:
     try:
-        return exchanges.execute(connection, statements)
+        return exchanges.execute(connection, statements, answers)
     except connection.dialect.loaded_dbapi.Error as error:
+        arguments = statements[-1][1]
         raise _translated(connection, _all_of(statements), arguments, error) from error
 
 

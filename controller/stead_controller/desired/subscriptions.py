@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import bindparam, select, update
 
 from stead_controller.db.insert import upsert
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, ask
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import NetworkInterface, VpcHost, VpcResource
 from stead_controller.desired.revisions import next_revision
@@ -36,6 +36,12 @@ _GONE: Final = Prepared(
 def refresh(tx: Transaction, vpc_id: str, host_id: str) -> set[str]:
     """Begin or end a host's subscription to a VPC and its peered VPCs; return the VPCs to which it is new."""
     begun: set[str] = set()
+    ask(
+        tx.connection,
+        (_PEERINGS, {"vpc_id": vpc_id}),
+        (_SOME_INTERFACE, {"host_id": host_id, "vpc_ids": [vpc_id]}),  # if it has no peers
+        (_GONE, {"host_id": host_id, "vpc_id": vpc_id}),
+    )
     peers = peers_of(tx, vpc_id)
     for each in sorted({vpc_id, *peers}):
         around = peers if each == vpc_id else peers_of(tx, each)

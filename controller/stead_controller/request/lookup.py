@@ -35,8 +35,8 @@ def check_form(resource_type: str, resource_ids: Iterable[str]) -> None:
             raise MalformedId(resource_type, resource_id)
 
 
-def batches(items: Iterable[str]) -> Iterator[tuple[str, ...]]:
-    """Split ids into batches that fit into the IN of one statement."""
+def batches[Item](items: Iterable[Item]) -> Iterator[tuple[Item, ...]]:
+    """Split ids, or rows that have one, into batches that fit into the IN of one statement."""
     return batched(items, _BATCH)
 
 

@@ -52,11 +52,12 @@ _METADATA_KEY: Final = re.compile(r"(?!\.\.?\Z|_index\Z)[A-Za-z0-9+\-=.,_:@]+\Z"
 _IS_USERS: Final = func.substr(Tag.key, 1, 4) != "aws:"
 
 _INSERT: Final = Prepared(insert(Tag))
-_OF: Final = Prepared(
+OF: Final = Prepared(
     select(Tag.resource_id, Tag.key, Tag.value, Tag.account_id)
     .where(Tag.resource_id.in_(bindparam("ids", expanding=True)))
     .order_by(Tag.resource_id, Tag.key)
 )
+"""What `pairs_of` asks for resources of some `ids`."""
 
 FILTERS: Final[dict[str, Condition]] = {
     "key": text(Tag.key),
@@ -105,7 +106,7 @@ def pairs_of(tx: Transaction, account_id: str, resource_ids: Iterable[str]) -> d
     found: dict[str, list[tuple[str, str]]] = {}
     for batch in batches(resource_ids):
         # Compare the account here: in the query it would make SQLite search all tags of the account instead.
-        for resource_id, key, value, owner in _OF.all(tx.connection, {"ids": batch}):
+        for resource_id, key, value, owner in OF.all(tx.connection, {"ids": batch}):
             if owner == account_id:
                 found.setdefault(resource_id, []).append((key, value))
     return found

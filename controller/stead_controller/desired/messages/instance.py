@@ -8,7 +8,7 @@ from google.protobuf.message import Message
 from sqlalchemy import bindparam, select
 
 from stead_controller.catalog import boot_modes, cpu_credits
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, ask
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
     HostCore,
@@ -26,6 +26,7 @@ from stead_controller.db.tables import (
 from stead_controller.desired.messages.body import Key
 from stead_controller.desired.messages.identity import of_session
 from stead_controller.desired.messages.interface import of_interface
+from stead_controller.desired.messages.interface import questions as of_interface_asked
 from stead_controller.desired.messages.region import zone_id_of
 from stead_controller.desired.messages.role import of_role
 from stead_controller.desired.messages.volume import of_used_volume
@@ -79,6 +80,7 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
     messages: dict[Key, Message] = {}
     for volume in volumes:
         messages[pb.KIND_VOLUME, volume.id] = of_used_volume(tx, volume)
+    _ask(tx, instance, interfaces)
     groups = {interface.id: _groups(tx, interface.id) for interface in interfaces}
     primary: dict[str, str] = {}
     public_hostname = ""
@@ -132,6 +134,16 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         record=_record(tx, instance),
     )
     return messages
+
+
+def _ask(tx: Transaction, instance: Instance, interfaces: Sequence[NetworkInterface]) -> None:
+    """Let the database answer at once what will be asked of an instance and its interfaces."""
+    ask(
+        tx.connection,
+        (_TAGS, {"resource_id": instance.id}),
+        *((_GROUPS, {"interface_id": each.id}) for each in interfaces),
+        *(question for each in interfaces for question in of_interface_asked(each)),
+    )
 
 
 def _record(tx: Transaction, instance: Instance) -> pb.MachineRecord:

@@ -1,7 +1,7 @@
 """Builds an `Interface` from its rows, for the host on which the interface is."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from sqlalchemy import bindparam, exists, select
 
@@ -44,6 +44,12 @@ def public_dns_name(tx: Transaction, interface: NetworkInterface, region: str) -
 
 def _gives_names(tx: Transaction, vpc_id: str) -> bool:
     return _NAMES.first(tx.connection, {"vpc_id": vpc_id}) == (True, True)
+
+
+def questions(interface: NetworkInterface) -> tuple[tuple[Prepared, Mapping[str, Any]], ...]:
+    """Return what `of_interface` asks, so that the database can answer all of it at once."""
+    asked = {"interface_id": interface.id}
+    return (_PUBLIC, asked), (_NAMES, {"vpc_id": interface.vpc_id}), (_HELD, asked)
 
 
 def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str], region: str) -> pb.Interface:

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 from sqlalchemy import BindParameter, and_, bindparam, case, select
 from sqlalchemy import Row as _Row
 
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, ask
 from stead_controller.db.tables import (
     Instance,
     InstanceProfileAssociation,
@@ -223,9 +223,7 @@ _GROUPS: Final = Prepared(
 )
 _VOLUMES: Final = Prepared(select(*_VOLUME).where(Volume.instance_id.in_(_IDS)).order_by(Volume.device_name))
 # With the account as a condition, SQLite would read all instances of the account by their index.
-_OF_RESERVATION: Final = Prepared(
-    select(Instance.id, Instance.account_id).where(Instance.reservation_id == bindparam("reservation_id"))
-)
+_OF_RESERVATION: Final = Prepared(select(*_INSTANCE).where(Instance.reservation_id == bindparam("reservation_id")))
 
 
 def select_ids(tx: Transaction, caller: Caller, cloud: Cloud, asked: Selection) -> list[str]:
@@ -242,7 +240,7 @@ def reservations(
     """Return instances with their details, grouped by reservation; ids must be the caller's."""
     grouped: dict[str, list[tuple[Row, _Batch]]] = {}
     for ids in lookup.batches(instance_ids):
-        batch = _Batch(tx, caller, cloud, ids)
+        batch = _Batch(tx, caller, cloud, _INSTANCES.named(tx.connection, {"ids": ids}))
         for row in batch.rows:
             grouped.setdefault(row.reservation_id, []).append((row, batch))
     for members in grouped.values():
@@ -255,10 +253,13 @@ def reservations(
 
 def reservation(tx: Transaction, caller: Caller, cloud: Cloud, reservation_id: str) -> DescribedReservation:
     """Return the instances of one launch with their details; none if the caller has no such reservation."""
-    rows = _OF_RESERVATION.all(tx.connection, {"reservation_id": reservation_id})
-    ids = [instance_id for instance_id, account_id in rows if account_id == caller.account_id]
-    found = reservations(tx, caller, cloud, ids)
-    return found[0] if found else DescribedReservation(reservation_id, caller.account_id, ())
+    rows = _OF_RESERVATION.named(tx.connection, {"reservation_id": reservation_id})
+    members: list[tuple[Row, _Batch]] = []
+    for some in lookup.batches(row for row in rows if row.account_id == caller.account_id):
+        batch = _Batch(tx, caller, cloud, some)
+        members += [(row, batch) for row in some]
+    members.sort(key=_launch_index)
+    return DescribedReservation(reservation_id, caller.account_id, members)
 
 
 def volumes_of(tx: Transaction, instance_id: str) -> Sequence[Row]:
@@ -275,14 +276,18 @@ def _launch_index(member: "tuple[Row, _Batch]") -> int:
 class _Batch:
     """Some instances with all related rows, read by a handful of queries."""
 
-    def __init__(self, tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]) -> None:
-        """Read the rows."""
+    def __init__(self, tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[Row]) -> None:
+        """Read what belongs to these instances."""
         self._connection = tx.connection  # plain rows: the session would wrap each again
         self._region = cloud.region
         self._zone_ids = zone_ids(cloud)
-        self.rows = _INSTANCES.named(self._connection, {"ids": instance_ids})
+        self.rows = rows
+        instance_ids = [row.id for row in rows]
+        asked = {"ids": instance_ids}
+        ask(self._connection, (_INTERFACES, asked), (_VOLUMES, asked), (tags.OF, asked))
         self._interfaces = self._read(_INTERFACES, instance_ids, "instance_id")
         interface_ids = [row.id for rows in self._interfaces.values() for row in rows]
+        ask(self._connection, *((each, {"ids": interface_ids}) for each in (_HELD_BESIDE, _GROUPS)))
         self._held = self._read(_HELD_BESIDE, interface_ids, "interface_id")
         self._groups = self._read_groups(interface_ids)
         self._volumes = self._read(_VOLUMES, instance_ids, "instance_id")

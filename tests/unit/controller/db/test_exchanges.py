@@ -1,6 +1,8 @@
 """Statements for PostgreSQL go together, in order, and what one of them violates is raised."""
 
+import asyncio
 import os
+import threading
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +11,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from stead_controller.db import exchanges, schema
 from stead_controller.db.insert import insert_if_absent, insert_new
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, ask
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Reservation
 from tests.support.postgresql import PROGRAMS, PostgresqlServer
@@ -52,9 +54,9 @@ def sent(monkeypatch):
     found = []
     execute = exchanges.execute
 
-    def noted(connection, statements):
+    def noted(connection, statements, answers=1):
         found.append([sql.split()[0] for sql, _ in statements])
-        return execute(connection, statements)
+        return execute(connection, statements, answers)
 
     monkeypatch.setattr(exchanges, "execute", noted)
     return found
@@ -147,7 +149,7 @@ def test_statements_that_a_failed_exchange_was_to_prepare_are_prepared_again(dat
     later = Prepared(select(Reservation.account_id).where(Reservation.id == bindparam("id")))
 
     def write(tx):
-        exchanges.waiting(tx.connection).append(("SELECT 1 / 0", ()))
+        exchanges.held(tx.connection).waiting.append(("SELECT 1 / 0", ()))
         later.all(tx.connection, {"id": "r-1"})
 
     with pytest.raises(DBAPIError, match="division by zero"):
@@ -196,3 +198,54 @@ def test_values_of_all_kinds_come_back_and_many_at_once(database):
         return several.all(tx.connection, {"ids": {"r-%", many[0]}, "not": (many[0],)})
 
     assert database.run_blocking(read, writes=False) == [("r-%", "%s $1", AT)]
+
+
+def test_questions_asked_together_are_answered_once_each_until_something_is_written(database, sent):
+    three, none = (IDS, {"like": "r-%"}), (IDS, {"like": "x-%"})
+
+    def read(tx):
+        add(tx, "r-1")
+        ask(tx.connection, three, none)
+        assert (ids(tx, "r-%"), ids(tx, "x-%")) == (["r-1"], [])
+        assert sent.pop() == ["SET", "LOCK", "INSERT", "SELECT", "SELECT"]
+        assert sent == [], "both answers were here"
+        assert ids(tx, "r-%") == ["r-1"]
+        assert sent.pop() == ["SELECT"], "each is used once"
+
+    database.run_blocking(read, dry_run=True)
+
+    for write in (
+        lambda tx: add(tx, "r-2"),
+        lambda tx: tx.connection.execute(insert(Reservation).values(id="r-2", account_id="1" * 12, created=AT)),
+        lambda tx: insert_if_absent(tx.session, Reservation, {"id": "r-2", "account_id": "1" * 12, "created": AT}),
+    ):
+
+        def changed(tx, write=write):
+            ask(tx.connection, three)
+            write(tx)
+            return ids(tx, "r-%")
+
+        assert database.run_blocking(changed, dry_run=True) == ["r-2"]
+    before = len(sent)
+    database.run_blocking(lambda tx: ask(tx.connection, three), writes=False)
+    assert len(sent) == before, "what only reads asks when it needs to know"
+
+
+def test_an_answer_of_what_was_undone_is_not_used(database):
+    def fail(tx):
+        add(tx, "r-1")
+        ask(tx.connection, (IDS, {"like": "%"}))
+        raise RuntimeError
+
+    async def run():
+        free = threading.Event()
+        first = asyncio.create_task(database.run(lambda _: free.wait(20)))
+        await asyncio.sleep(0)
+        others = [asyncio.create_task(database.run(each)) for each in (fail, ids)]
+        await asyncio.sleep(0)
+        free.set()
+        return await asyncio.gather(first, *others, return_exceptions=True)
+
+    _, error, found = asyncio.run(run())
+    assert isinstance(error, RuntimeError)
+    assert found == []
