@@ -36,9 +36,9 @@ from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
-from tests.bench.launch_rate import launch_request
 from tests.bench.tenant_timing import SECRET, signed
 from tests.support import rows
+from tests.support.launch_calls import launch_request
 
 AT_ONCE = 50
 

@@ -1,18 +1,21 @@
 """P5, P6 and P18: launches per second with 1,000 simulated agents, singly and in bulk, with few and with 10,000 instances.
 
     .venv/bin/python -m tests.bench.launch_rate [--hosts 1000] [--accounts 100] [--present 10000]
+    .venv/bin/python -m tests.bench.launch_rate --database postgresql [--controllers 2] [--hosts 50] [--launches 1000]
+        [--at-once 16] [--samples 60]
 
 A real controller as shipped (HTTPS, SQLite on disk, records of calls), agents in processes of their own over gRPC and
 TLS, one VPC with public addresses per account. A launch counts when its host has reported it `running`; rates are from
 the first call to the last such report. CPU is the controller's whole process: calls, streams, reports, records. At the
 end no host may have promised more than it has. All programs share the machine's cores: CPU seconds are those of each.
+
+With PostgreSQL (`shared_launches.py`) one or two controllers on one server: launches by calls to all of them, so many at
+once, and the way from a commit by the last to a host of the first.
 """
 
 import argparse
-import http.client
 import os
 import sqlite3
-import ssl
 import sys
 import tempfile
 import threading
@@ -23,15 +26,11 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlencode
-
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
 from stead_controller.placement.guest_memory import memory_of as memory_of_guest
-from tests.support.clients import Account
+from tests.bench import shared_launches
 from tests.support.cloud import Cloud, HostSize
+from tests.support.launch_calls import Caller, Figures, cpu_of
 from tests.support.memory import memory_of
 from tests.support.waiting import wait_for
 
@@ -43,62 +42,6 @@ AT_ONCE: Final = 50
 AGENTS_PER_PROCESS: Final = 250
 IDLE_SECONDS: Final = 20
 RECORDED_SECONDS: Final = 2  # within one, records of calls are written
-
-
-class Figures:
-    """What was measured."""
-
-    failed = False
-
-    def add(self, name: str, value: float, limit: float, unit: str, *, least: bool = False, raw: str = "") -> None:
-        """Print a figure and remember whether it keeps its limit, which is the least or the most."""
-        well = value >= limit if least else value <= limit
-        self.failed |= not well
-        print(
-            f"{'ok' if well else 'MISSED':6} {name}: {value:.2f} {unit} (limit {limit:g}) {raw}",
-            flush=True,
-        )
-
-
-def launch_request(image_id: str, count: int) -> str:
-    """Give the body of a RunInstances of so many instances with user data and a tag."""
-    return urlencode(
-        {
-            "Action": "RunInstances",
-            "Version": "2016-11-15",
-            "ImageId": image_id,
-            "InstanceType": "stead.tiny",
-            "MinCount": str(count),
-            "MaxCount": str(count),
-            "UserData": "IyEvYmluL3NoCg==",
-            "TagSpecification.1.ResourceType": "instance",
-            "TagSpecification.1.Tag.1.Key": "Name",
-            "TagSpecification.1.Tag.1.Value": "bench",
-        }
-    )
-
-
-class Caller:
-    """One connection that calls RunInstances over HTTPS, with the least work on this side."""
-
-    def __init__(self, port: int, ca_file: Path) -> None:
-        self._host = f"127.0.0.1:{port}"
-        context = ssl.create_default_context(cafile=str(ca_file))
-        self._connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=120, context=context)
-
-    def run_instances(self, account: Account, image_id: str, count: int) -> None:
-        """Launch; raise SystemExit when that is refused."""
-        body = launch_request(image_id, count)
-        url = f"https://{self._host}/"
-        headers = {"Content-Type": "application/x-www-form-urlencoded", "Host": self._host}
-        request = AWSRequest(method="POST", url=url, data=body, headers=headers)
-        key = Credentials(account.access_key_id, account.secret_access_key)
-        SigV4Auth(key, "ec2", account.region).add_auth(request)
-        self._connection.request("POST", "/", body, dict(request.headers.items()))
-        answer = self._connection.getresponse()
-        content = answer.read()
-        if answer.status != http.client.OK:
-            raise SystemExit(f"RunInstances: {answer.status} {content[:500]!r}")
 
 
 @dataclass(frozen=True)
@@ -218,12 +161,6 @@ class Bench:
         return sum(cpu_of(child.process.pid) for child in self.cloud.simulators if child.process is not None)
 
 
-def cpu_of(pid: int) -> float:
-    """Give the processor time of a process."""
-    words = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()
-    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def _measure(bench: Bench, figures: Figures, options: argparse.Namespace) -> None:
     bench.launch(WARMING, 1)  # what is compiled at the first of a kind
     singly = bench.launch(options.singly, 1)
@@ -259,12 +196,24 @@ def _measure(bench: Bench, figures: Figures, options: argparse.Namespace) -> Non
 def main() -> int:
     """Measure, print the figures and their limits; 1 when a limit is missed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hosts", type=int, default=1000)
-    parser.add_argument("--accounts", type=int, default=100)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--controllers", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--hosts", type=int, help="1,000 with SQLite, else 50")
+    parser.add_argument("--accounts", type=int, help="100 with SQLite, else 10")
     parser.add_argument("--present", type=int, default=10_000)
     parser.add_argument("--singly", type=int, default=600)
     parser.add_argument("--bulk", type=int, default=1200)
+    parser.add_argument("--launches", type=int, default=1000, help="with PostgreSQL")
+    parser.add_argument("--at-once", type=int, default=16, help="with PostgreSQL")
+    parser.add_argument("--samples", type=int, default=60, help="of the way to a host, with PostgreSQL")
     options = parser.parse_args()
+    is_shared = options.database == "postgresql"
+    options.hosts = options.hosts or (50 if is_shared else 1000)
+    options.accounts = options.accounts or (10 if is_shared else 100)
+    if is_shared:
+        return shared_launches.measure(options)
+    if options.controllers > 1:
+        parser.error("a database of SQLite has one controller")
     figures = Figures()
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(Path(folder), options.hosts, options.accounts)

@@ -31,9 +31,9 @@ from stead_controller.db.session import Database
 from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.policies_of_caller import policies_of
 from tests.bench.launch_cost import Bench
-from tests.bench.launch_rate import launch_request
 from tests.bench.tenant_timing import signed
 from tests.support import rows
+from tests.support.launch_calls import launch_request
 from tests.support.postgresql import PostgresqlServer
 
 START_SECONDS = 60

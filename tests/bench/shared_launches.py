@@ -1,6 +1,6 @@
-"""Two controllers on one PostgreSQL: launches a second by calls to both, and the way from a commit to a host of the other.
+"""Controllers on one PostgreSQL: launches a second by calls to all, and the way from a commit to a host of another one.
 
-    python -m tests.bench.two_controllers [--hosts 50] [--launches 1000] [--at-once 16] [--samples 60]
+    python -m tests.bench.launch_rate --database postgresql [--controllers 2] [--launches 1000] [--at-once 16]
 
 Real controllers as shipped (HTTPS, records of calls), simulated hosts in a process of their own. A launch counts when its
 host has reported it `running`. For the way to a host this program is one: its stream is at the first controller, calls go
@@ -11,13 +11,14 @@ import argparse
 import asyncio
 import os
 import statistics
-import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from http.client import HTTPException
+from itertools import cycle
 from pathlib import Path
 from typing import Final
 
@@ -28,8 +29,9 @@ from stead_agent.simulated.clock import RealClock
 from stead_agent.simulated.host import SimulatedHost
 from stead_proto import tls
 from stead_proto.v1 import host_pb2, host_pb2_grpc
-from tests.bench.launch_rate import Caller, Figures, cpu_of
-from tests.support.cloud import Cloud
+from tests.support.clients import Account
+from tests.support.cloud import Cloud, HostSize
+from tests.support.launch_calls import Caller, Figures, cpu_of
 from tests.support.postgresql import PostgresqlServer
 from tests.support.second_controller import beside
 from tests.support.waiting import wait_for
@@ -39,9 +41,9 @@ WARMING: Final = 20
 
 
 class Bench:
-    """The two clouds, which are one, and its database."""
+    """The clouds, which are one, and their database."""
 
-    def __init__(self, folder: Path, server: PostgresqlServer, after: ExitStack) -> None:
+    def __init__(self, folder: Path, server: PostgresqlServer, after: ExitStack, options: argparse.Namespace) -> None:
         url = server.new_database()
         self.server = server
         self.database: Engine = create_engine(url, isolation_level="AUTOCOMMIT")
@@ -50,10 +52,13 @@ class Bench:
         self.first = Cloud(folder / "first", (f"--database-url={url}",))
         after.callback(self.first.stop)
         self.first.start_controller()
-        self.second = beside(self.first, folder / "second")
-        after.callback(self.second.stop)
-        self.second.start_controller()
-        self.image_id, self.account = self.first.add_image(), self.first.first_account
+        self.clouds = [self.first]
+        if options.controllers > 1:
+            self.clouds.append(beside(self.first, folder / "second"))
+            after.callback(self.clouds[-1].stop)
+            self.clouds[-1].start_controller()
+        self.image_id = self.first.add_image()
+        self.accounts = [self.first.new_account() for _ in range(options.accounts)]
 
     def ask(self, query: str, **values: int) -> float:
         """Look into the database."""
@@ -65,43 +70,53 @@ class Bench:
         return Caller(cloud.settings.https_port, cloud.settings.controller_dir / "ca.pem")
 
     def launch(self, count: int, at_once: int) -> tuple[float, int]:
-        """Launch so many by calls to both, so many at once; give the seconds until all run, and how many calls failed."""
-        calls, lock, before = iter(range(count)), threading.Lock(), self._running()
+        """Launch so many by calls to all, so many at once; give the seconds until all run, and how many calls failed."""
+        calls, lock, before = zip(range(count), cycle(self.accounts)), threading.Lock(), self._running()
         began = time.monotonic()
         with ThreadPoolExecutor(at_once) as threads:
-            clouds = [(self.first, self.second)[number % 2] for number in range(at_once)]
+            clouds = [self.clouds[number % len(self.clouds)] for number in range(at_once)]
             failed = sum(threads.map(lambda cloud: self._call(self.caller(cloud), calls, lock), clouds))
         wait_for(lambda: self._running() == before + count - failed, "all instances run", 600)
         return time.monotonic() - began, failed
 
-    def _call(self, caller: Caller, calls: Iterator[int], lock: threading.Lock) -> int:
+    def _call(self, caller: Caller, calls: Iterator[tuple[int, Account]], lock: threading.Lock) -> int:
         failed = 0
         while True:
             with lock:
-                if next(calls, None) is None:
-                    return failed
+                _, account = next(calls, (0, None))
+            if account is None:
+                return failed
             try:
-                caller.run_instances(self.account, self.image_id, 1)
-            except SystemExit as refusal:
-                print(refusal, flush=True)
+                caller.run_instances(account, self.image_id, 1)
+            except (SystemExit, OSError, HTTPException) as refusal:
+                print(repr(refusal), flush=True)
                 failed += 1
 
     def _running(self) -> int:
         return int(self.ask("SELECT count(*) FROM instances WHERE state = 'running'"))
 
+    def oversubscribed(self) -> float:
+        """How many hosts have promised more than they have, or other processors than their instances have."""
+        return self.ask("""
+            SELECT count(*) FROM hosts h LEFT JOIN (
+                SELECT host_id, sum(vcpus) AS vcpus FROM instances WHERE capacity_held GROUP BY 1
+            ) i ON i.host_id = h.id
+            WHERE h.cpus_reserved != coalesce(i.vcpus, 0) OR h.cpus_free < 0 OR h.memory_free < 0
+        """)
+
     def cpu(self) -> tuple[float, float]:
-        """Processor time of both controllers, and of the server."""
-        return sum(cpu_of(each.controller.serving) for each in (self.first, self.second)), self.server.cpu_seconds()
+        """Processor time of all controllers, and of the server."""
+        return sum(cpu_of(each.controller.serving) for each in self.clouds), self.server.cpu_seconds()
 
 
 async def ways(bench: Bench, folder: Path, token: str, samples: int) -> tuple[str, list[float]]:
-    """Give a new host of the first controller, and the milliseconds until it had each of so many commits of the second."""
+    """Give a new host of the first controller, and the milliseconds until it had each of so many commits of the last."""
     settings, found = bench.first.settings, list[float]()
     ca_pem = (settings.controller_dir / "ca.pem").read_bytes()
     address = f"127.0.0.1:{settings.enrolment_port}"
     host_id = await enrol.enrol(address, ca_pem, token, folder)
     facts = SimulatedHost(RealClock(asyncio.get_running_loop())).facts()
-    caller = bench.caller(bench.second)
+    caller = bench.caller(bench.clouds[-1])
     async with tls.channel_to_controller(f"127.0.0.1:{settings.host_port}", tls.Identity.load(folder)) as channel:
         call = host_pb2_grpc.HostLinkStub(channel).Session()
         await call.write(host_pb2.HostReport(hello=host_pb2.Hello(agent_version="bench", facts=facts)))
@@ -110,7 +125,9 @@ async def ways(bench: Bench, folder: Path, token: str, samples: int) -> tuple[st
             if update.WhichOneof("body") == "state":
                 break
         for _ in range(samples):
-            launching = asyncio.create_task(asyncio.to_thread(caller.run_instances, bench.account, bench.image_id, 1))
+            launching = asyncio.create_task(
+                asyncio.to_thread(caller.run_instances, bench.accounts[0], bench.image_id, 1)
+            )
             async for update in updates:
                 if any(each.WhichOneof("body") == "machine" for each in update.state.resources):
                     break
@@ -131,34 +148,33 @@ def _measure(bench: Bench, figures: Figures, options: argparse.Namespace, folder
     bench.first.operator.set_schedulable(host_id, schedulable=False)
     most = sorted(found)[int(len(found) * 0.95)]
     median = statistics.median(found)
-    figures.add("from commit to a host of the other, p50", median, WAY_LIMIT_MS, "ms", raw=f"(p95 {most:.1f})")
-    bench.first.add_hosts(options.hosts)
+    figures.add("from commit to a host of the first, p50", median, WAY_LIMIT_MS, "ms", raw=f"(p95 {most:.1f})")
+    bench.first.add_hosts(options.hosts, HostSize(cpus=256, memory=256 << 30))
     bench.launch(WARMING, 2)
     before = bench.cpu()
     seconds, failed = bench.launch(options.launches, options.at_once)
     spent = [(now - then) / options.launches * 1000 for now, then in zip(bench.cpu(), before, strict=True)]
     raw = f"({options.launches} in {seconds:.1f} s; CPU ms each: controllers {spent[0]:.1f}, server {spent[1]:.1f})"
-    figures.add("launches by two controllers", options.launches / seconds, RATE_LIMIT, "/s", least=True, raw=raw)
+    figures.add(
+        f"launches by {options.controllers} controllers",
+        options.launches / seconds,
+        RATE_LIMIT,
+        "/s",
+        least=True,
+        raw=raw,
+    )
     figures.add("launches that failed", failed, 0, "calls")
+    figures.add("hosts that are oversubscribed", bench.oversubscribed(), 0, "hosts")
 
 
-def main() -> int:
+def measure(options: argparse.Namespace) -> int:
     """Measure, print the figures and their limits; 1 when a limit is missed."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hosts", type=int, default=50)
-    parser.add_argument("--launches", type=int, default=1000)
-    parser.add_argument("--at-once", type=int, default=16)
-    parser.add_argument("--samples", type=int, default=60)
-    options, figures = parser.parse_args(), Figures()
+    figures = Figures()
     with ExitStack() as after:
         folder = Path(after.enter_context(tempfile.TemporaryDirectory()))
         server = PostgresqlServer(("track_commit_timestamp=on",))
         after.callback(server.stop)
         server.start()
         print(f"       load average {os.getloadavg()[0]:.1f}", flush=True)
-        _measure(Bench(folder, server, after), figures, options, folder)
+        _measure(Bench(folder, server, after, options), figures, options, folder)
     return int(figures.failed)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
