@@ -224,10 +224,12 @@ class Fenced(Database):
         self.engine = database.engine
         self.id = database.id
 
-    async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
+    async def run[T](
+        self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False, urgent: bool = False
+    ) -> T:
         """Do the same as the database, if the check passes in the same transaction."""
         checked = self._checked(function) if writes else function
-        return await self._inner.run(checked, writes=writes, dry_run=dry_run)
+        return await self._inner.run(checked, writes=writes, dry_run=dry_run, urgent=urgent)
 
     def run_blocking[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
         """Do the same in the calling thread."""

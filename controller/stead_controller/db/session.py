@@ -16,6 +16,7 @@ tried again.
 
 import asyncio
 import contextlib
+import math
 import secrets
 import sqlite3
 import threading
@@ -27,7 +28,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
@@ -54,6 +55,9 @@ _TRIES: Final = 8
 # After which PostgreSQL ends a writing transaction that asks for nothing, as of a controller that is paused: the others
 # wait for it. It is begun anew.
 _MOST_IDLE_MS: Final = 1_500
+# A connection that was used so lately is not asked whether it still is one: if not, the transaction is begun anew.
+_FRESH_SECONDS: Final = 1.0
+_USED: Final = "stead_used"
 _RETRY_SQLSTATES: Final = frozenset({"40001", "40P01"})
 _FULL_SQLSTATE: Final = "53100"
 CHANNEL: Final = "stead_commits"
@@ -170,6 +174,7 @@ class Database:
         self._listeners: list[CommitListener] = []
         self._asked = {False: 0, True: 0}  # transactions that wait or run, by whether they write
         self._waiting: deque[_Writing] = deque()
+        self._urgent: deque[_Writing] = deque()  # those that go before them
 
     def on_commit(self, listener: CommitListener) -> None:
         """Call `listener` after each commit, in the thread that committed; it must be quick and not raise.
@@ -183,12 +188,17 @@ class Database:
         for listener in self._listeners:
             listener(wakes)
 
-    async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
-        """Run a function in a worker thread inside one transaction and return its result."""
+    async def run[T](
+        self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False, urgent: bool = False
+    ) -> T:
+        """Run a function in a worker thread inside one transaction and return its result.
+
+        An `urgent` one that writes goes before the others that wait: what few hosts say must not wait for many calls.
+        """
         self._asked[writes] += 1
         try:
             if writes:
-                return await self._wait_to_write(function, dry_run)
+                return await self._wait_to_write(function, dry_run, self._urgent if urgent else self._waiting)
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._readers, self._attempt, function, writes, dry_run)
         finally:
@@ -211,9 +221,9 @@ class Database:
             self._writer = None
         self.engine.dispose()
 
-    async def _wait_to_write[T](self, function: Callable[[Transaction], T], dry_run: bool) -> T:
+    async def _wait_to_write[T](self, function: Callable[[Transaction], T], dry_run: bool, queue: deque[_Writing]) -> T:
         writing = _Writing(function, dry_run)
-        self._waiting.append(writing)
+        queue.append(writing)
         self._writers.submit(self._write)
         result: T = await asyncio.wrap_future(writing.answer)
         return result
@@ -223,15 +233,15 @@ class Database:
         first = self._next()
         if first is None:
             return
-        if self._waiting:
+        if self._waiting or self._urgent:
             self._write_together(first)
         else:
             self._write_alone(first)
 
     def _next(self) -> _Writing | None:
-        """Return the transaction that waits longest, without those whose callers do not wait any more."""
-        while self._waiting:
-            writing = self._waiting.popleft()
+        """Return the transaction that is next, without those whose callers do not wait any more."""
+        while queue := self._urgent or self._waiting:
+            writing = queue.popleft()
             if writing.answer.set_running_or_notify_cancel():
                 return writing
         return None
@@ -346,6 +356,7 @@ class Database:
         except DBAPIError as error:
             if self._is_lost(connection):
                 connection.invalidate()
+                self.engine.dispose()  # the others are as old: those that are free are made anew
                 raise _LostBeforeCommit(error) from error
             raise
 
@@ -411,13 +422,25 @@ def _engine(url: str) -> Engine:
 
 
 def _postgresql_engine(url: str) -> Engine:
-    engine = create_engine(
-        url, isolation_level=ISOLATION, pool_size=2 * _READERS, pool_use_lifo=True, pool_pre_ping=True
-    )
+    engine = create_engine(url, isolation_level=ISOLATION, pool_size=2 * _READERS, pool_use_lifo=True)
 
     @event.listens_for(engine, "before_cursor_execute")
     def _send(connection: Connection, *_: Any) -> None:
         send(connection)
+
+    @event.listens_for(engine, "checkin")
+    def _note(_driver: Any, record: Any) -> None:
+        record.info[_USED] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _look(driver: Any, record: Any, _proxy: Any) -> None:
+        """Ask the server whether it is still there, as `pool_pre_ping` does, of a connection that was idle."""
+        if time.monotonic() - record.info.get(_USED, -math.inf) < _FRESH_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(driver)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise InvalidatePoolError from error  # all connections are made anew: the server was away
 
     return engine
 

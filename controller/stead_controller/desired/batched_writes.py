@@ -15,6 +15,7 @@ class Together[Item, Result]:
     """Writes items in shared transactions, in order; an item that cannot be written is undone without the others.
 
     `write` gets several items at once, so that it can look up rows for all of them together, and returns a result each.
+    They go before calls that wait to write.
     """
 
     def __init__(self, database: Database, write: Callable[[Transaction, Sequence[Item]], Sequence[Result]]) -> None:
@@ -36,7 +37,7 @@ class Together[Item, Result]:
         while self._waiting:
             batch = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
             try:
-                results = await self._database.run(partial(self._write_all, [item for item, _ in batch]))
+                results = await self._database.run(partial(self._write_all, [item for item, _ in batch]), urgent=True)
             except Exception:  # one failed, and all were undone: each is written alone, so its caller gets the error
                 for item, future in batch:
                     await self._alone(item, future)
@@ -47,7 +48,7 @@ class Together[Item, Result]:
 
     async def _alone(self, item: Item, future: asyncio.Future[Result]) -> None:
         try:
-            (result,) = await self._database.run(partial(self._write_all, [item]))
+            (result,) = await self._database.run(partial(self._write_all, [item]), urgent=True)
         except Exception as error:  # it is raised to the caller that awaits the future
             if not future.done():
                 future.set_exception(error)

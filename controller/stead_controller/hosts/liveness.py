@@ -71,7 +71,8 @@ class Liveness:
         since = self._monotonic() - self._timeout.total_seconds()
         silent = {host_id: at for host_id, (moment, at) in self._last.items() if moment < since}
         alive = self._last.keys() - silent.keys()
-        went_down = await database.run(lambda tx: _write(tx, heard, limit, silent, alive))
+        # Behind many calls it would be so late that another controller takes hosts of this one for silent.
+        went_down = await database.run(lambda tx: _write(tx, heard, limit, silent, alive), urgent=True)
         for host_id, at in silent.items():
             if self._last.get(host_id, (0, None))[1] == at:  # else it has reported in the meantime
                 del self._last[host_id]

@@ -3,13 +3,15 @@
 import asyncio
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 from sqlalchemy import bindparam, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from stead_controller.db import exchanges, schema
+from stead_controller.db import exchanges, schema, session
 from stead_controller.db.insert import insert_if_absent, insert_new
 from stead_controller.db.prepared import Prepared, ask
 from stead_controller.db.session import Database
@@ -249,3 +251,30 @@ def test_an_answer_of_what_was_undone_is_not_used(database):
     _, error, found = asyncio.run(run())
     assert isinstance(error, RuntimeError)
     assert found == []
+
+
+@pytest.mark.parametrize(("fresh", "most"), [(0.0, 3), (60.0, 4)])
+def test_connections_that_were_lost_while_nobody_used_them_are_made_anew(url, database, monkeypatch, fresh, most):
+    monkeypatch.setattr(session, "_FRESH_SECONDS", fresh)
+    together, tries = threading.Barrier(3), []
+
+    def pid(tx):
+        tries.append(tx)
+        return tx.connection.scalar(text("SELECT pg_backend_pid()"))
+
+    def meet(tx):
+        together.wait(20)
+        return pid(tx)
+
+    def read(function):
+        with ThreadPoolExecutor(3) as threads:
+            return set(threads.map(lambda _: database.run_blocking(function, writes=False), range(3)))
+
+    before = read(meet)
+    assert len(before) == 3
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as other:
+        ended = other.execute("SELECT pg_terminate_backend(pid, 10000) FROM unnest(%s::int[]) AS pid", [list(before)])
+        assert ended.fetchall() == [(True,)] * 3
+    tries.clear()
+    assert not {database.run_blocking(pid, writes=False) for _ in range(3)} & before
+    assert len(tries) == most, "only one of them may be tried that was used a moment ago"

@@ -212,6 +212,31 @@ def test_no_more_than_some_share_a_commit(queue: _Queue, monkeypatch: pytest.Mon
     assert queue.commits == 2
 
 
+def test_what_is_urgent_goes_before_what_waits_longer(queue: _Queue) -> None:
+    order: list[int] = []
+
+    def note(number: int) -> Callable[[Transaction], int]:
+        def run(tx: Transaction) -> int:
+            order.append(number)
+            return _insert(number)(tx)
+
+        return run
+
+    async def run() -> list[Any]:
+        free = threading.Event()
+        holder = asyncio.create_task(queue.database.run(lambda _tx: free.wait(_PATIENCE), dry_run=True))
+        await asyncio.sleep(0)
+        tasks = [
+            asyncio.create_task(queue.database.run(note(number), urgent=number in (2, 4))) for number in (1, 2, 3, 4)
+        ]
+        await asyncio.sleep(0)
+        free.set()
+        return await asyncio.gather(*tasks, holder)
+
+    assert asyncio.run(run()) == [1, 2, 3, 4, True]
+    assert order == [2, 4, 1, 3]
+
+
 def test_nobody_waits_long_for_those_that_follow(queue: _Queue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(session, "_SHARING_SECONDS", 0.0)
     queue.run(_insert(1), _insert(2), _insert(3))

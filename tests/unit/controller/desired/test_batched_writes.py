@@ -1,6 +1,7 @@
 """Many writes share a commit, and one that fails takes no other with it."""
 
 import asyncio
+import threading
 
 import pytest
 from sqlalchemy import select
@@ -45,3 +46,22 @@ async def test_one_that_fails_is_undone_alone(database):
     with pytest.raises(LookupError):
         await together.run("bad")
     assert await together.run("three") == 2
+
+
+async def test_what_hosts_say_does_not_wait_for_many_calls(database):
+    order, held = [], threading.Event()
+
+    def note(name):
+        return lambda tx: order.append(name)
+
+    together = Together(database, lambda _tx, items: [order.append(item) for item in items])
+    holder = asyncio.create_task(database.run(lambda _tx: held.wait(20)))
+    await asyncio.sleep(0)
+    calls = [asyncio.create_task(database.run(note(number))) for number in range(3)]
+    await asyncio.sleep(0)
+    report = asyncio.create_task(together.run("report"))
+    for _ in range(3):  # turns of the loop until its transaction waits, too
+        await asyncio.sleep(0)
+    held.set()
+    await asyncio.gather(holder, report, *calls)
+    assert order == ["report", 0, 1, 2]

@@ -1,6 +1,7 @@
 """A host is down when it has been silent, whatever becomes of the wall clock meanwhile (FAULTS 30)."""
 
 import asyncio
+import threading
 from datetime import timedelta
 
 import pytest
@@ -103,3 +104,23 @@ def test_who_watches_instances_is_told_when_their_host_goes_down(clocks, livenes
     clocks.pass_by(TIMEOUT + 1)
     state()
     assert any(told)
+
+
+def test_that_hosts_are_alive_is_written_before_the_calls_that_wait(database, world, liveness):
+    order, held = [], threading.Event()
+
+    async def run():
+        liveness.seen(world.host_id)
+        database.on_commit(lambda _: order.append("committed"))
+        holder = asyncio.create_task(database.run(lambda _tx: held.wait(20), dry_run=True))
+        await asyncio.sleep(0)
+        call = asyncio.create_task(database.run(lambda tx: order.append(tx.session.get_one(Host, world.host_id).state)))
+        await asyncio.sleep(0)
+        writing = asyncio.create_task(liveness.write(database))
+        await asyncio.sleep(0)
+        held.set()
+        await asyncio.gather(holder, call, writing)
+
+    database.run_blocking(lambda tx: setattr(tx.session.get_one(Host, world.host_id), "state", "down"))
+    asyncio.run(run())
+    assert order[0] == "up"
