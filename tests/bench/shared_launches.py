@@ -75,12 +75,12 @@ class Bench:
         began = time.monotonic()
         with ThreadPoolExecutor(at_once) as threads:
             clouds = [self.clouds[number % len(self.clouds)] for number in range(at_once)]
-            failed = sum(threads.map(lambda cloud: self._call(self.caller(cloud), calls, lock), clouds))
+            failed = sum(threads.map(lambda cloud: self._call(cloud, calls, lock), clouds))
         wait_for(lambda: self._running() == before + count - failed, "all instances run", 600)
         return time.monotonic() - began, failed
 
-    def _call(self, caller: Caller, calls: Iterator[tuple[int, Account]], lock: threading.Lock) -> int:
-        failed = 0
+    def _call(self, cloud: Cloud, calls: Iterator[tuple[int, Account]], lock: threading.Lock) -> int:
+        caller, failed = self.caller(cloud), 0
         while True:
             with lock:
                 _, account = next(calls, (0, None))
@@ -90,7 +90,7 @@ class Bench:
                 caller.run_instances(account, self.image_id, 1)
             except (SystemExit, OSError, HTTPException) as refusal:
                 print(repr(refusal), flush=True)
-                failed += 1
+                caller, failed = self.caller(cloud), failed + 1  # what is left of a call may still come
 
     def _running(self) -> int:
         return int(self.ask("SELECT count(*) FROM instances WHERE state = 'running'"))
