@@ -1,6 +1,8 @@
-"""Images of a running guest: its files are there in the next one; and a forged file is refused before it is read."""
+"""Images of a running guest: its files are there in the next one, which is interrupted at last; and forged files are refused unread."""
 
 import filecmp
+import json
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,8 @@ od -An -N16 -tx1 /dev/urandom
 """
 
 
-def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
+def test_an_image_of_a_running_guest_has_its_files(user: User, real_cloud: RealCloud) -> None:
+    """The guest of the image is a Spot Instance, which reads of its end."""
     (source,) = user.run(BlockDeviceMappings=DATA_DISK)
     login = user.connect(source)
     login.run("echo 'kept by the image' >/var/tmp/word")
@@ -43,7 +46,7 @@ def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
     (remaining,) = _volumes(user)
     assert (remaining["State"], remaining["Size"]) == ("available", 1)
 
-    (copy,) = user.run(ImageId=image_id)
+    (copy,) = user.run(ImageId=image_id, InstanceMarketOptions={"MarketType": "spot"})
     login = user.connect(copy)
     assert login.run("cat /var/tmp/word").strip() == "kept by the image"
     of_the_copy = login.run(OF_ONE_MACHINE).splitlines()
@@ -51,6 +54,7 @@ def test_an_image_of_a_running_guest_has_its_files(user: User) -> None:
     assert not set(its_own) & set(of_the_copy)
     assert login.run(f"sudo dd if={DATA_DEVICE} bs=16 count=1 2>/dev/null").strip() == "on the data disk"
     _reads_what_the_other_wrote(user, copy, login, remaining["VolumeId"])
+    _reads_of_its_end(real_cloud, copy, login)
     user.terminate([copy])
     wait_for(lambda: len(_volumes(user)) == 2, "its root volume is deleted, and both data disks remain", 30)
     for volume in _volumes(user):
@@ -68,6 +72,19 @@ def _reads_what_the_other_wrote(user: User, instance_id: str, login: ssh.Login, 
     assert login.run(f"sudo dd if={path} bs=16 count=1 2>/dev/null").strip() == "on the data disk"
     attached = _volumes(user, volume_id)[0]["Attachments"][0]
     assert (attached["InstanceId"], attached["DeleteOnTermination"]) == (instance_id, False)
+
+
+def _reads_of_its_end(cloud: RealCloud, instance_id: str, login: ssh.Login) -> None:
+    """The Spot Instance is interrupted: the guest reads then when it is to end."""
+    action = "imds get meta-data/spot/instance-action"
+    look = f"{action} >/dev/null && echo yes || echo no"
+    assert login.run(f"imds get meta-data/instance-life-cycle; echo; {look}").split() == ["spot", "no"]
+    said = cloud.stead_well("instance", "interrupt", instance_id)
+    wait_for(lambda: login.run(look).strip() == "yes", "the guest reads of its end", poll=0.5)
+    read = json.loads(login.run(action))
+    end = datetime.fromisoformat(read["time"])
+    assert (read["action"], f"{end:%Y-%m-%d %H:%M:%S} UTC" in said) == ("terminate", True)
+    assert login.run("imds get meta-data/spot/termination-time").strip() == read["time"]
 
 
 @pytest.mark.parametrize("name", ["qcow2-backing-absolute", "vmdk-flat", "raw-qcow2-header"])

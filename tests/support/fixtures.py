@@ -158,14 +158,18 @@ def user(real_cloud: RealCloud, tmp_path: Path) -> Iterator[User]:
 
 @pytest.fixture(scope="session")
 def guest_owner(real_cloud: RealCloud, tmp_path_factory: pytest.TempPathFactory) -> User:
-    """The account of the shared guest."""
-    return User(real_cloud, real_cloud.new_account(), tmp_path_factory.mktemp("guest-owner"))
+    """The account of the shared guest; its key pair can decrypt passwords."""
+    return User(real_cloud, real_cloud.new_account(), tmp_path_factory.mktemp("guest-owner"), key_type="rsa")
 
 
 @pytest.fixture(scope="session")
 def guest(guest_owner: User) -> Iterator[str]:
     """A shared running micro guest: inspect it, log in to it, change nothing that other tests would see."""
-    [instance_id] = guest_owner.run(UserData="#!/bin/sh\necho shared >/var/tmp/word\n")
+    [instance_id] = guest_owner.run(
+        UserData="#!/bin/sh\necho shared >/var/tmp/word\n",
+        MetadataOptions={"InstanceMetadataTags": "enabled"},
+        TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "role", "Value": "shared"}]}],
+    )
     guest_owner.login(instance_id)
     yield instance_id
     guest_owner.terminate([instance_id])

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from stead_cli import cloud as programs
 from stead_cli import processes, ssh
@@ -224,12 +224,13 @@ class User:
     folder: Path
     ec2: "EC2Client" = field(init=False)
     key_name: str = "mine"
+    key_type: Literal["ed25519", "rsa"] = "ed25519"
     _numbers: Iterator[int] = field(default_factory=itertools.count)  # of shared connections
 
     def __post_init__(self) -> None:
         """Create the key pair; the group's rule is added when the first address is known."""
         self.ec2 = self.account.ec2
-        material = self.ec2.create_key_pair(KeyName=self.key_name, KeyType="ed25519")["KeyMaterial"]
+        material = self.ec2.create_key_pair(KeyName=self.key_name, KeyType=self.key_type)["KeyMaterial"]
         self.key_file.touch(mode=0o600)
         self.key_file.write_text(material if material.endswith("\n") else material + "\n", encoding="ascii")
 
