@@ -1,19 +1,15 @@
 """An AWS endpoint with a real database behind it, two tenants, and a boto3 client for each."""
 
-import asyncio
 import sqlite3
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import boto3
 import botocore
-import botocore.config
 import pytest
 from botocore.exceptions import ClientError
 
@@ -21,7 +17,6 @@ from stead_controller.aws import operations
 from stead_controller.aws.app import AwsApp
 from stead_controller.aws.authenticate import by_opened_keys
 from stead_controller.aws.authorization.authorizer import PolicyAuthorizer
-from stead_controller.aws.server import AwsServer, Listener
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import now
@@ -34,6 +29,7 @@ from stead_controller.secrets.message_signer import MessageSigner
 from stead_proto.certificates import Authority
 from tests.support import databases, empty_database, rows
 from tests.support.databases import closed
+from tests.support.endpoints import Endpoint, lent
 from tests.support.memory_folders import folder_in_memory, maker_in_memory  # noqa: F401 - fixtures
 from tests.support.memory_metrics import MemoryMetrics
 from tests.support.receivers import Receiver, Sending, to_loopback
@@ -52,9 +48,13 @@ class Api:
     app: AwsApp
     blocks: BlockStore
     metrics: MemoryMetrics
-    port: int = 0
-    clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+    endpoint: Endpoint
     _dumped: tuple[int, dict[str, list[tuple[Any, ...]]]] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port of loopback that is served."""
+        return self.endpoint.port
 
     @property
     def ec2(self) -> Any:
@@ -68,14 +68,11 @@ class Api:
 
     def client(self, tenant: Tenant, service: str = "ec2") -> Any:
         """A boto3 client of a tenant, which tries once."""
-        key = tenant.caller.access_key_id
-        if (key, service) not in self.clients:
-            self.clients[key, service] = self._make(service, aws_access_key_id=key, aws_secret_access_key=SECRET)
-        return self.clients[key, service]
+        return self.endpoint.client(service, tenant.caller.access_key_id, SECRET)
 
     def session(self, credentials: Mapping[str, str], service: str = "ec2") -> Any:
         """A boto3 client with temporary credentials, as STS answers them."""
-        return self._make(
+        return self.endpoint.make_client(
             service,
             aws_access_key_id=credentials["AccessKeyId"],
             aws_secret_access_key=credentials["SecretAccessKey"],
@@ -84,24 +81,11 @@ class Api:
 
     def long_term(self, access_key_id: str, secret: str, service: str = "ec2") -> Any:
         """A boto3 client with an access key."""
-        return self._make(service, aws_access_key_id=access_key_id, aws_secret_access_key=secret)
+        return self.endpoint.make_client(service, aws_access_key_id=access_key_id, aws_secret_access_key=secret)
 
     def unsigned(self, service: str) -> Any:
         """A boto3 client of somebody without any key."""
-        return self._make(service, signature_version=botocore.UNSIGNED)
-
-    def _make(self, service: str, signature_version: Any = None, **options: Any) -> Any:
-        config = botocore.config.Config(
-            retries={"total_max_attempts": 1}, read_timeout=60, signature_version=signature_version
-        )
-        make: Any = boto3.client
-        return make(
-            service,
-            region_name="us-east-1",
-            endpoint_url=f"http://127.0.0.1:{self.port}",
-            config=config,
-            **options,
-        )
+        return self.endpoint.make_client(service, signature_version=botocore.UNSIGNED)
 
     def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Call `function(tx, …)` in a transaction."""
@@ -176,14 +160,14 @@ def api_database(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, World
 
 @pytest.fixture
 def api(tmp_path: Path, api_database: tuple[bytes, World]) -> Iterator[Api]:
-    """A fresh endpoint in a thread of its own, stopped after the test."""
+    """An endpoint with a fresh database and world behind it."""
     with serving(tmp_path, *api_database) as served:
         yield served
 
 
 @contextmanager
 def serving(folder: Path, content: bytes, built: World) -> Iterator[Api]:
-    """Run an endpoint in a thread of its own over a database with this content, in which this world was built."""
+    """Serve a database with this content, in which this world was built."""
     path = folder / "stead.sqlite"
     path.write_bytes(content)
     database, world = databases.opened(path), built.copy()
@@ -207,19 +191,14 @@ def serving(folder: Path, content: bytes, built: World) -> Iterator[Api]:
         ask=ask,
         on_call=authorizer.note,
     )
-    server = AwsServer(app, [Listener("127.0.0.1", 0)], shutdown_seconds=2)
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
     try:
-        [(_, port)] = asyncio.run_coroutine_threadsafe(server.start(), loop).result(60)
-        with closing(Api(database, world, app, blocks, measured, port)) as api:
+        with (
+            lent() as endpoint,
+            closing(Api(database, world, app, blocks, measured, endpoint)) as api,
+            endpoint.serving(app),
+        ):
             yield api
     finally:
-        asyncio.run_coroutine_threadsafe(server.stop(), loop).result(60)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(60)
-        loop.close()
         blocks.close()
         database.close()
         databases.dropped(path)

@@ -44,7 +44,7 @@ class User:
         self.key = {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
 
     def client(self, service="ec2"):
-        return self.api._make(service, **self.key)
+        return self.api.endpoint.make_client(service, **self.key)
 
     def caller(self):
         """The user as it is known once its signature was checked."""
