@@ -27,12 +27,13 @@ from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.policies_of_caller import policies_of
 from stead_controller.secrets.message_signer import MessageSigner
 from stead_proto.certificates import Authority
-from tests.support import databases, empty_database, rows
+from tests.support import databases, empty_database, endpoints, rows
 from tests.support.databases import closed
-from tests.support.endpoints import Endpoint, lent
+from tests.support.endpoints import Endpoint
 from tests.support.memory_folders import folder_in_memory, maker_in_memory  # noqa: F401 - fixtures
 from tests.support.memory_metrics import MemoryMetrics
 from tests.support.receivers import Receiver, Sending, to_loopback
+from tests.support.reused_databases import ReusedDatabases
 from tests.support.row_witness import RowWitness
 from tests.support.rows import Tenant, World
 
@@ -49,6 +50,7 @@ class Api:
     blocks: BlockStore
     metrics: MemoryMetrics
     endpoint: Endpoint
+    witness: RowWitness | None  # None on a server
     _dumped: tuple[int, dict[str, list[tuple[Any, ...]]]] | None = None
 
     @property
@@ -93,7 +95,8 @@ class Api:
 
     def launch(self, tenant: Tenant | None = None, **changes: Any) -> str:
         """Add an instance's rows, past RunInstances, and give its id."""
-        return self.run(lambda tx: rows.launch(tx, self.world, tenant or self.world.one, **changes).id)
+        launched: str = self.run(lambda tx: rows.launch(tx, self.world, tenant or self.world.one, **changes).id)
+        return launched
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """All rows of all tables; they are read anew when a transaction was committed since the last time."""
@@ -128,80 +131,72 @@ class Api:
 
     def close(self) -> None:
         """Close what was opened to look."""
-        for name in ("_reader", "_witness"):
-            if name in vars(self):
-                vars(self)[name].close()
+        if "_reader" in vars(self):
+            self._reader.close()
 
     def refused(self, code: str, function: Callable[..., Any], **params: Any) -> str:
         """Check that a call is refused with this code and changes no row; give the message."""
-        before = self._dump_all() if databases.SERVER else self._witness.remember()
+        before = None if self.witness else self._dump_all()
+        if self.witness:
+            self.witness.remember()
         with pytest.raises(ClientError) as refusal:
             function(**params)
         error = refusal.value.response["Error"]
         assert error["Code"] == code, error
-        if databases.SERVER:
-            assert self._dump_all() == before
+        if self.witness:
+            assert self.witness.changes() == {}
         else:
-            assert self._witness.changes() == {}
+            assert self._dump_all() == before
         return str(error["Message"])
-
-    @cached_property
-    def _witness(self) -> RowWitness:
-        return RowWitness(Path(str(self.database.engine.url.database)))
 
 
 @pytest.fixture(scope="session")
-def api_database(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, World]:
-    """The bytes of a migrated database with the two tenants of `rows.build_world` and their keys, and the world."""
+def api_database(
+    tmp_path_factory: pytest.TempPathFactory, reused_databases: ReusedDatabases
+) -> tuple[ReusedDatabases, bytes, World]:
+    """What lends databases; the bytes of one with the two tenants of `rows.build_world` and their keys; the world."""
     database = databases.opened(empty_database.write(tmp_path_factory.mktemp("api") / "world.sqlite"))
     world: World = database.run_blocking(_build)
-    return closed(database), world
+    return reused_databases, closed(database), world
 
 
 @pytest.fixture
-def api(tmp_path: Path, api_database: tuple[bytes, World]) -> Iterator[Api]:
+def api(tmp_path: Path, api_database: tuple[ReusedDatabases, bytes, World]) -> Iterator[Api]:
     """An endpoint with a fresh database and world behind it."""
     with serving(tmp_path, *api_database) as served:
         yield served
 
 
 @contextmanager
-def serving(folder: Path, content: bytes, built: World) -> Iterator[Api]:
+def serving(folder: Path, reused: ReusedDatabases, content: bytes, built: World) -> Iterator[Api]:
     """Serve a database with this content, in which this world was built."""
-    path = folder / "stead.sqlite"
-    path.write_bytes(content)
-    database, world = databases.opened(path), built.copy()
-    keys = KeyCache(database, world.cloud.sealer)
-    authorizer = PolicyAuthorizer(policies_of)
-    operations.load()
-    blocks = BlockStore(database, BlockDirectory(folder / "blocks"), now, grace=timedelta(hours=1))
-    measured = MemoryMetrics()
+    with reused.lent(content) as held, endpoints.lent() as endpoint:
+        database, world = held.database, built.copy()
+        keys = KeyCache(database, world.cloud.sealer)
+        authorizer = PolicyAuthorizer(policies_of)
+        operations.load()
+        measured = MemoryMetrics()
 
-    async def ask(question: Question) -> HostAnswer:
-        if isinstance(question, OfMetrics):
-            return HostAnswer(b"", now(), found=await question.ask(measured))
-        return await blocks.answer(question)  # type: ignore[arg-type]  # nobody else is asked here
+        async def ask(question: Question) -> HostAnswer:
+            if isinstance(question, OfMetrics):
+                return HostAnswer(b"", now(), found=await question.ask(measured))
+            return await blocks.answer(question)  # type: ignore[arg-type]  # nobody else is asked here
 
-    app = AwsApp(
-        transactions=database,
-        find_key=by_opened_keys(keys.find),
-        cloud=world.cloud,
-        page_key=b"page key",
-        authorizer=authorizer,
-        ask=ask,
-        on_call=authorizer.note,
-    )
-    try:
+        app = AwsApp(
+            transactions=database,
+            find_key=by_opened_keys(keys.find),
+            cloud=world.cloud,
+            page_key=b"page key",
+            authorizer=authorizer,
+            ask=ask,
+            on_call=authorizer.note,
+        )
         with (
-            lent() as endpoint,
-            closing(Api(database, world, app, blocks, measured, endpoint)) as api,
+            closing(BlockStore(database, BlockDirectory(folder / "blocks"), now, grace=timedelta(hours=1))) as blocks,
+            closing(Api(database, world, app, blocks, measured, endpoint, held.witness)) as api,
             endpoint.serving(app),
         ):
             yield api
-    finally:
-        blocks.close()
-        database.close()
-        databases.dropped(path)
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import json
 import struct
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -140,10 +141,11 @@ def test_devices_are_listed_in_pages_and_a_user_has_eight(api, iam):
         assert found == [phone.serial for phone in expected]
 
 
-def test_nothing_of_a_seed_is_in_the_database(api, iam, tmp_path):
+def test_nothing_of_a_seed_is_in_the_database(api, iam):
     phone = Phone(api, iam, "Phone")
     raw = base64.b32decode(phone.seed)
-    stored = b"".join(path.read_bytes() for path in tmp_path.glob("stead.sqlite*"))
+    file = Path(api.database.engine.url.database)
+    stored = b"".join(path.read_bytes() for path in file.parent.glob(f"{file.name}*"))
     assert phone.serial.rpartition("/")[2].encode() in stored
     assert [form for form in (raw, raw.hex().encode(), phone.seed, base64.b64encode(raw)) if form in stored] == []
 

@@ -139,7 +139,7 @@ def test_a_role_that_does_not_trust_the_caller_is_not_assumed(api, own, theirs):
     iam = api.client(api.world.one, "iam")
     iam.put_user_policy(UserName="own", PolicyName="p", PolicyDocument=POLICY.replace("ec2:*", "sts:*"))
     key = iam.create_access_key(UserName="own")["AccessKey"]
-    sts = api._make("sts", aws_access_key_id=key["AccessKeyId"], aws_secret_access_key=key["SecretAccessKey"])
+    sts = api.long_term(key["AccessKeyId"], key["SecretAccessKey"], "sts")
     account = api.world.other.caller.account_id
     said = []
     for name in ("theirs", "nobody", "theirs", "nobody"):

@@ -14,6 +14,7 @@ from tests.support.clients import Account, share_among_clients
 from tests.support.cloud import DEVICE, Cloud, HostSize
 from tests.support.memory_folders import Folders, folder_of_process  # noqa: F401 - a fixture
 from tests.support.real_cloud import RealCloud, User
+from tests.support.reused_databases import ReusedDatabases
 from tests.support.rig import TestRig
 from tests.support.street import Street, new_street
 
@@ -67,6 +68,17 @@ async def metrics_store(metrics_folder: Path) -> AsyncIterator[EngineStore]:
     store = metrics.store_on(metrics_folder)
     yield store
     await store.close()
+
+
+@pytest.fixture(scope="session")
+def reused_databases(
+    tmp_path_factory: pytest.TempPathFactory, memory_of_tests: Path | None
+) -> Iterator[ReusedDatabases]:
+    """SQLite databases that tests use one after the other."""
+    maker = Folders(memory_of_tests) if memory_of_tests is not None else tmp_path_factory
+    made = ReusedDatabases(maker.mktemp("databases"))
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope="session")

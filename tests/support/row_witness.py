@@ -21,10 +21,14 @@ class RowWitness:
     def remember(self) -> None:
         """Remember all rows as they are now, instead of what was remembered."""
         self._version = self._data_version()
-        if self._before.in_transaction:
-            self._before.execute("COMMIT")
+        self.forget()
         self._before.execute("BEGIN")
         self._before.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()  # only now the state is fixed
+
+    def forget(self) -> None:
+        """Let go of what it remembers."""
+        if "_before" in vars(self) and self._before.in_transaction:
+            self._before.execute("COMMIT")
 
     def changes(self) -> dict[str, tuple[Table, Table]]:
         """Return the tables whose rows are others now: their rows then and now, in the order of their insertion."""

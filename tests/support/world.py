@@ -14,7 +14,7 @@ from stead_controller.settings import Settings
 from tests.support import databases, rows
 from tests.support.databases import closed
 from tests.support.life import Life
-from tests.support.row_witness import RowWitness
+from tests.support.reused_databases import ReusedDatabases
 
 
 @pytest.fixture(scope="session")
@@ -28,17 +28,12 @@ def world_file(tmp_path_factory: Any, empty_database_file: Any) -> tuple[bytes, 
 
 
 @pytest.fixture
-def database(request: Any, tmp_path: Any) -> Iterator[Database]:
+def database(request: Any, reused_databases: ReusedDatabases) -> Iterator[Database]:
     """An empty database, or one with the rows of `world` if the test uses that fixture."""
-    path = tmp_path / "stead.sqlite"
     whole = "world" in request.fixturenames
-    path.write_bytes(
-        request.getfixturevalue("world_file")[0] if whole else request.getfixturevalue("empty_database_file")
-    )
-    database = databases.opened(path)
-    yield database
-    database.close()
-    databases.dropped(path)
+    content = request.getfixturevalue("world_file")[0] if whole else request.getfixturevalue("empty_database_file")
+    with reused_databases.lent(content) as lent:
+        yield lent.database
 
 
 @pytest.fixture
@@ -66,9 +61,9 @@ def life(database: Any, world: Any) -> Life:
 
 
 @pytest.fixture
-def unchanged(database: Any) -> Iterator[Callable[[], None]]:
+def unchanged(database: Any, reused_databases: ReusedDatabases) -> Callable[[], None]:
     """Return a check that no row has changed since its first call."""
-    witness = RowWitness(Path(database.engine.url.database))
+    witness = reused_databases.witness_of(database)
     remembered = False
 
     def check() -> None:
@@ -78,8 +73,7 @@ def unchanged(database: Any) -> Iterator[Callable[[], None]]:
             remembered = True
         assert witness.changes() == {}
 
-    yield check
-    witness.close()
+    return check
 
 
 @pytest.fixture

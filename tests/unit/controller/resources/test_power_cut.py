@@ -24,6 +24,16 @@ SECTOR = 512
 
 
 @pytest.fixture
+def database(tmp_path, world_file):
+    """A database with a new log."""
+    path = tmp_path / "stead.sqlite"
+    path.write_bytes(world_file[0])
+    made = Database(f"sqlite:///{path}")
+    yield made
+    made.close()
+
+
+@pytest.fixture
 def answered(world, run, tmp_path):
     """The file, and after each commit the log and the interfaces that there must be since; every third ends one."""
     run(lambda _tx: None)
