@@ -286,8 +286,9 @@ def _ends_by_itself(scene: Scene, host: RigHost, guest: Inhabitant, shell: ssh.L
 
 
 def _changes_its_type(scene: Scene, host: RigHost, guest: Inhabitant) -> None:
-    """Stop a guest, start it as another type, and terminate it."""
+    """Stop a guest, start it as another type, and terminate it: it is billed to that moment, though it hears nothing of it."""
     ec2 = scene.user.ec2
+    halting_image.instead_of_further_boots(guest.run)  # nobody asks it anything any more
     _, stopped = timed(lambda: ec2.stop_instances(InstanceIds=[guest.id]))
     scene.user.wait("instance_stopped", [guest.id])
     scene.runs(host, guest.id, "BoxUsage:stead.small", 0, stopped)
