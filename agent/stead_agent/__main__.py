@@ -158,6 +158,13 @@ def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any, *, again: 
 @_whole_cores_option
 @click.option("--prometheus-listen", default="127.0.0.1", show_default=True, help="Address of the page for Prometheus.")
 @click.option("--prometheus-port", default=0, show_default=True, help="Its port; 0: there is none.")
+@click.option(
+    "--traces-endpoint", default="", help="URL of a server for traces, by OTLP over HTTP; default: no traces."
+)
+@click.option("--traces-ca-file", type=_PATH, help="PEM of the authority of that server's certificate.")
+@click.option(
+    "--traces-headers-file", type=_PATH, help="File of mode 0600: headers it wants, NAME: VALUE on each line."
+)
 def run(controllers: tuple[str, ...], dns_upstreams: tuple[str, ...], **options: Any) -> None:
     """Run the agent until a signal ends it; guests run on."""
     from stead_agent import real_host  # noqa: PLC0415 - heavy: only this command needs libvirt

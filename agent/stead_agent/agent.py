@@ -25,8 +25,10 @@ from stead_agent.reconcile.prepare import Habits
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.traffic_telling import TrafficTelling
 from stead_agent.reconcile.work import EXPECTED_ERRORS
+from stead_agent.traced import TracedChanges
 from stead_agent.traffic.interface import Sums
 from stead_agent.wanted import Key
+from stead_proto import traces
 from stead_proto.v1 import desired_pb2, host_pb2
 
 _log = Log(__name__)
@@ -68,6 +70,9 @@ class Agent:
         self._touched = Touched()  # changes since the last check
         news = asyncio.Event()
         self.reconciler = Reconciler(parts, store, habits=habits, news=news.set)
+        traced = TracedChanges(self.reconciler.unit_of)
+        if traces.is_on():
+            self.reconciler.watch(traced.worked)
         self.measurements = Outgoing()
         self._measure_seconds = measure_seconds
         self._metadata_uses = MetadataUses()
@@ -82,6 +87,7 @@ class Agent:
             threads=question_threads,
             repair=self.repair,
             renew_uses=self._renew_uses,
+            traced=traced,
         )
 
     async def run(self) -> None:

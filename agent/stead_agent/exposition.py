@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from stead_agent.metrics.outgoing import Outgoing
 from stead_agent.reconcile.loop import Reconciler
 from stead_agent.wanted import Key
+from stead_proto import traces
 from stead_proto.metrics_page import MetricsPage
 from stead_proto.v1 import desired_pb2, host_pb2
 
@@ -93,6 +94,16 @@ class Exposition:
             "Minutes of measurements that the controller has not stored.",
             value=len(self._measurements),
         )
+        if traces.is_on():
+            sent, dropped = traces.counts()
+            yield CounterMetricFamily(
+                "stead_agent_trace_spans_sent", "Parts of traces that their server took.", value=sent
+            )
+            yield CounterMetricFamily(
+                "stead_agent_trace_spans_dropped",
+                "Parts of traces that their server did not get, or not take.",
+                value=dropped,
+            )
         guests = GaugeMetricFamily(
             "stead_agent_guests", "Guests of this host, as they were last seen.", labels=("power",)
         )

@@ -31,6 +31,7 @@ from stead_agent.desired import StoreError
 from stead_agent.logs import Log
 from stead_agent.metrics.outgoing import Outgoing
 from stead_agent.reconcile.loop import Reconciler
+from stead_agent.traced import TracedChanges
 from stead_agent.wanted import Key, OtherEpochError, after_removal
 from stead_proto import limits, tls
 from stead_proto.tls import Identity
@@ -84,6 +85,7 @@ class Link:
         threads: concurrent.futures.Executor | None = None,
         repair: Callable[[], Awaitable[host_pb2.Repaired]] | None = None,
         renew_uses: Callable[[bytes], bool] = lambda _authorities: True,
+        traced: TracedChanges,
     ) -> None:
         """Report when `news` is set, send `measurements`, and answer questions.
 
@@ -92,6 +94,7 @@ class Link:
         """
         self._repair = repair
         self._renew_uses = renew_uses
+        self._traced = traced
         self._renewing: enrol.Renewing | None = None
         self._dialling = dialling
         self._reconciler = reconciler
@@ -209,7 +212,8 @@ class Link:
         match update.WhichOneof("body"):
             case "state":
                 first = not self.connected.is_set()
-                await self._reconciler.apply(update.state, answers_hello=first)
+                with self._traced.taking(update.state):
+                    await self._reconciler.apply(update.state, answers_hello=first)
                 return first
             case "question":
                 if update.question.HasField("console"):
@@ -245,7 +249,10 @@ class Link:
             while reports.has_news():
                 statuses = reports.take()
                 revision = reports.reached(self._reconciler.wanted.revision)
-                await outgoing.write(HostReport(progress=host_pb2.Progress(revision=revision, statuses=statuses)))
+                progress = host_pb2.Progress(
+                    revision=revision, statuses=statuses, traces=self._traced.reported(statuses)
+                )
+                await outgoing.write(HostReport(progress=progress))
                 gone = [each for each in statuses if each.condition == host_pb2.CONDITION_ABSENT]
                 if gone:
                     now = time.monotonic()

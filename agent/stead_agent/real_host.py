@@ -57,12 +57,13 @@ from stead_agent.reconcile.translate_vpc import Reachable, VpcSettings, host_fir
 from stead_agent.settings import Settings
 from stead_agent.traffic.kept import KeptTraffic
 from stead_agent.whole_cores import Division, divide
-from stead_proto import alone
+from stead_proto import alone, traces
 from stead_proto.tls import Identity, NoIdentityError
 
 _log = Log(__name__)
 
 _QUESTION_THREADS: Final = 4
+_TRACES_SECONDS: Final = 1.0
 _PASSABLE: Final = 0o711
 _NAME_OF_THE_ONE: Final = "\0stead-agent"
 _RESOLV_CONF: Final = Path("/etc/resolv.conf")
@@ -116,6 +117,7 @@ async def _run(settings: Settings, version: str) -> None:
         host.metadata.start()
     except MetadataError as error:
         _log.warning("metadata_not_started", reason=str(error))  # tried again when it is first needed
+    _start_traces(settings)
     agent = Agent(
         host.parts,
         SqliteStore(settings.desired_file),
@@ -130,11 +132,21 @@ async def _run(settings: Settings, version: str) -> None:
         await _run_shown(agent, settings)
     finally:
         logs.cancel()
+        traces.stop(_TRACES_SECONDS)
         host.flow_logs.close()
         host.parts.reachability.close()
         host.parts.credits.close()
         host.parts.endpoints.close()
         host.parts.exports.close()
+
+
+def _start_traces(settings: Settings) -> None:
+    if not settings.traces_endpoint:
+        return
+    try:
+        traces.start(settings.traces, "stead-agent", socket.gethostname())
+    except traces.TracesError as error:  # guests matter more than traces
+        _log.warning("traces_not_sent", reason=str(error))
 
 
 async def _run_shown(agent: Agent, settings: Settings) -> None:

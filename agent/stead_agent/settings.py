@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal, cast
 
+from stead_proto import traces
+
 DEFAULT_STATE_DIR: Final = Path("/var/lib/stead/agent")
 DEFAULT_RUN_DIR: Final = Path("/run/stead/agent")
 DEFAULT_NETNS_DIR: Final = Path("/run/netns")  # where `ip netns` looks: ip-netns(8)
@@ -90,8 +92,16 @@ class Settings:
     whole_cores: tuple[int, ...] = ()  # hardware threads of the cores that guests may have alone
     prometheus_listen: str = "127.0.0.1"  # address of the page of the agent's metrics of itself
     prometheus_port: int = 0  # its port; 0: there is none
+    traces_endpoint: str = ""  # URL of a server for traces, by OTLP over HTTP; empty: none are made
+    traces_ca_file: Path | None = None  # of the authority of that server's certificate
+    traces_headers_file: Path | None = None  # headers that it wants
     removal_grace_seconds: float = 5.0  # time for a guest to shut down when its machine is removed
     stop_grace_seconds: float = 90.0  # time for a guest to shut down when it is stopped
+
+    @property
+    def traces(self) -> traces.Settings:
+        """Where traces go: which calls are traced is the controller's to say."""
+        return traces.Settings(self.traces_endpoint, 1.0, self.traces_ca_file, self.traces_headers_file)
 
     @property
     def desired_file(self) -> Path:

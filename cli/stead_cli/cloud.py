@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from stead_cli import block_store, object_store, processes, units
+from stead_cli import block_store, object_store, processes, traces, units
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.processes import Began, Program
@@ -56,6 +56,7 @@ def controller_program(settings: Settings) -> Program:
         *database_options(settings),
         *block_store.options(settings),
         *object_store.options(settings),
+        *traces.controller_options(settings),
     ]
     unit = units.controller_unit(command, settings.controller_dir, log)
     return replace(_program(settings, "controller", command, unit, settings.controller_dir), has_stand_by=True)
@@ -119,6 +120,7 @@ def agent_program(settings: Settings, *options: str) -> Program:
         f"--prometheus-port={settings.agent_prometheus_port}",
         f"--prometheus-listen={settings.prometheus_listen}",
         *([f"--whole-cores={settings.whole_cores}"] if settings.whole_cores else []),
+        *traces.options(settings),
         *options,
     ]
     unit = units.agent_unit(command, log, settings.unit("controller"))
@@ -217,6 +219,7 @@ def start_controller(settings: Settings, start: Callable[[Program], None] = proc
     require_database(settings)
     block_store.require(settings)
     object_store.require(settings)
+    traces.require(settings)
     program = controller_program(settings)
     if processes.find(program) is None and controller_health(settings).answers:
         names = "STEAD_HTTP_PORT, STEAD_HTTPS_PORT, STEAD_HOST_PORT, STEAD_ENROLMENT_PORT, STEAD_ENDPOINT_PORT"

@@ -25,7 +25,7 @@ from stead_cli.errors import CliError
 _PACKAGED: Final = ("agent", "cli", "controller", "proto", "LICENSE", "README.md", "pyproject.toml", "constraints.txt")
 _SHIPPED: Final = "cli/stead_cli/shipped"  # `settings.SHIPPED`, in the checkout's folders
 _BESIDE: Final = ("ansible", "LICENSE", "CHANGELOG.md")
-_EXTRAS: Final = ("controller", "agent", "cli", "postgresql")
+_EXTRAS: Final = ("controller", "agent", "cli", "postgresql", "traces")
 _FOR_MAKING: Final = "making"  # the folder, below the libraries' wheels, of what makes our own
 _PIN: Final = re.compile(r"^(?P<name>[a-z0-9._-]+)==\S+ \\\n(?:    --hash=\S+(?: \\)?\n)+", re.MULTILINE)
 _SECONDS: Final = 1200.0

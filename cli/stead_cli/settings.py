@@ -28,6 +28,8 @@ NO_SERVER: Final = "none"
 """What `object_endpoint` says where the controller starts a server for buckets, as it does without it."""
 NO_BUCKET: Final = "none"
 """What `block_bucket` says where blocks are in a folder of the controller, as they are without it."""
+NO_TRACES: Final = "none"
+"""What `traces_endpoint` says where there are no traces, as there are none without it."""
 
 FILES: Final = SHIPPED if SHIPPED.is_dir() else CHECKOUT
 """The folder that has `images/`."""
@@ -76,6 +78,10 @@ class Settings:
     object_region: str = "us-east-1"  # of that server
     object_key_file: str = ""  # with id and secret of its access key
     object_ca_file: str = ""  # of the authority of its certificate; empty: one that browsers trust
+    traces_endpoint: str = ""  # URL of a server for traces of calls; empty, or none: there are no traces
+    traces_share: str = ""  # of the calls that are traced, from 0 to 1; empty: all
+    traces_ca_file: str = ""  # of the authority of that server's certificate
+    traces_headers_file: str = ""  # with headers that it wants, such as a token
 
     @property
     def zone_names(self) -> list[str]:
@@ -101,6 +107,11 @@ class Settings:
     def object_server(self) -> str:
         """The URL of the S3 server for buckets; empty where the controller starts one."""
         return self.object_endpoint if self.object_endpoint != NO_SERVER else ""
+
+    @property
+    def traces_server(self) -> str:
+        """The URL of the server for traces; empty where there are none."""
+        return self.traces_endpoint if self.traces_endpoint != NO_TRACES else ""
 
     @property
     def database_file(self) -> Path:
@@ -223,6 +234,7 @@ _SCHEME: Final = "postgresql+psycopg"
 _BLOCK_FILES: Final = ("block_key_file", "block_ca_file")
 _OBJECT_FILES: Final = ("object_key_file", "object_ca_file")
 _SERVER: Final = "https://HOST:PORT, without any key in it"
+_TRACES_FILES: Final = ("traces_ca_file", "traces_headers_file")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LETTERS: Final = re.compile(r"[a-z]+")
 _MAY_BE_OFF: Final = frozenset({"prometheus_port", "agent_prometheus_port"})
@@ -249,6 +261,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         )
     if not _LETTERS.fullmatch(loaded.zones) or len({*loaded.zones}) < len(loaded.zones):
         raise CliError(f"STEAD_ZONES={loaded.zones} is no list of zones", "the letters of all zones, each once: abc")
+    if alone := given.keys() & {"traces_share", *_TRACES_FILES} if not loaded.traces_endpoint else frozenset():
+        raise CliError(f"STEAD_{min(alone).upper()} has no effect without traces", "set STEAD_TRACES_ENDPOINT, too")
     if loaded.server_url:
         _check_database(loaded.server_url)
     elif given.get("host_address"):
@@ -264,7 +278,9 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         _check_object_server(loaded)
     elif alone := given.keys() & {"object_region", *_OBJECT_FILES}:
         raise CliError(f"STEAD_{min(alone).upper()} has no effect without a server", "set STEAD_OBJECT_ENDPOINT, too")
-    files = {name: value for name in (*_BLOCK_FILES, *_OBJECT_FILES) if (value := getattr(loaded, name))}
+    files = {
+        name: value for name in (*_BLOCK_FILES, *_OBJECT_FILES, *_TRACES_FILES) if (value := getattr(loaded, name))
+    }
     absolute: dict[str, Any] = {name: str(Path(value).absolute()) for name, value in files.items()}
     return replace(loaded, **absolute)
 

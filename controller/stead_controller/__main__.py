@@ -9,6 +9,7 @@ import gc
 import ipaddress
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -22,7 +23,7 @@ from stead_controller import allocator, clock, logs, main_process, supervisor
 from stead_controller.backup.command_line import backup
 from stead_controller.secrets import core_dumps
 from stead_controller.settings import Settings
-from stead_proto import alone
+from stead_proto import alone, traces
 
 if TYPE_CHECKING:
     from stead_controller.controller import Controller
@@ -37,6 +38,8 @@ _OF_OTHERS: Final = {
     "object_ca_file": "object_endpoint",
     "metrics_token_file": "metrics_endpoint",
     "remote_write_token_file": "remote_write_url",
+    "traces_ca_file": "traces_endpoint",
+    "traces_headers_file": "traces_endpoint",
 }
 
 
@@ -210,6 +213,28 @@ _OPTIONS = (
     ),
     click.option("--prometheus-port", default=0, help="Its port; 0: there is none.", show_default=True),
     click.option(
+        "--traces-endpoint",
+        default="",
+        help="URL of a server for traces of calls, by OTLP over HTTP at /v1/traces below it; default: no traces.",
+    ),
+    click.option(
+        "--traces-share",
+        type=click.FloatRange(0, 1),
+        default=1.0,
+        help="The share of calls that are traced, of those whose callers have not decided that.",
+        show_default=True,
+    ),
+    click.option(
+        "--traces-ca-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="PEM of the authority of that server's certificate; default: those that browsers trust.",
+    ),
+    click.option(
+        "--traces-headers-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="File of mode 0600 with headers that this server wants, NAME: VALUE on each line.",
+    ),
+    click.option(
         "--webhook-network",
         "webhook_networks",
         multiple=True,
@@ -320,7 +345,18 @@ def run(**options: Any) -> None:
     _lock_serving(settings.state_dir / alone.SERVING_FILE_NAME)
     _lock_file(settings.database_url)
     initialise(settings, clock.now(), partial(bring_up_to_date, run=supervisor.apart))
+    _start_traces(settings)
     asyncio.run(_serve(Controller, settings))
+    traces.stop()
+
+
+def _start_traces(settings: Settings) -> None:
+    if not settings.traces_endpoint:
+        return
+    try:
+        traces.start(settings.traces, "stead-controller", socket.gethostname())
+    except traces.TracesError as error:
+        raise click.ClickException(str(error)) from error
 
 
 def _take_over(held: int, lock: Path, pid_file: Path | None) -> None:

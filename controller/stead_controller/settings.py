@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
+from stead_proto import traces
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -34,6 +36,7 @@ class Settings:
     With `remote_write_url` all samples are also sent there, by Prometheus's remote-write protocol 1.0, with the bearer
     token in `remote_write_token_file`.
     With `prometheus_port` the controller's metrics of itself are served at `prometheus_listen`; 0 is nowhere.
+    With `traces_endpoint` a `traces_share` of the calls is traced, by OTLP to that server (`stead_proto/traces.py`).
     Notifications are sent to public addresses and `webhook_networks`, by plain HTTP to the latter only; receivers'
     certificates are checked by the system's authorities and those in `webhook_ca_file`. They reach the AWS APIs at
     `api_url`, by default at `https_port` of `listen`.
@@ -90,9 +93,18 @@ class Settings:
     remote_write_token_file: Path | None = None
     prometheus_listen: str = "127.0.0.1"
     prometheus_port: int = 0
+    traces_endpoint: str = ""
+    traces_share: float = 1.0
+    traces_ca_file: Path | None = None
+    traces_headers_file: Path | None = None
     webhook_networks: tuple[str, ...] = ()
     webhook_ca_file: Path | None = None
     api_url: str = ""
+
+    @property
+    def traces(self) -> traces.Settings:
+        """Where traces go."""
+        return traces.Settings(self.traces_endpoint, self.traces_share, self.traces_ca_file, self.traces_headers_file)
 
     @property
     def reached_at(self) -> str:

@@ -13,10 +13,11 @@ from botocore.exceptions import ClientError
 from stead_cli import cloud as programs
 from stead_cli import processes, ssh
 from stead_cli.ssh import Login
-from tests.support import box, emulator, leaks
+from tests.support import box, emulator, leaks, trace_server
 from tests.support.clients import Account
 from tests.support.leaks import HostInventory
 from tests.support.real_cloud import BOOT_SECONDS, RealCloud, User, qemu_process_of
+from tests.support.trace_server import TraceServer
 from tests.support.waiting import wait_for
 
 _MARK = "/var/tmp/user-data-ran"
@@ -36,11 +37,16 @@ def _live_or_try_again(folder: Path) -> None:
 def _from_first_up_to_purge(folder: Path) -> None:
     """The life of a cloud on a machine that never had one, and has nothing of it afterwards."""
     before = leaks.take_inventory()
-    cloud = RealCloud(bare=True)
+    with trace_server.running() as traced:
+        _live(RealCloud(bare=True, traces=traced.url), folder, before, traced)
+
+
+def _live(cloud: RealCloud, folder: Path, before: HostInventory, traced: TraceServer) -> None:
     try:
         _up_is_idempotent(cloud)
         user = User(cloud, cloud.new_account(), folder)
         instance_id = _guest_and_objects_outlive_a_plain_down(cloud, user)
+        _the_launch_is_one_trace(traced, instance_id)
         _the_agent_alone_repairs_a_rebooted_host(cloud, user, instance_id, before)
     finally:
         cloud.purge()
@@ -83,6 +89,31 @@ def _guest_and_objects_outlive_a_plain_down(cloud: RealCloud, user: User) -> str
     shown = json.loads(cloud.stead_well("status", "--output", "json"))["programs"]
     assert [(program["program"], program["runs"]) for program in shown][2:3] == [("object-store", True)]
     return instance_id
+
+
+def _the_launch_is_one_trace(traced: TraceServer, instance_id: str) -> None:
+    """From the API call to the report that the guest runs, by controller and agent, which have ended since."""
+    [call] = traced.named("ec2.RunInstances")
+    parts = traced.of(call.trace)
+    by_id = {each.id: each for each in parts}
+    assert (call.parent, call.failed, call.program) == ("", False, "stead-controller")
+    [change] = [each for each in parts if each.name == "change machine"]
+    assert (change.program, change.about["stead.id"], change.failed) == ("stead-agent", instance_id, False)
+    [sent] = [each for each in parts if each.name == "send to host"]
+    assert (change.parent, sent.parent) == (sent.id, call.id)
+    [placed] = [each for each in parts if each.name == "placement"]
+    assert by_id[by_id[placed.parent].parent] == call
+    assert [by_id[each.parent].name for each in parts if each.name == "authorize"] == ["transaction"]
+    for work, whose in (
+        ("make disk", "change volume"),
+        ("make network", "change interface"),
+        ("start or stop guest", "change machine"),
+    ):
+        assert any(by_id[each.parent].name == whose for each in parts if each.name == work), work
+    [running] = [each for each in parts if each.name == "store report" and each.parent == change.id]
+    assert (running.about["stead.condition"], running.about["stead.id"]) == ("ready", instance_id)
+    assert call.began <= placed.began <= sent.ended <= change.began <= change.ended <= running.ended
+    assert not any(_MARK.encode() in body for body in traced.bodies), "user data is nobody else's"
 
 
 def _the_agent_alone_repairs_a_rebooted_host(

@@ -32,6 +32,7 @@ class HostSession:
     messages: int = 0
     measured: list[pb.Measurements] = field(default_factory=list)
     certified: list[bytes] = field(default_factory=list)
+    traces: list[pb.TracedStatus] = field(default_factory=list)
 
     def send(self, state: pb.DesiredState) -> None:
         """Send a change of the desired state."""
@@ -151,6 +152,7 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
                 match report.WhichOneof("body"):
                     case "progress":
                         session.revision = report.progress.revision
+                        session.traces += report.progress.traces
                         for each in report.progress.statuses:
                             session.statuses[Key(each.kind, each.id)] = each
                     case "answer":

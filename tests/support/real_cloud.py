@@ -59,6 +59,7 @@ class RealCloud:
     public_pool: str = field(default_factory=some_pool)
     netns_dir: str = "/run/netns"
     pools: str = ""
+    traces: str = ""  # URL of a server for traces
     bare: bool = False  # it builds the micro image and proves KVM by itself, which takes half a minute of a processor
     settings: Settings = field(init=False)
 
@@ -79,6 +80,7 @@ class RealCloud:
             public_pool=self.public_pool,
             netns_dir=self.netns_dir,
             pools=self.pools,
+            traces_endpoint=self.traces,
         )
 
     @property
@@ -97,6 +99,7 @@ class RealCloud:
             STEAD_PUBLIC_POOL=self.public_pool,
             STEAD_NETNS_DIR=self.netns_dir,
             STEAD_POOLS=self.pools,
+            STEAD_TRACES_ENDPOINT=self.traces,
         )
 
     def stead(self, *arguments: str, timeout: float = 240) -> "subprocess.CompletedProcess[str]":

@@ -109,6 +109,10 @@ class Reconciler:
         self._has_unstored = False
         self._touch_all()
 
+    def unit_of(self, key: Key) -> Key | None:
+        """Return the unit whose work makes a resource true, or removes it; None if there is none."""
+        return unit_of(key, self.wanted)
+
     def watch(self, watcher: Watcher) -> None:
         """Call `watcher` whenever a unit's work has ended."""
         self._watchers.append(watcher)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Protocol
 
+from stead_controller.aws import call_span
 from stead_controller.aws.authenticate import KeyLookup, authenticate, begun_by
 from stead_controller.aws.call import OPERATIONS, Call, Later, Operation, Params, Result, Then
 from stead_controller.aws.call_record import CallRecord, OnCall
@@ -53,6 +54,8 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.questions import Ask, HostAnswer, Question
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.instances import spot_interruptions
+from stead_proto import traces
+from stead_proto.traces import Span
 
 log = logging.getLogger(__name__)
 
@@ -108,6 +111,7 @@ class Exchange:
     result: Result | None = None
     response: Response | None = None
     failure: Exception | None = None
+    span: Span | None = None
 
     @property
     def has_codec(self) -> bool:
@@ -218,7 +222,7 @@ class AwsApp:
     async def handle(self, request: Request) -> Response:
         """Answer a request; never raises."""
         started = time.perf_counter()
-        exchange = Exchange(request, str(uuid.uuid4()), self._clock())
+        exchange = Exchange(request, str(uuid.uuid4()), self._clock(), span=call_span.begin(request))
         error: WireError | None = None
         try:
             for step in self._chain:
@@ -238,6 +242,10 @@ class AwsApp:
             exchange.refuse(unrecorded)
             response = exchange.response or response
         response.headers["x-amzn-RequestId"] = exchange.request_id
+        if exchange.span is not None:
+            known = None if exchange.operation is None else (exchange.service, exchange.operation)
+            code = error.code if error else None
+            call_span.end(exchange.span, exchange.request_id, operation=known, status=response.status, error_code=code)
         return response
 
     async def _choose_service(self, exchange: Exchange) -> None:
@@ -323,8 +331,10 @@ class AwsApp:
 
         def in_transaction(tx: Transaction) -> Response | Later | Then:
             call = self._call(exchange, caller, tx, prepared)
-            self._authorizer.authorize(call, operation, exchange.params)
-            result = operation.handler(call, params)
+            with traces.within(transaction):
+                with traces.span("authorize"):
+                    self._authorizer.authorize(call, operation, exchange.params)
+                result = operation.handler(call, params)
             refuse_unread(codec, operation.name, params)
             if isinstance(result, Later | Then):
                 return result
@@ -338,7 +348,8 @@ class AwsApp:
             if exchange.service == "ec2":
                 await self._until_hosts_reported()
         try:
-            outcome = await self._transactions.run(in_transaction, writes=writes, dry_run=dry_run)
+            with traces.within(exchange.span), traces.span("transaction", {"stead.writes": writes}) as transaction:
+                outcome = await self._transactions.run(in_transaction, writes=writes, dry_run=dry_run)
         except NoCapacity as refusal:
             if not dry_run:
                 await self._interrupt(refusal, exchange.now)
@@ -364,6 +375,8 @@ class AwsApp:
             await self._transactions.run(lambda tx: spot_interruptions.begin(tx, refusal.ending, at))
 
     def _call(self, exchange: Exchange, caller: Caller, tx: Transaction, prepared: object) -> Call:
+        if exchange.span is not None:
+            tx.trace = exchange.span.traceparent
         return Call(
             caller=caller,
             tx=tx,

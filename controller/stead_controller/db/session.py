@@ -172,6 +172,7 @@ class Database:
         self._write_lock = threading.Lock() if self._sqlite else None
         self._writer: Connection | None = None  # of SQLite, once something was written; used with the lock held
         self._listeners: list[CommitListener] = []
+        self._heralds: list[CommitListener] = []
         self._asked = {False: 0, True: 0}  # transactions that wait or run, by whether they write
         self._waiting: deque[_Writing] = deque()
         self._urgent: deque[_Writing] = deque()  # those that go before them
@@ -182,6 +183,17 @@ class Database:
         Those of other controllers come by `wake`, in another thread.
         """
         self._listeners.append(listener)
+
+    def before_traced(self, herald: CommitListener) -> None:
+        """Call `herald` right before each commit of a traced call, whose rows others may read as soon as it is done.
+
+        It may come twice, and for a commit that fails.
+        """
+        self._heralds.append(herald)
+
+    def _announce(self, tx: Wakes) -> None:
+        for herald in self._heralds if tx.trace else ():
+            herald(tx)
 
     def wake(self, wakes: Wakes) -> None:
         """Tell the listeners of what another controller committed; callable from any thread."""
@@ -283,6 +295,9 @@ class Database:
             self._notify(connection, (each.tx for each in begun if each.tx is not None))
 
     def _commit_together(self, begun: Sequence[_Writing], connection: Connection) -> None:
+        for each in begun:
+            if each.tx is not None:
+                self._announce(each.tx)
         try:
             connection.commit()
         except DBAPIError as error:
@@ -343,6 +358,7 @@ class Database:
                     return result
                 if not self._sqlite:
                     self._notify(connection, [tx])
+            self._announce(tx)
             # The session only joined the connection's transaction, which must be ended here.
             connection.commit()
         self.wake(tx)

@@ -85,12 +85,14 @@ class TopicNews:
 class News:
     """Changes since a revision, as encoded pieces of states.
 
-    `own` is by host; `topics` by VPC, for hosts that were subscribed before; `begun` and `ended` by host and VPC.
+    `own` is by host, as are its `revisions`; `topics` by VPC, for hosts that were subscribed before; `begun` and
+    `ended` by host and VPC.
     """
 
     revision: int
     epoch: str
     own: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
+    revisions: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     topics: dict[str, TopicNews] = field(default_factory=lambda: defaultdict(TopicNews))
     begun: dict[str, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
     ended: dict[str, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
@@ -186,6 +188,7 @@ class Reader:
         for host_id, kind, resource_id, revision, body, force in _OWN_SINCE.all(self.tx.connection, {"since": since}):
             if host_id in host_ids:
                 news.own[host_id].append(self._own_piece(kind, resource_id, revision, body, force=force))
+                news.revisions[host_id].add(revision)
         for vpc_id, kind, name, revision, body in _PARTS_OF_ALL.all(self.tx.connection, {"since": since}):
             topic = news.topics[vpc_id]
             topic.pieces[kind, name] = _piece(kind, name, revision, body)

@@ -33,6 +33,7 @@ def _varint(value: int) -> bytes:
 _STATE = _tag(pb.HostUpdate, "state", 2)
 _RESOURCES = _tag(pb.DesiredState, "resources", 2)
 _REMOVALS = _tag(pb.DesiredState, "removals", 2)
+_TRACES = _tag(pb.DesiredState, "traces", 2)
 _REVISION = _tag(desired.Resource, "revision", 0)
 
 
@@ -48,6 +49,12 @@ def removal(kind: int, resource_id: str, revision: int, *, force: bool = False) 
     message = desired.Removal(kind=desired.Kind.ValueType(kind), id=resource_id, revision=revision, force=force)
     content = message.SerializeToString()
     return b"".join((_REMOVALS, _varint(len(content)), content))
+
+
+def traced(revision: int, traceparent: str) -> bytes:
+    """Encode that a call with this trace made the changes of a revision."""
+    content = pb.TracedRevision(revision=revision, traceparent=traceparent).SerializeToString()
+    return b"".join((_TRACES, _varint(len(content)), content))
 
 
 def update(

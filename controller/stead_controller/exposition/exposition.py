@@ -16,6 +16,7 @@ from stead_controller.clock import Clock
 from stead_controller.db.session import Database
 from stead_controller.exposition.counts import Counts, count
 from stead_controller.exposition.requests import Requests
+from stead_proto import traces
 from stead_proto.metrics_page import MetricsPage
 
 COUNTED_SECONDS: Final = 15.0
@@ -81,6 +82,14 @@ class Exposition:
         yield CounterMetricFamily(
             "stead_audit_records_dropped", "Records of calls that no longer fitted in memory.", value=self._dropped()
         )
+        if traces.is_on():
+            sent, dropped = traces.counts()
+            yield CounterMetricFamily("stead_trace_spans_sent", "Parts of traces that their server took.", value=sent)
+            yield CounterMetricFamily(
+                "stead_trace_spans_dropped",
+                "Parts of traces that their server did not get, or not take.",
+                value=dropped,
+            )
         counts = self._counts
         if counts is None:
             return

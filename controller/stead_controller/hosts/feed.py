@@ -19,6 +19,7 @@ from stead_controller.desired import host_errors, wire
 from stead_controller.desired.changes import Greeting, News, Reader, TopicNews, Update
 from stead_controller.desired.coalescing import DelayedUpdates, joined
 from stead_controller.desired.messages.keys import Addition, OpenKey, without_keys
+from stead_controller.hosts.traced_changes import Traced, TracedChanges
 
 _log = logging.getLogger(__name__)
 
@@ -87,6 +88,7 @@ class Feed:
         self._epoch = ""
         self._delayed = DelayedUpdates()
         self._patient: set[int] = set()  # revisions whose changes all may be delayed and collected
+        self.traced = TracedChanges()
         self._streams: dict[str, Stream] = {}
         self._joining: dict[str, Stream] = {}
         self._subscribers: dict[str, set[str]] = {}  # by VPC: the connected hosts that are subscribed to it
@@ -189,12 +191,15 @@ class Feed:
         for vpc_id in news.topics.keys() - urgent:
             self._delayed.add(self._subscribers.get(vpc_id, set()) - concerned, news.topics[vpc_id])
         contents: dict[tuple[int, ...], bytes] = {}
+        traced = self.traced.take(news.revision)
         for host_id in concerned:
             stream = self._streams.get(host_id)
             if stream is not None:  # else it left while we read
-                self._send(stream, news, since, contents)
+                self._send(stream, news, since, contents, traced)
 
-    def _send(self, stream: Stream, news: News, since: int, contents: dict[tuple[int, ...], bytes]) -> None:
+    def _send(
+        self, stream: Stream, news: News, since: int, contents: dict[tuple[int, ...], bytes], traced: Traced
+    ) -> None:
         """Send a host its changes, and those collected for it until `since`; what many hosts get is encoded once."""
         host_id = stream.host_id
         own = news.own.get(host_id)
@@ -207,7 +212,8 @@ class Feed:
             delayed = ()
         topics = [*delayed, *(news.topics[vpc_id] for vpc_id in vpc_ids)]
         if own or begun or ended:
-            self._put(stream, news.revision, [*(own or ()), *joined(topics), *begun.values(), *ended.values()])
+            told = traced.told(host_id, news.revisions[host_id]) if traced else ()
+            self._put(stream, news.revision, [*(own or ()), *joined(topics), *begun.values(), *ended.values(), *told])
             self._follow(stream, stream.vpc_ids - ended.keys() | begun.keys())
         else:
             self._put_alike(stream, news.revision, topics, contents)

@@ -31,12 +31,14 @@ from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.measurements import MeasurementIntake
 from stead_controller.hosts.peers import require_host
 from stead_controller.hosts.report_intake import ReportIntake, SessionOver
+from stead_controller.hosts.traced_changes import record_report
 from stead_controller.metrics.datum import Store
 from stead_controller.request import session_tokens
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.iam import instance_credentials, instance_identity
 from stead_controller.resources.storage import volume_keys
 from stead_controller.secrets.sealing import Sealer
+from stead_proto import traces
 from stead_proto.certificates import Authority
 from stead_proto.tls import authorities_digest
 from stead_proto.v1 import host_pb2 as pb
@@ -91,6 +93,7 @@ class HostLink:
         self._elsewhere = Elsewhere(database, authority)
         self.consoles = Consoles(self.ask_here)
         database.on_commit(self._committed)
+        database.before_traced(self._feed.traced.note)
 
     def connected(self) -> set[str]:
         """The ids of the hosts that have a stream to this controller."""
@@ -233,7 +236,10 @@ class HostLink:
             async for report in incoming:
                 match report.WhichOneof("body"):
                     case "progress":
+                        arrived = traces.now()
                         await self._progress(stream, report.progress)
+                        if report.progress.traces:
+                            record_report(stream.host_id, report.progress, arrived)
                         self._liveness.seen(stream.host_id, sent=stream.sent, reached=report.progress.revision)
                         self._reached(stream, report.progress.revision)
                     case "heartbeat":
@@ -301,6 +307,8 @@ class HostLink:
         for host_id in tx.removed_hosts:
             self._loop.call_soon_threadsafe(self._end_session, host_id)
         if tx.revision is not None:
+            if tx.trace:  # for the second time, unless another controller committed it
+                self._feed.traced.note(tx)
             self._feed.committed(tx.revision, gathers=tx.gathers)
 
 

@@ -512,6 +512,7 @@ class DesiredState(_message.Message):
     EPOCH_FIELD_NUMBER: _builtins.int
     OLDER_FIELD_NUMBER: _builtins.int
     PATIENT_FIELD_NUMBER: _builtins.int
+    TRACES_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """the host's revision after this change"""
     full: _builtins.bool
@@ -529,6 +530,10 @@ class DesiredState(_message.Message):
     def resources(self) -> _containers.RepeatedCompositeFieldContainer[_desired_pb2.Resource]: ...
     @_builtins.property
     def removals(self) -> _containers.RepeatedCompositeFieldContainer[_desired_pb2.Removal]: ...
+    @_builtins.property
+    def traces(self) -> _containers.RepeatedCompositeFieldContainer[Global___TracedRevision]:
+        """Which of the calls that are traced changed what. Only with traces (docs/operate/traces.md); nothing depends on it."""
+
     def __init__(
         self,
         *,
@@ -539,14 +544,40 @@ class DesiredState(_message.Message):
         epoch: _builtins.str = ...,
         older: _builtins.bool = ...,
         patient: _builtins.bool = ...,
+        traces: _abc.Iterable[Global___TracedRevision] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "full", b"full", "older", b"older", "patient", b"patient", "removals", b"removals", "resources", b"resources", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "full", b"full", "older", b"older", "patient", b"patient", "removals", b"removals", "resources", b"resources", "revision", b"revision", "traces", b"traces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DesiredState: _TypeAlias = DesiredState  # noqa: Y015
+
+@_typing.final
+class TracedRevision(_message.Message):
+    """The resources and removals of this revision are due to a call with this trace."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVISION_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    revision: _builtins.int
+    traceparent: _builtins.str
+    """https://www.w3.org/TR/trace-context/#traceparent-header"""
+    def __init__(
+        self,
+        *,
+        revision: _builtins.int = ...,
+        traceparent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "traceparent", b"traceparent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TracedRevision: _TypeAlias = TracedRevision  # noqa: Y015
 
 @_typing.final
 class Throttle(_message.Message):
@@ -1103,23 +1134,55 @@ class Progress(_message.Message):
 
     REVISION_FIELD_NUMBER: _builtins.int
     STATUSES_FIELD_NUMBER: _builtins.int
+    TRACES_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """all changes up to here are done, or reported as failed"""
     @_builtins.property
     def statuses(self) -> _containers.RepeatedCompositeFieldContainer[Global___ResourceStatus]: ...
+    @_builtins.property
+    def traces(self) -> _containers.RepeatedCompositeFieldContainer[Global___TracedStatus]:
+        """of statuses by which what a traced call changed is done, or failed"""
+
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         statuses: _abc.Iterable[Global___ResourceStatus] | None = ...,
+        traces: _abc.Iterable[Global___TracedStatus] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "statuses", b"statuses"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "statuses", b"statuses", "traces", b"traces"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Progress: _TypeAlias = Progress  # noqa: Y015
+
+@_typing.final
+class TracedStatus(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
+    kind: _desired_pb2.Kind.ValueType
+    id: _builtins.str
+    traceparent: _builtins.str
+    """of what the host did for it"""
+    def __init__(
+        self,
+        *,
+        kind: _desired_pb2.Kind.ValueType = ...,
+        id: _builtins.str = ...,
+        traceparent: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "kind", b"kind", "traceparent", b"traceparent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TracedStatus: _TypeAlias = TracedStatus  # noqa: Y015
 
 @_typing.final
 class ResourceStatus(_message.Message):

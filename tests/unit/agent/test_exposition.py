@@ -8,9 +8,12 @@ import pytest
 from stead_agent.exposition import Exposition
 from stead_agent.metrics.outgoing import Outgoing
 from stead_agent.reconcile.loop import Failure, perform
+from stead_proto import traces
 from stead_proto.v1.host_pb2 import Measured, Measurements
 from tests.support import desired_states as make
+from tests.support import trace_server
 from tests.support.simulated_agent import Bench
+from tests.support.waiting import wait_for
 
 
 class _Shown:
@@ -46,6 +49,17 @@ def _get(port: int) -> str:
 @pytest.fixture
 def shown() -> _Shown:
     return _Shown()
+
+
+def test_parts_of_traces_are_counted_where_there_are_any(shown: _Shown) -> None:
+    assert not [line for line in shown.read() if "trace_spans" in line]
+    with trace_server.tracing():
+        call = traces.begin("call")
+        assert call is not None
+        call.end()
+        wait_for(lambda: traces.counts() == (1, 0), "it is sent", 10)
+        lines = shown.read()
+    assert {"stead_agent_trace_spans_sent_total 1.0", "stead_agent_trace_spans_dropped_total 0.0"} <= lines
 
 
 def test_a_launch_is_seen(shown: _Shown) -> None:

@@ -10,7 +10,16 @@ def test_the_agent_names_the_version_that_is_installed():
 
 
 def test_a_running_agent_is_spared_what_it_has_no_use_for():
-    heavy = ("cryptography", "aiohttp", "importlib.metadata", "email", "sqlalchemy", "botocore", "pyroute2.ndb")
+    heavy = (
+        "cryptography",
+        "aiohttp",
+        "importlib.metadata",
+        "email",
+        "sqlalchemy",
+        "botocore",
+        "pyroute2.ndb",
+        "opentelemetry",
+    )
     program = (
         "import sys, stead_agent.__main__, stead_agent.real_host;"
         f"print(*[name for name in {heavy} if name in sys.modules])"

@@ -27,6 +27,8 @@ _HEAVY: Final = {
     "botocore.session": "a bucket for blocks",
     "google.protobuf.json_format": "calls of operators, for their record",
     "joserfc": "tokens of web identities",
+    "opentelemetry": "traces, if they have a server",
+    "requests": "traces, if they have a server",
     "prometheus_client": "the page for Prometheus, if it has a port",
     "matplotlib": "images of metrics, drawn by another process",
     "psycopg": "PostgreSQL",

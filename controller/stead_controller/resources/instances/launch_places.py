@@ -20,6 +20,7 @@ from stead_controller.resources.instances import (
 )
 from stead_controller.resources.instances.instance_groups import Neighbours
 from stead_controller.resources.instances.launch_choices import Choices
+from stead_proto import traces
 
 
 class LaunchPlaces:
@@ -96,7 +97,10 @@ class LaunchPlaces:
         return spot_interruptions.for_room(self._tx, self._cloud, refusal, search, missing)
 
     def _reserve(self, terms: Terms) -> Place:
-        place = self._in_a_reservation(terms) or self._elsewhere(terms)
+        with traces.span("placement") as choosing:
+            place = self._in_a_reservation(terms) or self._elsewhere(terms)
+            if choosing is not None:
+                choosing.note({"stead.host": place.host_id})
         self._beside[place.host_id] += 1
         return place
 

@@ -8,8 +8,10 @@ import pytest
 
 from stead_controller.exposition import exposition
 from stead_controller.exposition.exposition import Exposition
-from tests.support import rows
+from stead_proto import traces
+from tests.support import rows, trace_server
 from tests.support.rows import NOW
+from tests.support.waiting import wait_for
 
 
 @pytest.fixture
@@ -51,6 +53,16 @@ async def test_a_page_for_prometheus(shown, database, world, monkeypatch):
             assert f"\n{line}\n" in page
         assert "\nprocess_resident_memory_bytes " in page
         assert "stead_instances{" not in page
+        assert "trace_spans" not in page
+        with trace_server.running() as server:
+            server.status = 400
+            traces.start(traces.Settings(server.url), "test", "here")
+            traces.begin("call").end()
+            await asyncio.to_thread(wait_for, lambda: traces.counts() == (0, 1), "it is refused", 10)
+            _, page = await asyncio.to_thread(_get, port)
+            traces.stop()
+        assert "\nstead_trace_spans_sent_total 0.0\n" in page
+        assert "\nstead_trace_spans_dropped_total 1.0\n" in page
 
         database.run_blocking(lambda tx: rows.launch(tx, world, world.one) and None)
         memory["writes"] = 0
