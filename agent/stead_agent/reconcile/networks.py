@@ -30,6 +30,7 @@ class HostNetworkWork:
     uplink: str
     underlay_address: str
     reachable: translate_vpc.Reachable
+    unclaimed_peers: frozenset[str]
     parts: Subsystems
     overlay_mtu: int = 0  # MTU between hosts, once it is known and there are other hosts; 0: no limit
 
@@ -37,7 +38,7 @@ class HostNetworkWork:
         """Apply the host's links and rules."""
         wanted = translate_vpc.host_network(self.resource, self.uplink, self.underlay_address)
         found = self.parts.network.apply_host(wanted)
-        rules = translate_vpc.host_firewall(self.resource, wanted, found, self.reachable)
+        rules = translate_vpc.host_firewall(self.resource, wanted, found, self.reachable, self.unclaimed_peers)
         self.parts.firewall.apply_host(rules)
         self.overlay_mtu = found.overlay_mtu if rules.underlay_peers else 0
         if self.resource is None:

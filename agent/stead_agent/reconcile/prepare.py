@@ -96,7 +96,13 @@ class Preparer:
                 resource = self._wanted.resources.get(scheduled.unit)
                 habits = self._habits
                 return HostNetworkWork(
-                    scheduled.unit, resource, habits.uplink, habits.underlay_address, habits.reachable, self._parts
+                    scheduled.unit,
+                    resource,
+                    habits.uplink,
+                    habits.underlay_address,
+                    habits.reachable,
+                    translate_vpc.unclaimed_peers(self._wanted),
+                    self._parts,
                 )
             case desired_pb2.KIND_BASE:
                 return self._base(scheduled.unit)

@@ -12,6 +12,7 @@ from stead_agent.firewall import interface as firewall
 from stead_agent.flow_logs import interface as flow_logs
 from stead_agent.network import interface as network
 from stead_agent.reconcile.plan import VpcContents
+from stead_agent.wanted import Wanted
 from stead_proto.v1 import desired_pb2
 from stead_proto.v1.desired_pb2 import Resource
 
@@ -89,9 +90,11 @@ def host_firewall(
     wanted: network.HostNetwork,
     found: network.HostPaths,
     reachable: Reachable = NOTHING,
+    unclaimed_peers: frozenset[str] = frozenset(),
 ) -> firewall.HostFirewall:
-    """Return the host's firewall."""
-    others = frozenset(resource.host_network.underlay_addresses) if resource is not None else frozenset()
+    """Return the host's firewall; hosts that only what is unclaimed needs are let in as those that are told."""
+    told = frozenset(resource.host_network.underlay_addresses) if resource is not None else frozenset()
+    others = told | unclaimed_peers
     return firewall.HostFirewall(
         public_pools=wanted.public_pools,
         uplink=found.uplink,
@@ -104,6 +107,17 @@ def host_firewall(
         underlay_address=wanted.underlay_address,
         underlay_peers=others - {wanted.underlay_address},
     )
+
+
+def unclaimed_peers(wanted: Wanted) -> frozenset[str]:
+    """Return the underlay addresses of other hosts that unclaimed interfaces or volumes are on.
+
+    A controller that was begun anew tells of them when they have joined it, one by one; until then guests here and
+    there go on together.
+    """
+    unclaimed = (resource for key in wanted.unclaimed if (resource := wanted.resources.get(key)) is not None)
+    found = {each.mapping.host_address or each.volume.remote.address for each in unclaimed}
+    return frozenset(found - {""})
 
 
 def _local_subnets(contents: VpcContents) -> tuple[Resource, ...]:

@@ -139,9 +139,9 @@ class SimulatedFirewall:
         self._world = world
 
     def apply_host(self, host: HostFirewall) -> None:
-        """Accept."""
-        with self._world.call("firewall.apply_host", str(host.uplink)):
-            pass
+        """Remember the hosts that are let in."""
+        with self._world.call("firewall.apply_host", str(host.uplink)) as objects:
+            objects.underlay_peers = host.underlay_peers
 
     def apply(self, vpc: VpcFirewall) -> tuple[Refusal, ...]:
         """Remember the VPC."""

@@ -74,6 +74,7 @@ class Objects:
 
     boot_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     public_pools: tuple[str, ...] = ()
+    underlay_peers: frozenset[str] = frozenset()
     networks: dict[str, VpcNetwork] = field(default_factory=dict)
     bandwidths: dict[str, Bandwidth | None] = field(default_factory=dict)  # of the interfaces that guests were given
     firewalls: dict[str, VpcFirewall] = field(default_factory=dict)

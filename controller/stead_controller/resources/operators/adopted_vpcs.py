@@ -52,6 +52,7 @@ from stead_controller.desired.route_targets import INTERFACE
 from stead_controller.errors import WrongState
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.operators import unclaimed_resources
+from stead_controller.resources.operators.adopted_state import differing
 from stead_controller.resources.operators.unclaimed_resources import Unclaimed
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -151,10 +152,10 @@ def take(tx: Transaction, networks: Networks, host_id: str, vpc_id: str, account
         if each in networks.vpc_ids:
             continue
         networks.vpc_ids.add(each)
-        parts = _parts(tx, host_id, each)
+        parts = _newest(tx, networks, _parts(tx, host_id, each))
         new = [part for part in parts if not _is_known(tx, part) and not _is_named_anew(tx, part)]
         if new:
-            _make(tx, networks, new, each, owner)
+            _make(tx, networks, host_id, new, each, owner)
         peers = {part.resource.peering.peer_vpc_id for part in parts if part.resource is not None} - {""}
         waiting += [(peer, owner_of(tx, host_id, peer)) for peer in sorted(peers)]
     for each in sorted({vpc_of(part) for part in networks.parts}):
@@ -201,6 +202,31 @@ def _parts(tx: Transaction, host_id: str, vpc_id: str) -> list[Unclaimed]:
     return [each for each in found if each.kind in PARTS and vpc_of(each) == vpc_id and _rows(each)]
 
 
+def _newest(tx: Transaction, networks: Networks, parts: Sequence[Unclaimed]) -> list[Unclaimed]:
+    """Return each part as that host has it which was sent it last: others had not heard of a change, such as of rules.
+
+    A host has a part at the revision of its last change or of the host's subscription, so the highest knows most.
+    """
+    found = {(each.kind, each.id): each for each in parts}
+    for one in unclaimed_resources.list_all(tx):
+        mine = found.get((one.kind, one.id))
+        if mine is None or not _rows(one) or _revision(one) <= _revision(mine):
+            continue
+        found[one.kind, one.id] = one
+        if differing(_of(mine), _of(one)):
+            networks.notes.append(f"{_name(one)} is as {one.host_id} has it, which has heard of a later change")
+    return [found[each.kind, each.id] for each in parts]
+
+
+def _of(one: Unclaimed) -> pb.Resource:
+    assert one.resource is not None
+    return one.resource
+
+
+def _revision(one: Unclaimed) -> int:
+    return one.resource.revision if one.resource is not None else 0
+
+
 def owner_of(tx: Transaction, host_id: str, vpc_id: str) -> str:
     """Return the account of a VPC: as the database has it, else as a host does."""
     if (known := tx.session.get(Vpc, vpc_id)) is not None:
@@ -209,15 +235,22 @@ def owner_of(tx: Transaction, host_id: str, vpc_id: str) -> str:
     return next(iter(owners), "")
 
 
-def _make(tx: Transaction, networks: Networks, parts: Sequence[Unclaimed], vpc_id: str, account_id: str) -> None:
+def _make(  # noqa: PLR0917 - what a VPC is made of
+    tx: Transaction,
+    networks: Networks,
+    host_id: str,
+    parts: Sequence[Unclaimed],
+    vpc_id: str,
+    account_id: str,
+) -> None:
     if tx.session.get(Account, account_id) is None:
         raise WrongState("vpc", f"{vpc_id} has to do with a VPC of an account that is not known: {account_id or '?'}.")
     is_new = any(each.kind == pb.KIND_VPC for each in parts)
-    silent = _silent(tx, parts[0].host_id, vpc_id)
+    silent = _silent(tx, host_id, vpc_id)
     if is_new and (bare := [each.id for each in silent if each.resource is not None]):
         raise WrongState(
             "vpc",
-            f"{parts[0].host_id} does not know enough of {', '.join(bare)}, as the controller of an earlier release "
+            f"{host_id} does not know enough of {', '.join(bare)}, as the controller of an earlier release "
             f"told it less. Restore a newer backup; or save what is on the disks in {vpc_id}, and remove its guests.",
         )
     lacks = f" ({', '.join(each.id for each in silent)}: {unclaimed_resources.NO_WORD})" if silent else ""

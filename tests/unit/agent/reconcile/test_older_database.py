@@ -4,6 +4,7 @@ import pytest
 
 from stead_agent.disks.volumes.interface import DiskLostError
 from stead_agent.machines.interface import MachineError
+from stead_agent.reconcile import translate_vpc
 from stead_agent.reconcile.reports import Reports, status
 from stead_agent.reconcile.unclaimed import what_it_has
 from stead_agent.wanted import SHARED_KINDS, Change, Key, Wanted, key_of
@@ -307,3 +308,26 @@ def test_that_parts_of_a_vpc_went_with_the_last_guest_in_it_is_said(bench: Bench
     bench.reported.clear()
     bench.settle(older.change(gone=(Key(pb.KIND_MACHINE, "i-1"), Key(pb.KIND_INTERFACE, "eni-1"))))
     assert bench.report()[subnet].condition == host_pb2.CONDITION_ABSENT
+
+
+def test_hosts_that_have_not_joined_yet_are_let_in_as_long_as_something_is_unclaimed(
+    bench: Bench, sender: make.Sender
+) -> None:
+    there, nowhere, other = (make.mapping(f"eni-{n}", f"10.1.0.{n}") for n in (7, 8, 9))
+    there.mapping.host_address, other.mapping.host_address = "192.0.2.2", "192.0.2.9"
+    volume = make.volume("vol-7")
+    volume.volume.remote.CopyFrom(pb.RemoteVolume(home_host_id="h-3", address="192.0.2.3", port=61000))
+    told = make.host_network()
+    told.host_network.underlay_addresses.append("192.0.2.1")
+    bench.settle(sender.change(told, there, nowhere, volume))
+    assert translate_vpc.unclaimed_peers(bench.reconciler.wanted) == frozenset()
+    assert bench.host.world.objects.underlay_peers == {"192.0.2.1"}
+    older = make.Sender("epoch-2")
+    older.revision = 100  # a new controller begins with the time
+    bench.settle(older.change(told, full=True))
+    assert bench.host.world.objects.underlay_peers == {"192.0.2.1", "192.0.2.2", "192.0.2.3"}
+    bench.settle(older.change(*make.launch(), there, nowhere, volume, other))
+    assert bench.reconciler.wanted.unclaimed == frozenset()
+    told.host_network.underlay_addresses.append("192.0.2.2")
+    bench.settle(older.change(told))
+    assert bench.host.world.objects.underlay_peers == {"192.0.2.1", "192.0.2.2"}

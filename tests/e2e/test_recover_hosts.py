@@ -1,0 +1,163 @@
+"""A controller of several hosts is lost without a backup: hosts join a new one, one by one, and guests notice nothing."""
+
+import json
+import shutil
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stead_cli import cloud, enrolment, processes
+from stead_cli.rig_cloud import RigHost
+from stead_proto import tls
+from tests.support import box
+from tests.support.clients import FAST, Account
+from tests.support.real_cloud import kill
+from tests.support.rig import RigUser, TestRig
+from tests.support.street import disk
+from tests.support.waiting import wait_for
+
+BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+
+
+@pytest.mark.timeout(1200)  # a rig of its own with two guests, beside other tests
+def test_a_cloud_of_several_hosts_comes_back_without_any_backup(tmp_path: Path) -> None:
+    box.run_in_another(_lose_it_and_recover, tmp_path)
+
+
+def _lose_it_and_recover(folder: Path) -> None:
+    rig = TestRig(hosts_wanted=2)
+    try:
+        rig.up()
+        _story(rig, folder)
+    finally:
+        rig.down()
+
+
+SAME = ("PrivateIpAddress", "PublicIpAddress", "SubnetId", "VpcId", "KeyName")
+
+
+def _story(rig: TestRig, folder: Path) -> None:
+    one, two = rig.hosts
+    user = RigUser(rig, rig.new_account(), folder, rig=rig)
+    with rig.only(one):
+        [west] = user.run()
+    with rig.only(two):
+        [east] = user.run()
+    volume_id = _volume_of_the_other_host(user, east, west)
+    logins = {each: user.login(each) for each in (west, east)}
+    shown = {each: user.describe(each) for each in (west, east)}
+    boots = {each: login.run(BOOT_ID) for each, login in logins.items()}
+    ids = dict(rig.ids)
+
+    def meets(giver: str, taker: str) -> bool:
+        return (
+            logins[giver]
+            .run(f"ping -c 1 -W 5 {shown[taker]['PrivateIpAddress']} >/dev/null && echo yes || true")
+            .strip()
+            == "yes"
+        )
+
+    def all_is_well() -> None:
+        assert meets(west, east)
+        assert meets(east, west)
+        logins[west].run(f"date | sudo dd of={disk(volume_id)} conv=fsync 2>/dev/null")
+        assert {each: login.run(BOOT_ID) for each, login in logins.items()} == boots
+
+    all_is_well()
+    kill(rig.rig.controller)
+    shutil.rmtree(rig.plan.cloud.controller_dir)
+    rig.rig.start_controller()
+    cloud.share_access(rig.plan.cloud)
+    all_is_well()
+
+    _join_again(rig, one)
+    wait_for(
+        lambda: (ids["host-1"], west) in _unclaimed(rig), "the first host says what it has", 60, explain=rig.log_ends
+    )
+    all_is_well()  # with the other host, too, which this controller does not know
+    refused = _adopt_all(rig)
+    assert f"No host that is up has said of {volume_id} that it is at home there" in refused[west]["refusal"]
+    assert not refused[west]["adopted"]
+    all_is_well()
+
+    _join_again(rig, two)
+    said = {(ids["host-1"], west), (ids["host-2"], east), (ids["host-2"], volume_id)}
+    wait_for(lambda: said <= _unclaimed(rig), "the second host says it, too", 60, explain=rig.log_ends)
+    assert {host.hostname: host.id for host in rig.operator.list_hosts()} == ids
+    adopted = _adopt_all(rig)
+    assert all(each["adopted"] for each in adopted.values()), adopted
+    wait_for(
+        lambda: not {each for _, each in _unclaimed(rig)} & {west, east, volume_id},
+        "all of it is known",
+        60,
+        explain=rig.log_ends,
+    )
+    all_is_well()
+    _it_is_as_before(rig, user, shown, volume_id)
+    user.terminate([west, east])
+
+
+def _it_is_as_before(rig: TestRig, user: RigUser, shown: dict[str, Any], volume_id: str) -> None:
+    """EC2 shows the same, and the volume can be detached and deleted."""
+    user.account = _again(rig, user.account)
+    user.ec2 = user.account.ec2
+    user.wait("instance_running", [*shown])
+    for each in shown:
+        now: dict[str, Any] = {**user.describe(each)}
+        assert [now[name] for name in SAME] == [shown[each][name] for name in SAME]
+    user.ec2.detach_volume(VolumeId=volume_id)
+    user.ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=FAST)
+    user.ec2.delete_volume(VolumeId=volume_id)
+
+
+def _volume_of_the_other_host(user: RigUser, home_guest: str, user_guest: str) -> str:
+    """Make a volume at home with one guest, attach it to the other, and return its id."""
+    zone = user.describe(home_guest)["Placement"]["AvailabilityZone"]
+    volume_id = user.ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
+    for guest in (home_guest, user_guest):
+        user.ec2.attach_volume(VolumeId=volume_id, InstanceId=guest, Device="/dev/sdf")
+        user.ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume_id], WaiterConfig=FAST)
+        wait_for(partial(_sees, user, guest, volume_id), "the guest sees it", 60)
+        if guest == home_guest:
+            user.ec2.detach_volume(VolumeId=volume_id)
+            user.ec2.get_waiter("volume_available").wait(VolumeIds=[volume_id], WaiterConfig=FAST)
+    return volume_id
+
+
+def _sees(user: RigUser, guest: str, volume_id: str) -> bool:
+    return "yes" in user.login(guest).run(f"test -b {disk(volume_id)} && echo yes || true")
+
+
+def _join_again(rig: TestRig, host: RigHost) -> None:
+    """What `stead join --again` does, in the host's place."""
+    chosen = host.settings
+    tls.write_public(chosen.ca_file, rig.plan.cloud.ca_file.read_bytes())
+
+    def run(command: list[Any], stdin: str) -> tuple[int, str]:
+        done = host.place.run(*command, stdin=stdin)
+        return done.returncode, done.stderr
+
+    token = rig.operator.create_token(rig.plan.host_zone(host.number)).token
+    enrolment.enrol(chosen, token, run, again=True)
+    processes.stop(host.agent)
+    host.start_agent()
+
+
+def _unclaimed(rig: TestRig) -> set[tuple[str, str]]:
+    """Hosts' ids, each with the id of something that it has."""
+    return {(row["host_id"], row["id"]) for row in json.loads(rig.stead_well("unclaimed", "list", "--output", "json"))}
+
+
+def _adopt_all(rig: TestRig) -> dict[str, dict[str, Any]]:
+    said = rig.stead("unclaimed", "adopt", "--all", "--output", "json").stdout
+    return {row["id"]: row for row in json.loads(said)}
+
+
+def _again(rig: TestRig, lost: Account) -> Account:
+    """A new root key of an account that was made again."""
+    made = json.loads(rig.stead_well("account", "create-key", lost.account_id, "--output", "json"))
+    return Account(
+        lost.account_id, made["access_key_id"], made["secret_access_key"], endpoint=lost.endpoint, ca_file=lost.ca_file
+    )
