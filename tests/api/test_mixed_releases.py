@@ -155,7 +155,7 @@ def end_all(cloud: Cloud, account: Account) -> None:
     ids = [each["InstanceId"] for reservation in reservations for each in reservation["Instances"]]
     account.ec2.terminate_instances(InstanceIds=ids)
     wait_for_state(account, ids, "terminated")
-    assert account.ec2.describe_volumes()["Volumes"] == []
+    wait_for(lambda: not account.ec2.describe_volumes()["Volumes"], "their disks are gone", 60)
     wait_for(lambda: not any(_used(host) for host in cloud.operator.list_hosts()), "hosts have all their room", 60)
 
 
