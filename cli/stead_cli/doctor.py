@@ -34,11 +34,13 @@ def doctor(output: str, *, fix: bool) -> None:
 
     With --fix hosts restore what others have changed of their networks, rules and servers, remove what has an id of
     Stead's and is wanted by nobody, and try again what failed. What may be somebody's data stays: `stead unclaimed`.
+    Rows of the database that name what is not there any more are mended, in one transaction.
     """
     chosen = settings.load()
     cloud.refuse_rig(chosen)
     fixed = [*_start(chosen), *_repair(chosen)] if fix else []
-    checks = [*fixed, *agent_checks(chosen), *_controller_checks(chosen), *_host_checks(chosen)]
+    rows = _row_checks(chosen, fix=fix)
+    checks = [*fixed, *rows, *agent_checks(chosen), *_controller_checks(chosen), *_host_checks(chosen)]
     if output == "json":
         show_json(checks)
     else:
@@ -102,6 +104,31 @@ def _repaired(found: pb.RepairedHost) -> dict[str, Any]:
         "detail": "\n".join([*(lines or ["nothing was to be repaired"] * (not found.error)), *faults]),
         "remedy": "its log says more, on that host: stead logs agent" if faults else "",
     }
+
+
+def _row_checks(chosen: Settings, *, fix: bool) -> list[dict[str, Any]]:
+    """Say which rows name what is not there, and with `fix` mend them; nothing where the cloud does not answer."""
+    if not cloud.controller_health(chosen).answers:
+        return []
+    try:
+        rows = Operator(chosen).mend_rows(only_look=not fix)
+    except CliError as error:
+        return [{"name": "database", "status": "warning", "detail": error.message, "remedy": error.hint}]
+    names = "named" if fix else "names"
+    lines = [f"{each.kind} {each.id}: {names} {each.names}, which is not there{_done(each, fix=fix)}" for each in rows]
+    is_well = fix or not rows
+    return [
+        {
+            "name": "fix database" if fix else "database",
+            "status": "ok" if is_well else "warning",
+            "detail": "\n".join(lines or ["no row names what is not there"]),
+            "remedy": "" if is_well else "as root on the controller's machine: ./stead doctor --fix",
+        }
+    ]
+
+
+def _done(row: pb.OrphanedRow, *, fix: bool) -> str:
+    return f"; {row.done}" if fix else ""
 
 
 def agent_checks(chosen: Settings) -> list[dict[str, Any]]:

@@ -24,6 +24,7 @@ from stead_proto.v1.operator_pb2_grpc import (
     NetworkStub,
     PlacementStub,
     QuotasStub,
+    RowsStub,
     TypesStub,
 )
 
@@ -71,6 +72,14 @@ class Operator:
             lambda channel: HostsStub(channel).RepairHosts(request, timeout=_CALL_SECONDS)
         )
         return list(found.hosts)
+
+    def mend_rows(self, *, only_look: bool = False) -> list[pb.OrphanedRow]:
+        """Mend rows of the database that name what is not there, or only look; return them."""
+        request = pb.MendRowsRequest(only_look=only_look)
+        found: pb.MendRowsResponse = self._call(
+            lambda channel: RowsStub(channel).MendRows(request, timeout=_CALL_SECONDS)
+        )
+        return list(found.rows)
 
     def create_token(self, zone: str = "", valid_seconds: int = 0) -> pb.CreateEnrolmentTokenResponse:
         """Make a one-time token with which a machine may enrol."""

@@ -72,6 +72,7 @@ from stead_controller.operator.operators_only import OperatorsOnly
 from stead_controller.operator.placement import Placement
 from stead_controller.operator.quotas import Quotas
 from stead_controller.operator.recording import OperatorCall, Recording
+from stead_controller.operator.rows import Rows
 from stead_controller.operator.types import Types
 from stead_controller.request.cloud import cloud_of
 from stead_controller.resources.iam.key_cache import KeyCache
@@ -451,6 +452,7 @@ class Controller:
         operator_pb2_grpc.add_KeysServicer_to_server(Keys(self._master_key, self._resealing), server)
         operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(self.database, self.cloud, self._clock), server)
         operator_pb2_grpc.add_BillsServicer_to_server(Bills(self.database, self._clock, self.settings.region), server)
+        operator_pb2_grpc.add_RowsServicer_to_server(Rows(self.database, self._clock), server)
         operator_pb2_grpc.add_ConsolesServicer_to_server(Consoles(self.database, self._link.consoles), server)
         operator_pb2_grpc.add_TypesServicer_to_server(Types(self.database, self._clock), server)
         operator_pb2_grpc.add_PlacementServicer_to_server(Placement(self.database, self.cloud, self._clock), server)

@@ -22,12 +22,14 @@ from stead_controller.db.membership import ForeignBlocksError, Membership
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, Lease, NetworkInterface
 from stead_controller.desired import revisions
+from stead_controller.resources.operators import orphaned_rows
 from stead_controller.resources.storage import stored_blocks
 from stead_controller.resources.storage.block_names import BlockName
 from tests.bench import launches_at_once
-from tests.support import benches
+from tests.support import benches, orphans, rows
 from tests.support.clients import FAST
 from tests.support.postgresql import PROGRAMS, PostgresqlServer
+from tests.support.rows import NOW
 from tests.support.waiting import wait_for
 
 pytestmark = [
@@ -87,6 +89,15 @@ def test_what_prepared_statements_alone_have_written_stays(database):
     with pytest.raises(RuntimeError, match="undone"):
         database.run_blocking(fail)
     assert database.run_blocking(lambda tx: stored_blocks.copies(tx, [b"e" * 32])) == {}
+
+
+def test_rows_that_name_what_is_not_there_are_mended_there_as_well(database):
+    world = database.run_blocking(rows.build_world)
+    names = database.run_blocking(lambda tx: orphans.plant(tx, world))
+    found = database.run_blocking(orphaned_rows.find, writes=False)
+    assert [(each.kind, each.names) for each in found] == [(kind, names[kind]) for kind in orphans.KINDS]
+    assert database.run_blocking(lambda tx: orphaned_rows.mend(tx, NOW)) == found
+    assert database.run_blocking(orphaned_rows.find, writes=False) == []
 
 
 @pytest.fixture

@@ -20,6 +20,77 @@ else:
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
+class MendRowsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ONLY_LOOK_FIELD_NUMBER: _builtins.int
+    only_look: _builtins.bool
+    def __init__(
+        self,
+        *,
+        only_look: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["only_look", b"only_look"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MendRowsRequest: _TypeAlias = MendRowsRequest  # noqa: Y015
+
+@_typing.final
+class MendRowsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___OrphanedRow]:
+        """at most 1,000 of each kind"""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___OrphanedRow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MendRowsResponse: _TypeAlias = MendRowsResponse  # noqa: Y015
+
+@_typing.final
+class OrphanedRow(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    ID_FIELD_NUMBER: _builtins.int
+    NAMES_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    id: _builtins.str
+    names: _builtins.str
+    """what is not there"""
+    done: _builtins.str
+    """what became of the row, or would"""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        id: _builtins.str = ...,
+        names: _builtins.str = ...,
+        done: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done", b"done", "id", b"id", "kind", b"kind", "names", b"names"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OrphanedRow: _TypeAlias = OrphanedRow  # noqa: Y015
+
+@_typing.final
 class RepairHostsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -583,6 +583,79 @@ class Hosts:
             _registered_method=True)
 
 
+class RowsStub:
+    """Missing associated documentation comment in .proto file."""
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.MendRows = channel.unary_unary(
+                '/stead.v1.Rows/MendRows',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.MendRowsRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.MendRowsResponse.FromString,
+                _registered_method=True)
+
+
+class RowsServicer:
+    """Missing associated documentation comment in .proto file."""
+
+    def MendRows(self, request, context):
+        """Mends rows of the database that name what is not there any more, all in one transaction; or only says which there are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_RowsServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'MendRows': grpc.unary_unary_rpc_method_handler(
+                    servicer.MendRows,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.MendRowsRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.MendRowsResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'stead.v1.Rows', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('stead.v1.Rows', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class Rows:
+    """Missing associated documentation comment in .proto file."""
+
+    @staticmethod
+    def MendRows(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Rows/MendRows',
+            stead__proto_dot_v1_dot_operator__pb2.MendRowsRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.MendRowsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
 class ImagesStub:
     """Missing associated documentation comment in .proto file."""
 

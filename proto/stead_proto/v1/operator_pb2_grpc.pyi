@@ -189,6 +189,31 @@ class HostsServicer(metaclass=_abc_1.ABCMeta):
 
 def add_HostsServicer_to_server(servicer: HostsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 
+class RowsStub:
+    @_typing.overload
+    def __new__(cls, channel: _grpc.Channel) -> _Self: ...
+    @_typing.overload
+    def __new__(cls, channel: _aio.Channel) -> RowsAsyncStub: ...
+    MendRows: _grpc.UnaryUnaryMultiCallable[_operator_pb2.MendRowsRequest, _operator_pb2.MendRowsResponse]
+    """Mends rows of the database that name what is not there any more, all in one transaction; or only says which there are."""
+
+@_typing.type_check_only
+class RowsAsyncStub(RowsStub):
+    def __init__(self, channel: _aio.Channel) -> None: ...
+    MendRows: _aio.UnaryUnaryMultiCallable[_operator_pb2.MendRowsRequest, _operator_pb2.MendRowsResponse]  # type: ignore[assignment]
+    """Mends rows of the database that name what is not there any more, all in one transaction; or only says which there are."""
+
+class RowsServicer(metaclass=_abc_1.ABCMeta):
+    @_abc_1.abstractmethod
+    def MendRows(
+        self,
+        request: _operator_pb2.MendRowsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.MendRowsResponse, _abc.Awaitable[_operator_pb2.MendRowsResponse]]:
+        """Mends rows of the database that name what is not there any more, all in one transaction; or only says which there are."""
+
+def add_RowsServicer_to_server(servicer: RowsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
+
 class ImagesStub:
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...

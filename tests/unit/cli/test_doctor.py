@@ -117,6 +117,13 @@ def test_hosts_are_asked_only_with_fix(chosen: Settings, monkeypatch: pytest.Mon
                 raise CliError("it is gone", "look")
             return [host()]
 
+        def mend_rows(self, *, only_look: bool = False) -> list[pb.OrphanedRow]:
+            looks.append(only_look)
+            if len(looks) > 2:
+                raise CliError("it is gone", "look")
+            return [pb.OrphanedRow(kind="tag", id="i-1 k", names="i-1", done="deleted")]
+
+    looks: list[bool] = []
     health = cloud.Health(answers=True, detail="ok")
     monkeypatch.setattr(cloud, "wait_for_host", lambda *_: None)
     monkeypatch.setattr(cloud, "controller_health", lambda _: health)
@@ -124,13 +131,33 @@ def test_hosts_are_asked_only_with_fix(chosen: Settings, monkeypatch: pytest.Mon
     monkeypatch.setattr(doctor, "agent_checks", lambda _: [])
     monkeypatch.setenv("STEAD_STATE_DIR", str(chosen.state_dir))
 
-    def checks(*arguments: str) -> list[str]:
+    def said(*arguments: str) -> dict[str, dict[str, str]]:
         done = CliRunner().invoke(cli, ["doctor", "--output", "json", *arguments])
-        return [one["name"] for one in json.loads(done.stdout) if one["name"].startswith("fix")]
+        return {one["name"]: one for one in json.loads(done.stdout)}
 
-    assert checks() == []
+    shown = said()
+    assert not [name for name in shown if name.startswith("fix")]
+    assert (shown["database"]["status"], shown["database"]["detail"]) == (
+        "warning",
+        "tag i-1 k: names i-1, which is not there",
+    )
+    assert "doctor --fix" in shown["database"]["remedy"]
     assert asked == []
-    assert checks("--fix") == ["fix controller", "fix agent", "fix one"]
-    assert checks("--fix") == ["fix hosts"]
+    shown = said("--fix")
+    assert [name for name in shown if name.startswith("fix")] == [
+        "fix controller",
+        "fix agent",
+        "fix one",
+        "fix database",
+    ]
+    assert shown["fix database"] == {
+        "name": "fix database",
+        "status": "ok",
+        "detail": "tag i-1 k: named i-1, which is not there; deleted",
+        "remedy": "",
+    }
+    assert [name for name in said("--fix") if name.startswith("fix")] == ["fix hosts"]
+    assert looks == [True, False, False]
     health = cloud.Health(answers=False, detail="away")
     assert doctor._repair(chosen) == []
+    assert doctor._row_checks(chosen, fix=True) == []
