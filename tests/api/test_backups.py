@@ -3,12 +3,12 @@
 import json
 import secrets
 import shutil
-import subprocess
 
 import pytest
 
 from stead_proto.blocks import BLOCK_BYTES
 from tests.api.test_ebs_direct import written
+from tests.support import loaded_programs
 from tests.support.clients import FAST
 from tests.support.processes import BIN, clean_environment
 from tests.support.waiting import wait_for
@@ -18,21 +18,18 @@ pytestmark = pytest.mark.story
 PASSPHRASE = "correct horse battery"
 
 
-def run(cloud, *arguments):
+def run(cloud, *arguments, status=0):
     """Run `stead-controller backup` with the passphrase, and return its last line."""
-    command = [BIN / "stead-controller", "backup", *arguments]
-    done = subprocess.run(
-        command,
-        input=f"{PASSPHRASE}\n",
-        capture_output=True,
-        text=True,
-        env=clean_environment(),
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert PASSPHRASE not in done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    said, passphrase = cloud.folder / "backup.out", cloud.folder / "passphrase"
+    said.write_bytes(b"")
+    passphrase.write_text(f"{PASSPHRASE}\n")
+    command = [str(word) for word in (BIN / "stead-controller", "backup", *arguments)]
+    program = loaded_programs.start(command, clean_environment(), said, reads=passphrase)
+    assert program is not None
+    assert program.wait(120) == status, said.read_text()
+    passphrase.unlink()
+    assert PASSPHRASE not in said.read_text()
+    return json.loads(said.read_text().splitlines()[-1])
 
 
 def test_all_that_a_lost_controller_knew_comes_back_and_hosts_keep_what_is_newer(own_cloud):

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import sqlite3
-import subprocess
 import threading
 from contextlib import closing
 
@@ -17,11 +16,10 @@ from stead_controller.db import migrate, schema
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Base
 from stead_controller.desired import revisions
-from tests.api.test_backups import PASSPHRASE, run
+from tests.api.test_backups import run
 from tests.bench import launches_at_once
 from tests.support.clients import FAST
 from tests.support.postgresql import PROGRAMS, PostgresqlServer
-from tests.support.processes import BIN, clean_environment
 from tests.support.waiting import wait_for
 
 pytestmark = [
@@ -234,9 +232,11 @@ def test_a_cloud_moves_from_a_server_to_another_and_to_a_file(server, own_cloud)
         cloud.controller.kill()
         shutil.rmtree(cloud.settings.controller_dir)
         settings.unlink()
-        assert "name an empty one, or say: sqlite" in refused("restore", folder, state, kept, "--passphrase-file=-")
+        assert "name an empty one, or say: sqlite" in refused(
+            cloud, "restore", folder, state, kept, "--passphrase-file=-"
+        )
         assert "is not empty" in refused(
-            "restore", folder, state, kept, "--passphrase-file=-", f"--database-url={first}"
+            cloud, "restore", folder, state, kept, "--passphrase-file=-", f"--database-url={first}"
         )
         assert not cloud.settings.controller_dir.exists()
         assert list(cloud.folder.glob("*.restoring")) == [], "it is refused before anything is copied"
@@ -250,17 +250,6 @@ def test_a_cloud_moves_from_a_server_to_another_and_to_a_file(server, own_cloud)
         wait_for(lambda: cloud.operator.list_hosts()[0].state == "up", "the host is there again", 30)
 
 
-def refused(*arguments):
+def refused(cloud, *arguments):
     """Run `stead-controller backup`, which fails; give its reason."""
-    command = [BIN / "stead-controller", "backup", *arguments]
-    done = subprocess.run(
-        command,
-        input=f"{PASSPHRASE}\n",
-        capture_output=True,
-        text=True,
-        env=clean_environment(),
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 1, done.stdout + done.stderr
-    return json.loads(done.stdout.splitlines()[-1])["error"]
+    return run(cloud, *arguments, status=1)["error"]

@@ -30,16 +30,20 @@ _SET_CHILD_SUBREAPER: Final = 36  # prctl(2)
 _LOADED: Final = (
     "stead_agent.fleet",
     "stead_agent.heap",
+    "stead_controller.backup.check",
+    "stead_controller.backup.create",
+    "stead_controller.backup.restore",
     "stead_controller.controller",
     "stead_controller.initialise",
     "tests.support.mortal_controller",
     "tests.support.cloud",
 )
-_PROGRAMS: Final = {
-    "stead_controller.__main__": [str(_BIN / "stead-controller"), "run"],
-    "stead_agent.__main__": [str(_BIN / "stead-agent"), "simulate"],
-    "tests.support.mortal_controller": [sys.executable, "-m", "tests.support.mortal_controller"],
-    "tests.support.benches": [sys.executable, "-m", "tests.support.benches"],
+_PROGRAMS: Final = {  # the module of each command
+    (str(_BIN / "stead-controller"), "run"): "stead_controller.__main__",
+    (str(_BIN / "stead-controller"), "backup"): "stead_controller.__main__",
+    (str(_BIN / "stead-agent"), "simulate"): "stead_agent.__main__",
+    (sys.executable, "-m", "tests.support.mortal_controller"): "tests.support.mortal_controller",
+    (sys.executable, "-m", "tests.support.benches"): "tests.support.benches",
 }
 _STARTS_OTHERS: Final = "tests.support.benches"  # of which each has a process of its own that has loaded them
 
@@ -127,14 +131,18 @@ def offer() -> None:
 
 
 def start(
-    command: Sequence[str], environment: Mapping[str, str], log: Path, errors: Path | None = None
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    log: Path,
+    errors: Path | None = None,
+    *,
+    reads: Path = Path(os.devnull),
 ) -> "Process | None":
     """Start one of the programs that are loaded, whose output is appended to a log; None if this is none of these.
 
-    With `errors`, standard error is appended to that instead.
+    With `errors`, standard error is appended to that instead; `reads` is its standard input.
     """
-    known = any(list(command[: len(words)]) == words for words in _PROGRAMS.values())
-    if not _offered or not known or _of_python(environment) != _of_python(os.environ):
+    if not _offered or not _module_of(command) or _of_python(environment) != _of_python(os.environ):
         return None
     return _loaded.start(
         command=list(command),
@@ -142,7 +150,13 @@ def start(
         folder=str(Path.cwd()),
         log=str(log),
         errors=str(errors or log),
+        reads=str(reads),
     )
+
+
+def _module_of(command: Sequence[str]) -> str:
+    """The module of a program that is loaded; empty if this is none of these."""
+    return next((module for words, module in _PROGRAMS.items() if tuple(command[: len(words)]) == words), "")
 
 
 def _of_python(environment: Mapping[str, str]) -> dict[str, str]:
@@ -177,18 +191,18 @@ def _fork() -> int:
         return int(answer.read())
 
 
-def _become(command: list[str], environment: dict[str, str], folder: str, log: str, errors: str) -> None:
+def _become(*, command: list[str], environment: dict[str, str], folder: str, log: str, errors: str, reads: str) -> None:
     """Be the program from now on: it ends this process as it would end its own."""
     os.setsid()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    nothing = os.open(os.devnull, os.O_RDONLY)
+    source = os.open(reads, os.O_RDONLY)
     outputs = [os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) for path in (log, errors)]
-    for number, descriptor in enumerate((nothing, *outputs)):
+    for number, descriptor in enumerate((source, *outputs)):
         os.dup2(descriptor, number)
     os.closerange(3, os.sysconf("SC_OPEN_MAX"))
-    script = next(name for name, words in _PROGRAMS.items() if command[: len(words)] == words)
+    script = _module_of(command)
     sys.modules["__main__"].__package__ = None  # from which click has the program's name
     sys.argv = command[2:] if command[1] == "-m" else command
     if script == _STARTS_OTHERS:

@@ -2,7 +2,9 @@
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import batched
 from pathlib import Path
@@ -29,6 +31,7 @@ from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.interface import decode
 from stead_controller.blocks.store import BATCH
 from stead_controller.db import schema
+from stead_controller.db.tables.controller import ControllerRow, Lease
 from stead_controller.resources.storage.block_names import BlockName
 
 _PART: Final = ".restoring"
@@ -92,6 +95,7 @@ def restore(repository: Repository, manifest: Manifest, passphrase: bytes, targe
     part.mkdir(mode=0o700, parents=True)
     _write_files({name.removeprefix(_CONTROLLER): files[name] for name in files if name.startswith(_CONTROLLER)}, part)
     _copy_private(folder / DATABASE, part / contents.DATABASE_NAME)
+    _forget_controllers(part / contents.DATABASE_NAME)
     for path in sorted((folder / AUDIT).iterdir()) if (folder / AUDIT).is_dir() else ():
         make_private_folders(part / AUDIT, part)
         _copy_private(path, part / AUDIT / path.name)
@@ -132,6 +136,15 @@ def _write_blocks(repository: Repository, manifest: Manifest, part: Path, show: 
         missing += [row.digest.hex() for row, stored in some if stored is None]
         restored += len(found)
     return Restored(restored, missing)
+
+
+def _forget_controllers(database: Path) -> None:
+    """Remove who served when the backup was made, and what they led: for a while they would pass for others."""
+    with closing(sqlite3.connect(database)) as file:
+        for table in (ControllerRow.__tablename__, Lease.__tablename__):
+            if file.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+                file.execute(f"DELETE FROM {table}")  # noqa: S608 - our own name
+        file.commit()
 
 
 def _write_files(files: dict[str, bytes], part: Path) -> None:

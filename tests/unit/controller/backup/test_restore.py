@@ -1,6 +1,8 @@
 """A backup is checked, brought back as it was, and removed with what only it needs."""
 
 import shutil
+import sqlite3
+from contextlib import closing
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -46,6 +48,17 @@ def test_all_comes_back(made, tmp_path):
     remembered.write_text("other")
     restored(made, manifest, tmp_path / "third", settings_file=remembered)
     assert remembered.read_text() == "other", "settings that are there stay"
+
+
+def test_who_served_then_is_not_taken_for_one_that_lives(made, tmp_path):
+    with closing(sqlite3.connect(made.state / "stead.sqlite")) as file:
+        file.execute("INSERT INTO controllers (id, address, seen) VALUES ('c', '192.0.2.1:8443', 1)")
+        file.execute("INSERT INTO leases (name, holder, token, until) VALUES ('lead', 'c', 1, 1 << 60)")
+        file.commit()
+    target = tmp_path / "new"
+    restored(made, made.create(), target)
+    there = Made(target, Repository(tmp_path / "again"))
+    assert [there.sql(f"SELECT count(*) FROM {table}") for table in ("controllers", "leases")] == [[(0,)], [(0,)]]
 
 
 def test_it_never_overwrites_a_state_and_a_wrong_passphrase_makes_none(made, tmp_path):
