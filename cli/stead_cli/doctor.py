@@ -116,12 +116,12 @@ def _row_checks(chosen: Settings, *, fix: bool) -> list[dict[str, Any]]:
         return [{"name": "database", "status": "warning", "detail": error.message, "remedy": error.hint}]
     names = "named" if fix else "names"
     lines = [f"{each.kind} {each.id}: {names} {each.names}, which is not there{_done(each, fix=fix)}" for each in rows]
-    is_well = fix or not rows
+    is_well, nothing = fix or not rows, "nothing was to be repaired: " if fix else ""
     return [
         {
             "name": "fix database" if fix else "database",
             "status": "ok" if is_well else "warning",
-            "detail": "\n".join(lines or ["no row names what is not there"]),
+            "detail": "\n".join(lines or [f"{nothing}no row names what is not there"]),
             "remedy": "" if is_well else "as root on the controller's machine: ./stead doctor --fix",
         }
     ]

@@ -56,6 +56,7 @@ class Reused:
         """Bring the first rows back; tell whether all else is as it was, so that another test may use it."""
         self.witness.forget()
         self.database._listeners.clear()
+        self.database._heralds.clear()
         known, now = ({**each, "_writer": None} for each in (self._known, vars(self.database)))
         writer = self.database._writer
         if (

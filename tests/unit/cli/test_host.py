@@ -51,6 +51,10 @@ class FakeOperator:
         uses = [pb.HostUse(kind="volume", id="vol-1", state="available")]
         return pb.Host(id=request.host_id, state="up", labels=request.labels, overcommit_cpus=2.5, uses=uses)
 
+    def mend_rows(self, *, only_look: bool) -> list[pb.OrphanedRow]:
+        assert only_look
+        return []
+
     def set_schedulable(self, host_id: str, *, schedulable: bool) -> pb.Host:
         return pb.Host(id=host_id, state="up" if schedulable else "cordoned")
 
