@@ -52,7 +52,7 @@ def _street(rig: TestRig, folder: Path) -> Iterator[Street]:
     one, two, _ = rig.hosts
     vpc, subnet = default_vpc(user)
     west, east = vpc.launch(one, subnet, "172.31.0.10"), vpc.launch(two, subnet, "172.31.0.11")
-    yield Street(rig, user, vpc, west.booted(), east.booted())
+    yield Street(rig, user, vpc, subnet, west.booted(), east.booted())
     user.terminate_all()
 
 

@@ -16,6 +16,7 @@ import pytest
 from stead_cli import ssh
 from tests.support.clients import FAST
 from tests.support.rig import RigUser, TestRig
+from tests.support.street import Street
 from tests.support.town import ANYWHERE, Inhabitant, Vpc, allow, caller_of, fragments, listening, new_vpc
 from tests.support.waiting import wait_for
 
@@ -31,34 +32,26 @@ class Town:
     vpc: Vpc
     public: str
     private: str
-    west: Inhabitant  # public subnet, host 1
-    east: Inhabitant  # public subnet, host 2
+    west: Inhabitant  # of the street: public subnet, host 1
+    east: Inhabitant  # of the street: public subnet, host 2
     hidden: Inhabitant  # private subnet, host 3
     lone: Inhabitant  # subnet of IPv6 only, host 3; who uses it waits until it has booted
 
 
 @pytest.fixture(scope="module")
-def town(session_rig: TestRig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+def town(street: Street) -> Iterator[Town]:
     """Guests that may be looked at by all tests of this file; what a test changes it changes back."""
-    user = RigUser(session_rig, session_rig.new_account(), tmp_path_factory.mktemp("routed"), rig=session_rig)
-    try:
-        yield _found(session_rig, user)
-    finally:
-        user.terminate_all()
-
-
-def _found(rig: TestRig, user: RigUser) -> Town:
-    one, two, three = rig.hosts
-    vpc = new_vpc(user, "10.10.0.0/16", ipv6=True)
-    public, private = vpc.subnet("10.10.1.0/24", public=True), vpc.subnet("10.10.2.0/24", public=False)
-    west, east = vpc.launch(one, public, "10.10.1.10"), vpc.launch(two, public, "10.10.1.11")
-    hidden = vpc.launch(three, private, "10.10.2.10")
+    vpc, three = street.vpc, street.rig.hosts[2]
+    private = vpc.subnet("172.31.240.0/24", public=False)
+    hidden = vpc.launch(three, private, "172.31.240.10")
     lone = vpc.launch(three, vpc.ipv6_only_subnet(3), "")
-    for guest in (west, east):
-        guest.booted()
-    hidden.bastion = lone.bastion = west
-    hidden.booted()
-    return Town(rig, user, vpc, public, private, west, east, hidden, lone)
+    hidden.bastion = lone.bastion = street.west
+    try:
+        yield Town(
+            street.rig, street.user, vpc, street.subnet, private, street.west, street.east, hidden.booted(), lone
+        )
+    finally:
+        street.user.terminate([hidden.id, lone.id])
 
 
 def test_public_and_private_subnets(town: Town) -> None:

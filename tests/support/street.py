@@ -18,11 +18,12 @@ def disk(volume_id: str) -> str:
 
 @dataclass
 class Street:
-    """A guest on each of two hosts, in one subnet."""
+    """A guest on each of two hosts, in one subnet of both IP versions, which is public."""
 
     rig: TestRig
     user: RigUser
     vpc: Vpc
+    subnet: str
     west: Inhabitant  # on host 1
     east: Inhabitant  # on host 2
 
@@ -77,9 +78,9 @@ def new_street(rig: TestRig, folder: Path) -> Iterator[Street]:
     user = RigUser(rig, rig.new_account(), folder, rig=rig)
     try:
         one, two, _ = rig.hosts
-        vpc, subnet = default_vpc(user)
+        vpc, subnet = default_vpc(user, ipv6=True)
         west, east = vpc.launch(one, subnet, "172.31.0.10"), vpc.launch(two, subnet, "172.31.0.11")
-        yield Street(rig, user, vpc, west.booted(), east.booted())
+        yield Street(rig, user, vpc, subnet, west.booted(), east.booted())
     finally:
         user.terminate_all()
         for volume in user.ec2.describe_volumes()["Volumes"]:

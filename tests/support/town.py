@@ -51,12 +51,23 @@ def new_vpc(user: RigUser, cidr: str, *, ipv6: bool = False) -> "Vpc":
     return Vpc(user, vpc_id, cidr, gateway, *blocks)
 
 
-def default_vpc(user: RigUser) -> "tuple[Vpc, str]":
-    """The account's default VPC with a new group, and its first subnet."""
+def default_vpc(user: RigUser, *, ipv6: bool = False) -> "tuple[Vpc, str]":
+    """The account's default VPC with a new group, and its first subnet; on demand both get an IPv6 block."""
     found = user.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"][0]
-    subnets = user.ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [found["VpcId"]]}])["Subnets"]
+    vpc_id = found["VpcId"]
+    subnets = user.ec2.describe_subnets(Filters=[{"Name": "vpc-id", "Values": [vpc_id]}])["Subnets"]
     first = min(subnets, key=lambda subnet: subnet["CidrBlock"])["SubnetId"]
-    return Vpc(user, found["VpcId"], found["CidrBlock"]), first
+    if not ipv6:
+        return Vpc(user, vpc_id, found["CidrBlock"]), first
+    made = user.ec2.associate_vpc_cidr_block(VpcId=vpc_id, AmazonProvidedIpv6CidrBlock=True)
+    block = made["Ipv6CidrBlockAssociation"]["Ipv6CidrBlock"]
+    user.ec2.associate_subnet_cidr_block(SubnetId=first, Ipv6CidrBlock=_ipv6_block(block, 0))
+    return Vpc(user, vpc_id, found["CidrBlock"], ipv6_cidr=block), first
+
+
+def _ipv6_block(block: str, number: int) -> str:
+    """The IPv6 block of a subnet, by its number among those of its VPC's block."""
+    return str(list(ip_network(block).subnets(new_prefix=64))[number])
 
 
 @dataclass
@@ -86,8 +97,7 @@ class Vpc:
         ec2 = self.user.ec2
         blocks: dict[str, Any] = {"CidrBlock": cidr}
         if self.ipv6_cidr:
-            number = int(ip_network(cidr)[0]) >> 8 & 255
-            blocks["Ipv6CidrBlock"] = str(list(ip_network(self.ipv6_cidr).subnets(new_prefix=64))[number])
+            blocks["Ipv6CidrBlock"] = _ipv6_block(self.ipv6_cidr, int(ip_network(cidr)[0]) >> 8 & 255)
         subnet_id = ec2.create_subnet(VpcId=self.id, **blocks)["Subnet"]["SubnetId"]
         table = ec2.create_route_table(VpcId=self.id)["RouteTable"]["RouteTableId"]
         ec2.associate_route_table(RouteTableId=table, SubnetId=subnet_id)
@@ -98,16 +108,17 @@ class Vpc:
 
     def ipv6_only_subnet(self, number: int) -> str:
         """Create a subnet without IPv4, with the IPv6 block of this number; it uses the VPC's main route table."""
-        block = str(list(ip_network(self.ipv6_cidr).subnets(new_prefix=64))[number])
+        block = _ipv6_block(self.ipv6_cidr, number)
         made = self.user.ec2.create_subnet(VpcId=self.id, Ipv6CidrBlock=block, Ipv6Native=True)["Subnet"]
         return made["SubnetId"]
 
     def table_of(self, subnet_id: str) -> str:
-        """The route table that was made for a subnet."""
-        found = self.user.ec2.describe_route_tables(Filters=[{"Name": "association.subnet-id", "Values": [subnet_id]}])[
-            "RouteTables"
-        ]
-        return found[0]["RouteTableId"]
+        """The route table that was made for a subnet; the VPC's main one where none was."""
+        tables = self.user.ec2.describe_route_tables(Filters=[{"Name": "vpc-id", "Values": [self.id]}])["RouteTables"]
+        used = {
+            each.get("SubnetId", ""): table for table in tables for each in table["Associations"]
+        }  # "": by all others
+        return used.get(subnet_id, used[""])["RouteTableId"]
 
     def launch(self, host: RigHost, subnet_id: str, address: str, *groups: str) -> "Inhabitant":
         """Launch a guest at this private address, with an IPv6 address if the VPC has IPv6; it may still be booting.
