@@ -12,7 +12,8 @@ from tests.support.own_resources import own_resources
 from tests.support.real_cloud import User
 from tests.support.terraform import SECONDS, Terraform
 
-# The boot of a guest that nobody asks anything costs as much as that of another: those behind have nothing to boot.
+# The boot of a guest that nobody asks anything costs as much as that of another: those behind have nothing to boot, nor has
+# the one that stands by for the group.
 OVERRIDE = """
 resource "aws_instance" "front" {{
   cpu_core_count       = 1
@@ -20,6 +21,9 @@ resource "aws_instance" "front" {{
 }}
 resource "aws_instance" "back" {{
   ami = "{blank}"
+}}
+resource "aws_launch_template" "front" {{
+  image_id = "{blank}"
 }}
 """
 
