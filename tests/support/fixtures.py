@@ -91,6 +91,8 @@ def cloud(tmp_path_factory: pytest.TempPathFactory, memory_of_tests: Path | None
         made.start_controller()
         made.add_hosts(2, HostSize(devices=[DEVICE], whole_cores=1))
         yield made
+        # Whatever tests did, no row is left that `stead doctor` would warn of.
+        assert list(made.operator.mend_rows(only_look=True)) == []
     finally:
         made.stop()
 
