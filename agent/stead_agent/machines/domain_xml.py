@@ -38,8 +38,8 @@ _TYPE: Final = re.compile(r"[a-z0-9.-]{0,32}\Z")
 # EBS counts an operation of up to 256 KiB as one
 # (https://docs.aws.amazon.com/ebs/latest/userguide/ebs-io-characteristics.html).
 BYTES_PER_IO: Final = 256 << 10
-# Cache of translated code under emulation: QEMU's default grows to a third of the host's memory. With 128 a boot takes 29 %
-# less of a processor, and 58 MiB more of memory, which would be missing on all hosts (`placement/guest_memory.py`).
+# Cache of translated code under emulation: QEMU's default grows to a third of the host's memory. With 128 a boot takes
+# 29 % less of a processor, and 58 MiB more of memory, which all hosts would lack (`placement/guest_memory.py`).
 _TB_CACHE_MIB: Final = 32
 # How long a guest's reads and writes wait for an NBD server that went away, before they fail.
 _RECONNECT_SECONDS: Final = 600

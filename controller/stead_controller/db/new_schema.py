@@ -1,6 +1,9 @@
 """Makes the newest schema in an empty database at once, as all migrations, one after the other, would."""
 
-from sqlalchemy import Connection, Engine, Index, insert, text
+from typing import Any
+
+from sqlalchemy import Computed, Connection, Engine, Index, insert, text
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from stead_controller.db.tables import Base, Revision
@@ -10,6 +13,12 @@ _OF_FEW_ROWS = ("public", "route_table_id", "principal_id", "accepter_account_id
 """By these columns the rows of one account are found, or those that are for all."""
 
 _VERSION = "CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)"
+
+
+@compiles(Computed, "postgresql")
+def _stored(computed: Computed, compiler: Any, **_options: Any) -> str:
+    """Store what is computed, as migrations do: SQLAlchemy would do so too, with a warning about later servers."""
+    return f"GENERATED ALWAYS AS ({compiler.sql_compiler.process(computed.sqltext, literal_binds=True)}) STORED"
 
 
 def make(engine: Engine, revision: str) -> None:

@@ -52,6 +52,7 @@ def test_a_file_is_the_same(urls):
 @pytest.mark.story
 @pytest.mark.skipif(not PROGRAMS, reason="needs a PostgreSQL server: ./stead test --postgresql installs it")
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run the server as its own user")
+@pytest.mark.filterwarnings("error::sqlalchemy.exc.SAWarning")
 def test_a_database_of_a_server_is_the_same(server_urls):
     check(*server_urls)
 
