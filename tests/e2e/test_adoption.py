@@ -1,7 +1,6 @@
 """A controller's disk is lost, a backup is put back: real guests that were made after it are adopted, and notice nothing."""
 
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from stead_cli.ssh import Login
 from tests.support import box, halting_image
 from tests.support.clients import FAST
+from tests.support.lost_state import lose
 from tests.support.processes import BIN
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
 from tests.support.waiting import wait_for
@@ -109,7 +109,7 @@ def _seen(user: User, logins: dict[str, Login], instance_id: str) -> dict[str, A
 
 def _lose_and_restore(cloud: RealCloud, backups: list[str]) -> None:
     cloud.kill(cloud.controller)
-    shutil.rmtree(cloud.settings.controller_dir)
+    lose(cloud.settings.controller_dir)
     cloud.stead_well("backup", "restore", *backups)
     cloud.up()
 

@@ -1,7 +1,6 @@
 """A controller's disk is lost and there is no backup: a new one learns from the host what it has; guests notice nothing."""
 
 import json
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from stead_cli.ssh import Login
 from tests.support import box, halting_image
 from tests.support.clients import FAST, Account
+from tests.support.lost_state import lose
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
 from tests.support.waiting import wait_for
 
@@ -49,7 +49,7 @@ def _story(cloud: RealCloud, folder: Path) -> None:
     saved.touch(mode=0o600)
     saved.write_bytes((cloud.settings.controller_dir / "master.key").read_bytes())
     cloud.kill(cloud.controller)
-    shutil.rmtree(cloud.settings.controller_dir)
+    lose(cloud.settings.controller_dir)
     refused = cloud.stead("up")
     assert refused.returncode != 0
     assert "./stead recover" in refused.stderr

@@ -1,7 +1,6 @@
 """A controller of several hosts is lost without a backup: hosts join a new one, one by one, and guests notice nothing."""
 
 import json
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from stead_cli.rig_cloud import RigHost
 from stead_proto import tls
 from tests.support import box
 from tests.support.clients import FAST, Account
+from tests.support.lost_state import lose
 from tests.support.real_cloud import kill
 from tests.support.rig import RigUser, TestRig
 from tests.support.street import disk
@@ -67,7 +67,7 @@ def _story(rig: TestRig, folder: Path) -> None:
 
     all_is_well()
     kill(rig.rig.controller)
-    shutil.rmtree(rig.plan.cloud.controller_dir)
+    lose(rig.plan.cloud.controller_dir)
     rig.rig.start_controller()
     cloud.share_access(rig.plan.cloud)
     all_is_well()
