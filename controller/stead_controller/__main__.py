@@ -432,7 +432,8 @@ cli.add_command(backup)
 
 
 async def _serve(make: "type[Controller]", settings: Settings) -> None:
-    from stead_controller.db.membership import ForeignBlocksError  # noqa: PLC0415 - see _loading
+    from stead_controller.db.membership import ForeignStateError  # noqa: PLC0415 - see _loading
+    from stead_controller.sharing import HOW  # noqa: PLC0415 - see _loading
 
     controller = make(settings)
     ended = asyncio.Event()
@@ -441,10 +442,8 @@ async def _serve(make: "type[Controller]", settings: Settings) -> None:
         loop.add_signal_handler(number, ended.set)
     try:
         await controller.start()
-    except ForeignBlocksError as error:
-        raise click.ClickException(
-            "another controller of this database has other blocks: use one bucket, or one file system, for both"
-        ) from error
+    except ForeignStateError as error:
+        raise click.ClickException(f"{error}: {HOW[error.what]}") from error
     await ended.wait()
     await controller.stop()
 

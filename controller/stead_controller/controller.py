@@ -93,7 +93,7 @@ from stead_controller.serial_console import host_key
 from stead_controller.serial_console.ssh_server import SerialConsoleServer
 from stead_controller.server_certificates import ServerCertificates
 from stead_controller.settings import Settings
-from stead_controller.sharing import Sharing, name_of_blocks
+from stead_controller.sharing import Sharing, names_of_state
 from stead_controller.workflows import budgets, data_exports, lifecycle, scaling_groups, usage_metrics
 from stead_controller.workflows.alarms import Alarms, WatchedStore
 from stead_controller.workflows.budgets import Budgets
@@ -168,7 +168,7 @@ class Controller:
         server = open_server(settings, lambda: self.database.run(lambda tx: object_keys.of_embedded(tx, self._sealer)))
         objects = Backend(server, (writes := BucketWrites(self.database)).writing)
         places = Places(settings, ImageFiles(self.database, objects, settings.region), self._blocks)
-        self._sharing = Sharing(self.database, settings.reached_at, name_of_blocks(settings))
+        self._sharing = Sharing(self.database, settings.reached_at, names_of_state(settings))
         led, leads = self._sharing.led, self._sharing.membership.leads
         self._engine = Engine(self.database, clock, self._new_lives(places), alone=self._sharing.membership.is_alone)
         self._spot_launches = SpotLaunches(led, self.cloud, spot_launch.read, clock, leads)
@@ -251,7 +251,7 @@ class Controller:
         settings = self.settings
         self._room.begin()
         bring_up_to_date(self.database.engine)
-        await asyncio.to_thread(self._sharing.membership.require_blocks)
+        await asyncio.to_thread(self._sharing.membership.require_same_state)
         require_opening(await self.database.run(lambda tx: sealed_rows.unreadable(tx, self._sealer), writes=False))
         page_key = await self.database.run(lambda tx: cloud_facts.write(tx, self.cloud))
         self._first_reports = await self._awaited_reports()

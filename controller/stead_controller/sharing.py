@@ -5,7 +5,8 @@ import contextlib
 import hashlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, Protocol
 
 from stead_controller.db.membership import LeadLost, Membership, led
@@ -16,6 +17,14 @@ from stead_proto.tls import write_once
 
 _log = logging.getLogger(__name__)
 
+BLOCKS: Final = "blocks"
+BUCKETS: Final = "buckets"
+HOW: Final = {
+    BLOCKS: "use one bucket (STEAD_BLOCK_BUCKET), or one file system, for both",
+    BUCKETS: "start all with one server for them: STEAD_OBJECT_ENDPOINT, or --object-endpoint",
+}
+"""How several controllers share them."""
+_ELSEWHERE: Final = "elsewhere"
 _NAME_FILE: Final = ".name"
 _NAME_LENGTH: Final = 32
 _LOOK_SECONDS: Final = 0.25
@@ -39,9 +48,9 @@ class Looks(Protocol):
 class Sharing:
     """This controller among those of its cloud; one with SQLite is alone, and nothing ever changes."""
 
-    def __init__(self, database: Database, address: str, blocks: str) -> None:
-        """Set where hosts reach this controller, and what names its blocks; nobody is told yet."""
-        self.membership = Membership(database, address, blocks, self._note)
+    def __init__(self, database: Database, address: str, state: Mapping[str, str]) -> None:
+        """Set where hosts reach this controller, and names of what all must share; nobody is told yet."""
+        self.membership = Membership(database, address, state, self._note)
         self.led = led(database, self.membership)
         self._address = address
         self._changed = asyncio.Event()
@@ -88,11 +97,22 @@ class Sharing:
             self._loop.call_soon_threadsafe(self._changed.set)
 
 
-def name_of_blocks(settings: Settings) -> str:
-    """Name the blocks that a controller has: by their bucket, or by a file in their folder, which is made once."""
-    if settings.block_bucket:
-        return hashlib.sha256(settings.block_bucket.encode()).hexdigest()[:_NAME_LENGTH]
-    folder = settings.block_folder
+def names_of_state(settings: Settings) -> dict[str, str]:
+    """Name the blocks and the buckets that a controller has, where others may share them."""
+    if not settings.has_server:
+        return {}
+    blocks, is_elsewhere = settings.block_bucket, bool(settings.object_endpoint)
+    return {
+        BLOCKS: hashlib.sha256(blocks.encode()).hexdigest()[:_NAME_LENGTH]
+        if blocks
+        else _name_of(settings.block_folder),
+        # One server may have several addresses, so that all that are elsewhere count as the same.
+        BUCKETS: _ELSEWHERE if is_elsewhere else _name_of(settings.object_folder),
+    }
+
+
+def _name_of(folder: Path) -> str:
+    """Return the name in a file of a folder, which is made once, by whoever comes first."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = folder / _NAME_FILE
     write_once(file, secrets.token_hex(_NAME_LENGTH // 2).encode("ascii"))

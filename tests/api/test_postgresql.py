@@ -18,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from stead_controller.aws import operations
 from stead_controller.db import migrate, session, wakes
-from stead_controller.db.membership import ForeignBlocksError, Membership
+from stead_controller.db.membership import ForeignStateError, Membership
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, Lease, NetworkInterface
 from stead_controller.desired import revisions
@@ -207,6 +207,9 @@ def test_a_controller_launches_is_killed_and_terminates(server, own_cloud):
     ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig=FAST)
 
 
+STATE = {"blocks": "a", "buckets": "b"}
+
+
 def known(one):
     return {each.id for each in one.others}
 
@@ -215,9 +218,7 @@ def known(one):
 def members(*databases, addresses=("0:1", "1:1")):
     """Let controllers share their database; give them, and what each hears."""
     heard = [[] for _ in databases]
-    made = [
-        Membership(each, address, "blocks", lambda: None) for each, address in zip(databases, addresses, strict=True)
-    ]
+    made = [Membership(each, address, STATE, lambda: None) for each, address in zip(databases, addresses, strict=True)]
     for each, kept in zip(databases, heard, strict=True):
         each.on_commit(kept.append)
     for each in made:
@@ -242,11 +243,17 @@ def test_each_controller_hears_what_the_others_commit(database, other):
         assert [each.events for each in heard[count:]] == [{"i-1"}], "of what wakes nobody nothing is said"
 
 
-def test_who_has_other_blocks_is_no_controller_of_this_cloud(database, other):
-    with members(database, other):
-        Membership(other, "2:1", "blocks", lambda: None).require_blocks()
-        with pytest.raises(ForeignBlocksError):
-            Membership(other, "2:1", "empty", lambda: None).require_blocks()
+@pytest.mark.parametrize("what", STATE)
+def test_who_has_other_blocks_or_buckets_is_no_controller_of_this_cloud(database, other, what):
+    foreign = Membership(other, "2:1", STATE | {what: "empty"}, lambda: None)
+    with members(database, other) as (made, _):
+        Membership(other, "2:1", STATE, lambda: None).require_same_state()
+        with pytest.raises(ForeignStateError, match=f"has other {what}"):
+            foreign.require_same_state()
+        made[0].end()
+        with pytest.raises(ForeignStateError):
+            foreign.require_same_state()
+    foreign.require_same_state()
 
 
 def test_one_controller_leads_and_another_follows_it_at_once(database, other):
@@ -285,7 +292,7 @@ def test_what_controllers_say_is_renewed_and_is_forgotten_in_the_end(database, o
         assert set(shown(database, "SELECT id FROM controllers")) == {"away", database.id, other.id}
         assert (made[0].addresses, len(made[0].others)) == (["1:1", "8:1"], 1)
         before = shown(database, renewed)
-        assert len(before) == 4
+        assert len(before) == len(made) + len(("lead", *STATE))
         wait_for(
             lambda: all(now > was for was, now in zip(before, shown(database, renewed), strict=True)),
             "all is said again",

@@ -23,7 +23,8 @@ def beside(cloud: Cloud, folder: Path) -> Cloud:
     shutil.copytree(theirs / "ca", mine / "ca")
     for name in _KEYS:
         shutil.copy2(theirs / name, mine / name)
-    (mine / "blocks").symlink_to(theirs / "blocks")
+    for name in ("blocks", "object-store"):  # on one machine both find the server of buckets that one has started
+        (mine / name).symlink_to(theirs / name)
     return other
 
 

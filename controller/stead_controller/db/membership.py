@@ -14,7 +14,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Final
@@ -37,7 +37,6 @@ LOST_SECONDS: Final = 1.5
 _CONNECT_SECONDS: Final = 2
 _RETRY_SECONDS: Final = 0.2
 _LEAD: Final = "lead"
-_BLOCKS: Final = "blocks"
 _SAY: Final = """
 INSERT INTO controllers (id, address, seen)
 VALUES (%(id)s, %(address)s, extract(epoch FROM clock_timestamp()) * 1000)
@@ -64,8 +63,13 @@ _TOKEN: Final = Prepared(
 _begun_with: ContextVar[int] = ContextVar("lead", default=0)
 
 
-class ForeignBlocksError(Exception):
-    """Another controller of this database lives, and has other blocks than this one: it would find none of them."""
+class ForeignStateError(Exception):
+    """Another controller of this database lives, and what it has of `what` this one would not find."""
+
+    def __init__(self, what: str) -> None:
+        """Store what, as `Membership` was told."""
+        super().__init__(f"another controller of this database has other {what}")
+        self.what = what
 
 
 class LeadLost(Exception):
@@ -88,18 +92,18 @@ class Membership:
         self,
         database: Database,
         address: str,
-        blocks: str,
+        state: Mapping[str, str],
         changed: Callable[[], None],
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Set what others are told: where hosts reach this controller, and what names the blocks that it has."""
+        """Set what others are told: where hosts reach this controller, and names of what all must share."""
         self.is_alone = database.engine.dialect.name == "sqlite"
         self._database = database
         self._changed = changed
         self._monotonic = monotonic
         self._arguments = {"id": database.id, "address": address, "lead": _LEAD, "lease": int(LEASE_SECONDS * 1000)}
         # All that have the same blocks hold, and renew, one lease: as long as any of them lives no others get it.
-        self._blocks = {**self._arguments, "lead": _BLOCKS, "id": blocks}
+        self._shared = [{**self._arguments, "lead": what, "id": name} for what, name in state.items()]
         self._said = monotonic()  # when the database last took it
         self._token, self._until = 0, 0.0
         self._others: tuple[Other, ...] = ()
@@ -135,12 +139,13 @@ class Membership:
         if _TOKEN.scalar(tx.connection, {"name": _LEAD, "holder": self._database.id}) != token:
             raise LeadLost(f"the lead of token {token} has ended")
 
-    def require_blocks(self) -> None:
-        """Raise ForeignBlocksError where another controller has other blocks, and psycopg's errors."""
+    def require_same_state(self) -> None:
+        """Raise ForeignStateError where another controller has other blocks, or the like, and psycopg's errors."""
         if not self.is_alone:
             with self._connection() as connection:
-                if connection.execute(_TAKE, self._blocks).fetchone() is None:
-                    raise ForeignBlocksError
+                for each in self._shared:
+                    if connection.execute(_TAKE, each).fetchone() is None:
+                        raise ForeignStateError(str(each["lead"]))
 
     def begin(self) -> None:
         """Begin to say that this controller lives, and to hear others."""
@@ -177,6 +182,9 @@ class Membership:
             with contextlib.suppress(Exception):  # then the others wait until the lease has ended
                 connection.execute(_GO, self._arguments)
                 connection.execute(_GIVE_UP, self._arguments)
+                is_last = not any(each.lives for each in self._look(connection))
+                for each in self._shared if is_last else ():  # the next one may have others
+                    connection.execute(_GIVE_UP, each)
 
     def _connection(self) -> Any:
         """Connect apart from the database's own connections, whose writers queue."""
@@ -193,13 +201,17 @@ class Membership:
     def _say(self, connection: Any) -> None:
         began = self._monotonic()
         connection.execute(_SAY, self._arguments)
-        connection.execute(_TAKE, self._blocks)
+        for each in self._shared:
+            connection.execute(_TAKE, each)
         row = connection.execute(_TAKE, self._arguments).fetchone()
-        others = tuple(Other(*found) for found in connection.execute(_OTHERS, self._arguments))
+        others = self._look(connection)
         if row is not None:
             connection.execute(_FORGET, self._arguments)
         self._said = self._monotonic()
         self._note(others, *((row[0], began + LEASE_SECONDS) if row is not None else (0, 0.0)))
+
+    def _look(self, connection: Any) -> tuple[Other, ...]:
+        return tuple(Other(*found) for found in connection.execute(_OTHERS, self._arguments))
 
     def _note(self, others: tuple[Other, ...], token: int, until: float) -> None:
         before = (self._others, self._token)

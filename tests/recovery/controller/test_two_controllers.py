@@ -124,6 +124,7 @@ def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(server,
     first.add_hosts(HOSTS)  # which know the first one alone, until it tells them
     second = beside(first, tmp_path / "second")
     account = first.first_account
+    _one_with_buckets_of_its_own_is_refused(first, tmp_path / "other")
     try:
         second.start_controller()
         wait_for(lambda: address(second) in first.simulators[0].log.read_text(), "hosts are told of the second")
@@ -166,6 +167,18 @@ def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(server,
         ).read_bytes()
     finally:
         second.stop()
+
+
+def _one_with_buckets_of_its_own_is_refused(first, folder):
+    other = beside(first, folder)
+    (other.settings.controller_dir / "object-store").unlink()
+    other.controller.start()
+    try:
+        wait_for(lambda: "has other buckets" in other.controller.tail(), "it says what it lacks", 30)
+        wait_for(lambda: not other.controller.runs(), "it ends", 30)
+    finally:
+        other.stop()
+    assert "STEAD_OBJECT_ENDPOINT" in other.controller.tail()
 
 
 def _a_key_that_one_deletes_the_other_refuses(account, elsewhere):

@@ -9,7 +9,7 @@ from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.db.membership import LeadLost, Other
 from stead_controller.db.session import Database
 from stead_controller.settings import Settings
-from stead_controller.sharing import Sharing, name_of_blocks
+from stead_controller.sharing import Sharing, names_of_state
 
 
 class Link:
@@ -40,7 +40,7 @@ def database(tmp_path):
 
 @pytest.fixture
 def sharing(database):
-    made = Sharing(database, "me:1", "blocks")
+    made = Sharing(database, "me:1", {"blocks": "a"})
     made.membership.is_alone = False
     made.begun = []
     made.membership.begin = lambda: made.begun.append(1)  # no server is there
@@ -66,7 +66,7 @@ async def test_everybody_is_told_of_what_changes(sharing, monkeypatch):
 
 
 async def test_who_is_alone_has_nothing_to_follow(database):
-    sharing = Sharing(database, "me:1", "blocks")
+    sharing = Sharing(database, "me:1", {"blocks": "a"})
     await sharing.run(Link(), [], [])
     assert sharing.trouble == ""
 
@@ -86,11 +86,30 @@ async def test_work_of_the_one_that_leads(sharing):
     assert done == [1]
 
 
+SERVER = "postgresql+psycopg://127.0.0.1/stead"
+
+
 def test_blocks_are_named_once_by_their_folder_or_their_bucket(tmp_path):
-    one, other = (Settings(tmp_path / name) for name in ("one", "other"))
+    one, other = (Settings(tmp_path / name, database_url=SERVER) for name in ("one", "other"))
     in_bucket = [replace(each, block_bucket="bucket") for each in (one, other)]
     another = replace(one, block_bucket="another")
-    assert len({*map(name_of_blocks, (one, other, *in_bucket, another))}) == 4
-    assert name_of_blocks(one) == name_of_blocks(one)
-    assert {len(name_of_blocks(each)) for each in (one, another)} == {32}
+    assert len({name_of(each, "blocks") for each in (one, other, *in_bucket, another)}) == 4
+    assert name_of(one, "blocks") == name_of(one, "blocks")
+    assert {len(name_of(each, "blocks")) for each in (one, another)} == {32}
     assert list(BlockDirectory(one.block_folder).list_all()) == []
+
+
+def test_buckets_are_of_their_folder_or_elsewhere(tmp_path):
+    one, other = (Settings(tmp_path / name, database_url=SERVER) for name in ("one", "other"))
+    assert name_of(one, "buckets") == name_of(one, "buckets") != name_of(other, "buckets")
+    elsewhere = {name_of(replace(one, object_endpoint=url), "buckets") for url in ("https://192.0.2.1", "https://s3.a")}
+    assert elsewhere == {"elsewhere"}
+
+
+def test_one_that_is_alone_names_nothing(tmp_path):
+    assert names_of_state(Settings(tmp_path)) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def name_of(settings, what):
+    return names_of_state(settings)[what]

@@ -35,7 +35,7 @@ def moment():
 @pytest.fixture
 def shared(database, moment):
     """One of several, as with a server."""
-    made = Membership(database, "127.0.0.1:1", "blocks", lambda: None, moment)
+    made = Membership(database, "127.0.0.1:1", {"blocks": "a"}, lambda: None, moment)
     made.is_alone = False
     return made
 
@@ -53,8 +53,8 @@ def written(database):
 
 
 def test_who_is_alone_always_leads_and_has_no_fence(database, moment):
-    membership = Membership(database, "127.0.0.1:1", "blocks", lambda: None, moment)
-    membership.require_blocks()
+    membership = Membership(database, "127.0.0.1:1", {"blocks": "a"}, lambda: None, moment)
+    membership.require_same_state()
     membership.begin()
     assert membership._thread is None
     moment.now += 10 * LOST_SECONDS
@@ -81,7 +81,7 @@ def test_the_database_counts_as_lost_after_a_while(shared, moment):
 
 def test_only_what_is_new_is_told(database, moment):
     told = []
-    shared = Membership(database, "127.0.0.1:1", "blocks", lambda: told.append(1), moment)
+    shared = Membership(database, "127.0.0.1:1", {"blocks": "a"}, lambda: told.append(1), moment)
     seen = [((), 0, 0), ((Other("b", "b:1"),), 0, 1), ((Other("b", "b:1"),), 0, 1), ((Other("b", "b:1"),), 2, 2)]
     for others, token, count in seen:
         shared._note(others, token, moment.now)
