@@ -77,7 +77,7 @@ def test_who_is_not_root_becomes_it_by_sudo_with_what_the_installation_needs(pla
 
 def test_with_nothing_to_preserve_sudo_has_no_such_option(place: Path) -> None:
     done = run_as_person(place, "rig", "up", sudo=True)
-    assert done.stdout.splitlines()[:2] == ["--user=root", "--"]
+    assert done.stdout.splitlines()[:2] == ["--user=root", "--"], done.stderr
 
 
 def test_where_there_is_no_sudo_it_says_how_to_become_root(place: Path) -> None:

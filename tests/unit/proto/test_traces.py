@@ -2,6 +2,7 @@
 
 import contextvars
 import logging
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -135,6 +136,11 @@ def test_a_server_that_hangs_holds_nobody_up_and_what_is_too_much_is_counted(mon
         traces.stop(0.2)
         assert time.monotonic() - began < 2
         assert server.spans == []
+    wait_for(lambda: not _are_sent(), "it has given up what it was sending", 20)
+
+
+def _are_sent() -> bool:
+    return any(each.name == "traces" for each in threading.enumerate())
 
 
 def _are_counted(expected: tuple[int, int]) -> bool:
