@@ -1,7 +1,7 @@
 """How many of many similar cases are tried: `./stead test --quick` is content with a quarter of what the whole run tries.
 
-Build servers try the same examples each time, so that twice as many would find nothing more the second time: two thirds
-of what people's runs try, which look for new ones.
+Build servers try the same examples each time, so that more would find nothing more the second time: a third of what
+people's runs try, which look for new ones.
 """
 
 import os
@@ -17,7 +17,7 @@ def examples(number: int = _DEFAULT) -> int:
     """Return how many of so many examples this run tries; for `max_examples` of a test that has a number of its own."""
     if _IS_QUICK:
         return -(-number // 4)
-    return -(-number * 2 // 3) if _IS_BUILD_SERVER else number
+    return -(-number // 3) if _IS_BUILD_SERVER else number
 
 
 def tries(case: str) -> bool:
