@@ -25,6 +25,7 @@ type Row = tuple[Any, ...]
 type _Convert = Callable[[Any], Any]
 
 _LIST: Final = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")  # the compiled form of an IN with values given later
+_SHORT: Final = 16  # values of lists, with which a statement's SQL is kept
 _NO_VALUES: Final = "(SELECT NULL WHERE 1 != 1)"
 # What SQLAlchemy writes for psycopg, whose own numbers are $1, $2: lists, single values, and percent signs.
 _PLACE: Final = re.compile(r"(?P<operator>(?:NOT )?IN) \(__\[POSTCOMPILE_(?P<list>\w+)\]\)|%\((?P<name>\w+)\)s|%%")
@@ -34,20 +35,17 @@ _PLACE: Final = re.compile(r"(?P<operator>(?:NOT )?IN) \(__\[POSTCOMPILE_(?P<lis
 class _Compiled:
     """A statement compiled for a dialect.
 
-    `names` are the parameters' names in positional order; some values are `constants`, others are
-    made for each execution (`defaults`), or are `lists`.
+    `values` makes the values of all places, in the driver's form, of the parameters; at `lists` it has a list, which
+    becomes as many places as it has values.
     """
 
     sql: str
-    names: tuple[str, ...]
-    constants: Mapping[str, Any]
-    defaults: Mapping[str, Callable[[Any], Any]]
-    lists: frozenset[str]
-    to_driver: Mapping[str, _Convert]
+    values: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    lists: tuple[int, ...]
+    expanded: dict[tuple[int, ...], str]  # SQL by the lengths of its lists
     from_driver: tuple[tuple[int, _Convert], ...]
     named: Callable[[Iterable[Any]], Any]
     returns_rows: bool
-    places: tuple[tuple[str, _Convert | None], ...]  # `names`, each with its conversion
     is_numbered: bool  # for PostgreSQL, which takes a list as one value
     only_reads: bool
 
@@ -148,12 +146,11 @@ def _compile(statement: Any, dialect: Dialect, columns: Sequence[str] | None) ->
     sql, positions = _numbered(compiled.string) if is_numbered else (compiled.string, tuple(compiled.positiontup or ()))
     return _Compiled(
         sql=sql,
-        names=positions,
-        places=tuple((name, _to_place(to_driver.get(name), is_list=name in lists)) for name in positions),
-        constants=constants,
-        defaults=defaults,
-        lists=lists,
-        to_driver=to_driver,
+        values=_values_of(
+            [(name, _to_place(to_driver.get(name), is_list=name in lists)) for name in positions], constants, defaults
+        ),
+        lists=() if is_numbered else tuple(at for at, name in enumerate(positions) if name in lists),
+        expanded={},
         from_driver=tuple((place, convert) for place, convert in enumerate(converters) if convert is not None),
         named=partial(tuple.__new__, row),  # `_make` without its check of the length, which costs one more call per row
         returns_rows=bool(returned),
@@ -209,38 +206,59 @@ def _read(row: Row, converters: Sequence[tuple[int, _Convert]]) -> list[Any]:
     return values
 
 
+def _values_of(
+    places: Sequence[tuple[str, _Convert | None]],
+    constants: Mapping[str, Any],
+    defaults: Mapping[str, Callable[[Any], Any]],
+) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Write the function that makes a statement's values of its parameters: each launch calls it forty times.
+
+    A constant is converted already; a default is made for each execution.
+    """
+    known: dict[str, Any] = {}
+    parts = []
+    for at, (name, convert) in enumerate(places):
+        if name in constants:
+            known[f"k{at}"] = constants[name]
+            parts.append(f"k{at}")
+            continue
+        value = f"p[{name!r}]"
+        if name in defaults:
+            known[f"d{at}"] = defaults[name]
+            value = f"d{at}(None)"
+        if convert is not None:
+            known[f"c{at}"] = convert
+            value = f"c{at}({value})"
+        parts.append(value)
+    text = f"lambda p: ({''.join(f'{part}, ' for part in parts)})"
+    made: Callable[[Mapping[str, Any]], tuple[Any, ...]] = eval(text, known)  # noqa: S307 - parameters' names, quoted
+    return made
+
+
 def _arguments(compiled: _Compiled, params: Mapping[str, Any]) -> tuple[str, Any]:
     """Return the SQL and its arguments in the driver's form."""
-    if compiled.is_numbered or not compiled.lists:
-        return compiled.sql, _by_position(compiled, params)
-    values: dict[str, Any] = dict(compiled.constants)
-    for name, make in compiled.defaults.items():
-        values[name] = _converted(compiled.to_driver.get(name), make(None), is_list=False)
-    for name, value in params.items():
-        convert = compiled.to_driver.get(name)
-        values[name] = value if convert is None else _converted(convert, value, is_list=name in compiled.lists)
+    values = compiled.values(params)
+    if not compiled.lists:
+        return compiled.sql, values
+    lengths = tuple([len(values[at]) for at in compiled.lists])
+    sql = compiled.expanded.get(lengths)
+    if sql is None:
+        sql = _expanded(compiled, values)
+        if sum(lengths) <= _SHORT:
+            compiled.expanded[lengths] = sql
     arguments: list[Any] = []
-    for name in compiled.names:
-        if name in compiled.lists:
-            arguments += values[name]
+    for at, value in enumerate(values):
+        if at in compiled.lists:
+            arguments += value
         else:
-            arguments.append(values[name])
-    return _LIST.sub(lambda found: _places(["?"] * len(values[found[1]])), compiled.sql), tuple(arguments)
+            arguments.append(value)
+    return sql, tuple(arguments)  # as SQLAlchemy gives them to whoever listens to the engine
 
 
-def _by_position(compiled: _Compiled, params: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return the arguments of a statement without lists: this is run for each statement of each launch."""
-    arguments: list[Any] = []
-    for name, convert in compiled.places:
-        if name in params:
-            value = params[name]
-        elif name in compiled.defaults:
-            value = compiled.defaults[name](None)
-        else:
-            arguments.append(compiled.constants[name])  # which is converted already
-            continue
-        arguments.append(value if convert is None else convert(value))
-    return tuple(arguments)  # as SQLAlchemy gives them to whoever listens to the engine
+def _expanded(compiled: _Compiled, values: Sequence[Any]) -> str:
+    """Return SQL with a place for each value of its lists."""
+    lists = iter([values[at] for at in compiled.lists])
+    return _LIST.sub(lambda _: _places(["?"] * len(next(lists))), compiled.sql)
 
 
 def _places(places: Sequence[str]) -> str:
@@ -285,16 +303,15 @@ def _translated(connection: Connection, sql: str, arguments: Any, error: Excepti
 def _execute(connection: Connection, compiled: _Compiled, sql: str, arguments: Any, *, many: bool = False) -> list[Row]:
     if compiled.is_numbered:
         return _execute_numbered(connection, compiled, sql, arguments, many=many)
-    cursor = connection.connection.cursor()
+    for listener in connection.engine.dispatch.before_cursor_execute:
+        listener(connection, None, sql, arguments, None, many)
+    driver: Any = connection.connection.dbapi_connection
     try:
-        for listener in connection.engine.dispatch.before_cursor_execute:
-            listener(connection, cursor, sql, arguments, None, many)
-        (cursor.executemany if many else cursor.execute)(sql, arguments)
-        rows: list[Row] = list(cursor.fetchall()) if compiled.returns_rows else []
+        # Of SQLite's driver, which makes a cursor that ends with the last reference to it.
+        found = (driver.executemany if many else driver.execute)(sql, arguments)
+        rows: list[Row] = found.fetchall() if compiled.returns_rows else []
     except connection.dialect.loaded_dbapi.Error as error:
         raise _translated(connection, sql, arguments, error) from error
-    finally:
-        cursor.close()
     return rows
 
 
