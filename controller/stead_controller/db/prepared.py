@@ -344,7 +344,7 @@ def ask(connection: Connection, *questions: tuple[Prepared, Mapping[str, Any]]) 
     The answers are those of the same statements with the same parameters, until anything is written.
     """
     held = exchanges.held(connection)
-    if held is None:
+    if held is None or not questions:
         return
     asked = [question.written(connection, params) for question, params in questions]
     for question, rows in zip(asked, _exchange(connection, [*held.taken(), *asked], len(asked)), strict=True):

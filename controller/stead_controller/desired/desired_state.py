@@ -52,7 +52,7 @@ def refresh_instances(
     """Write the desired state of several instances for their host, and their interfaces' mappings for the VPCs' hosts.
 
     Instances that have ended are left out: the host was already sent their removal.
-    For instances in `made` these parts are used instead of being read.
+    For instances in `made` these parts are used instead of being read; interfaces with known belongings are new.
     """
     tx.session.flush()
     wanted: dict[Key, Message] = {}
@@ -71,14 +71,16 @@ def refresh_instances(
         wanted.update(messages)
         vpcs.update(interface.vpc_id for interface in parts.interfaces)
     outbox.write(tx, host_id, wanted)
+    here = {interface.vpc_id for interface, _ in placed if interface.host_id == host_id}
     for vpc_id in sorted(vpcs):
-        topics.refresh_host(tx, vpc_id, host_id)
+        topics.refresh_host(tx, vpc_id, host_id, has_interface=vpc_id in here)
     at = {each: mapping.host_address(tx, each) for each in {interface.host_id for interface, _ in placed}}
     for interface, instance in placed:
         sent = wanted[pb.KIND_INTERFACE, interface.id]
         assert isinstance(sent, pb.Interface)
         where = mapping.of_placed(tx, interface, instance, sent=sent, at=at[interface.host_id], region=region)
-        topics.write_part(tx, pb.KIND_MAPPING, interface.id, interface.vpc_id, where)
+        is_new = instance.id in made and interface.id in made[instance.id].belongings
+        topics.write_part(tx, pb.KIND_MAPPING, interface.id, interface.vpc_id, where, is_new=is_new)
 
 
 def refresh_volume(tx: Transaction, volume: Volume) -> None:

@@ -33,19 +33,25 @@ _GONE: Final = Prepared(
 )
 
 
-def refresh(tx: Transaction, vpc_id: str, host_id: str) -> set[str]:
-    """Begin or end a host's subscription to a VPC and its peered VPCs; return the VPCs to which it is new."""
+def refresh(tx: Transaction, vpc_id: str, host_id: str, *, has_interface: bool = False) -> set[str]:
+    """Begin or end a host's subscription to a VPC and its peered VPCs; return the VPCs to which it is new.
+
+    With `has_interface` the host is known to have one in the VPC.
+    """
     begun: set[str] = set()
     ask(
         tx.connection,
         (_PEERINGS, {"vpc_id": vpc_id}),
-        (_SOME_INTERFACE, {"host_id": host_id, "vpc_ids": [vpc_id]}),  # if it has no peers
+        *(
+            [] if has_interface else [(_SOME_INTERFACE, {"host_id": host_id, "vpc_ids": [vpc_id]})]
+        ),  # if it has no peers
         (_GONE, {"host_id": host_id, "vpc_id": vpc_id}),
     )
     peers = peers_of(tx, vpc_id)
     for each in sorted({vpc_id, *peers}):
         around = peers if each == vpc_id else peers_of(tx, each)
-        if _set(tx, each, host_id, wanted=_has_interface(tx, host_id, {each, *around})):
+        wanted = (has_interface and each == vpc_id) or _has_interface(tx, host_id, {each, *around})
+        if _set(tx, each, host_id, wanted=wanted):
             begun.add(each)
     return begun
 

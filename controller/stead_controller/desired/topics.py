@@ -36,9 +36,15 @@ def refresh_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str) -> N
     write_part(tx, kind, resource_id, vpc_id, PARTS[kind].draw(tx, resource_id))
 
 
-def write_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str, message: Message | None) -> None:
-    """Write a part's message, None for its removal, to the topic of its VPC unless it is there already."""
-    known = _BODY.first(tx.connection, {"vpc_id": vpc_id, "kind": kind, "resource_id": resource_id})
+def write_part(
+    tx: Transaction, kind: int, resource_id: str, vpc_id: str, message: Message | None, *, is_new: bool = False
+) -> None:
+    """Write a part's message, None for its removal, to the topic of its VPC unless it is there already.
+
+    A part that `is_new` cannot be there.
+    """
+    asked = {"vpc_id": vpc_id, "kind": kind, "resource_id": resource_id}
+    known = None if is_new else _BODY.first(tx.connection, asked)
     before = known[0] if known is not None else None
     body = None if message is None else encode(resource_id, message)
     if before == body:
@@ -53,10 +59,13 @@ def write_part(tx: Transaction, kind: int, resource_id: str, vpc_id: str, messag
             _draw_missing(tx, subscriptions.refresh_peers(tx, vpc_id, peer))
 
 
-def refresh_host(tx: Transaction, vpc_id: str, host_id: str) -> None:
-    """Begin or end a host's subscription to a VPC (and its peered ones) after interfaces came to or left the host."""
+def refresh_host(tx: Transaction, vpc_id: str, host_id: str, *, has_interface: bool = False) -> None:
+    """Begin or end a host's subscription to a VPC (and its peered ones) after interfaces came to or left the host.
+
+    With `has_interface` the host is known to have one there.
+    """
     tx.session.flush()
-    _draw_missing(tx, subscriptions.refresh(tx, vpc_id, host_id))
+    _draw_missing(tx, subscriptions.refresh(tx, vpc_id, host_id, has_interface=has_interface))
 
 
 def is_desired(tx: Transaction, host_id: str, kind: int, resource_id: str) -> bool:

@@ -10,10 +10,11 @@ further than the limit, or, where that would be far, as a stored number (`accoun
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, func, null, select, union_all, update
 
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import AccountUsage, ServiceQuota
@@ -27,15 +28,16 @@ EVERYONE: Final = ""
 _MOST: Final = 10**12
 _VCPUS: Final = "vcpus"
 
-_VALUES: Final = Prepared(
-    select(ServiceQuota.account_id, ServiceQuota.value).where(
-        ServiceQuota.account_id.in_((bindparam("account_id"), EVERYONE)),
-        ServiceQuota.service == bindparam("service"),
-        ServiceQuota.code == bindparam("code"),
-    )
+_VALUES_OF: Final = select(ServiceQuota.account_id, ServiceQuota.value).where(
+    ServiceQuota.account_id.in_((bindparam("account_id"), EVERYONE)),
+    ServiceQuota.service == bindparam("service"),
+    ServiceQuota.code == bindparam("code"),
 )
-_USED: Final = Prepared(
-    select(AccountUsage.value).where(AccountUsage.account_id == bindparam("account_id"), AccountUsage.name == _VCPUS)
+_MINE: Final = (AccountUsage.account_id == bindparam("account_id"), AccountUsage.name == _VCPUS)
+_VALUES: Final = Prepared(_VALUES_OF)
+# A launch asks for both: what is used has no account here.
+_VALUES_AND_USED: Final = Prepared(
+    union_all(_VALUES_OF, select(null().label("account_id"), AccountUsage.value).where(*_MINE))
 )
 _USE: Final = Prepared(
     update(AccountUsage)
@@ -155,7 +157,10 @@ def beginning(cloud: Cloud | None, quota: Quota) -> int:
 def limit(tx: Transaction, account_id: str, quota: Quota, *, cloud: Cloud | None = None) -> int:
     """The quota of an account now; that of Elastic IP addresses depends on the cloud's settings."""
     asked = {"account_id": account_id, "service": quota.service, "code": quota.code}
-    values: dict[str, int] = dict(_VALUES.all(tx.connection, asked))
+    return _limit(dict(_VALUES.all(tx.connection, asked)), account_id, quota, cloud)
+
+
+def _limit(values: Mapping[str | None, int], account_id: str, quota: Quota, cloud: Cloud | None = None) -> int:
     if account_id in values:
         return values[account_id]
     if EVERYONE in values:
@@ -223,9 +228,10 @@ def launchable(tx: Transaction, account_id: str, vcpus: int, least: int, most: i
 
     Raises LimitExceeded as EC2's VcpuLimitExceeded when these are fewer than `least`.
     """
-    allowed = limit(tx, account_id, STANDARD_VCPUS)
-    used = _USED.scalar(tx.connection, {"account_id": account_id})
-    fits = max(0, math.floor((allowed - (used or 0)) / vcpus)) if vcpus else most
+    asked = {"account_id": account_id, "service": STANDARD_VCPUS.service, "code": STANDARD_VCPUS.code}
+    values: dict[str | None, int] = dict(_VALUES_AND_USED.all(tx.connection, asked))
+    allowed, used = _limit(values, account_id, STANDARD_VCPUS), values.get(None, 0)
+    fits = max(0, math.floor((allowed - used) / vcpus)) if vcpus else most
     if fits < least:
         raise LimitExceeded(
             f"You have requested more vCPU capacity than your current vCPU limit of {allowed} allows for the instance "

@@ -1,7 +1,7 @@
 """Builds an instance's `Machine` with its volumes and interfaces from its rows."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from google.protobuf.message import Message
@@ -25,7 +25,7 @@ from stead_controller.db.tables import (
 )
 from stead_controller.desired.messages.body import Key
 from stead_controller.desired.messages.identity import of_session
-from stead_controller.desired.messages.interface import of_interface
+from stead_controller.desired.messages.interface import Belongings, of_interface
 from stead_controller.desired.messages.interface import questions as of_interface_asked
 from stead_controller.desired.messages.region import zone_id_of
 from stead_controller.desired.messages.role import of_role
@@ -61,10 +61,15 @@ _TAGS: Final = Prepared(select(Tag.key, Tag.value).where(Tag.resource_id == bind
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The interfaces and volumes that an instance's machine has, in order."""
+    """The interfaces and volumes that an instance's machine has, in order.
+
+    Of an instance that was just launched also its tags, and what new interfaces have, by their ids.
+    """
 
     interfaces: Sequence[NetworkInterface]
     volumes: Sequence[Volume]
+    tags: Mapping[str, str] | None = None
+    belongings: Mapping[str, Belongings] = field(default_factory=dict)
 
 
 def parts_of(tx: Transaction, instance: Instance) -> Parts:
@@ -80,12 +85,12 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
     messages: dict[Key, Message] = {}
     for volume in volumes:
         messages[pb.KIND_VOLUME, volume.id] = of_used_volume(tx, volume)
-    _ask(tx, instance, interfaces)
-    groups = {interface.id: _groups(tx, interface.id) for interface in interfaces}
-    primary: dict[str, str] = {}
+    _ask(tx, instance, parts)
+    groups = {interface.id: _groups(tx, interface.id, parts) for interface in interfaces}
+    primary: Mapping[str, str] = {}
     public_hostname = ""
     for interface in interfaces:
-        message = of_interface(tx, interface, list(groups[interface.id]), region)
+        message = of_interface(tx, interface, list(groups[interface.id]), region, parts.belongings.get(interface.id))
         if (bandwidth := _bandwidth(tx, instance, interfaces[0].vpc_id)) is not None:
             message.bandwidth.CopyFrom(bandwidth)
         if interface.device_index == 0:
@@ -131,24 +136,27 @@ def of_instance(tx: Transaction, instance: Instance, parts: Parts, region: str) 
         firmware=pb.FirmwareState(start_count=kept.start_count, variables=kept.variables, tpm=kept.tpm)
         if kept is not None and kept.is_moved
         else None,
-        record=_record(tx, instance),
+        record=_record(tx, instance, parts.tags),
     )
     return messages
 
 
-def _ask(tx: Transaction, instance: Instance, interfaces: Sequence[NetworkInterface]) -> None:
-    """Let the database answer at once what will be asked of an instance and its interfaces."""
+def _ask(tx: Transaction, instance: Instance, parts: Parts) -> None:
+    """Let the database answer at once what will be asked of an instance and its interfaces, and is not known."""
+    interfaces = [each for each in parts.interfaces if each.id not in parts.belongings]
     ask(
         tx.connection,
-        (_TAGS, {"resource_id": instance.id}),
+        *([(_TAGS, {"resource_id": instance.id})] if parts.tags is None else ()),
         *((_GROUPS, {"interface_id": each.id}) for each in interfaces),
         *(question for each in interfaces for question in of_interface_asked(each)),
     )
 
 
-def _record(tx: Transaction, instance: Instance) -> pb.MachineRecord:
+def _record(tx: Transaction, instance: Instance, tags: Mapping[str, str] | None) -> pb.MachineRecord:
+    if tags is None:
+        tags = dict(_TAGS.all(tx.connection, {"resource_id": instance.id}))
     return pb.MachineRecord(
-        tags=dict(_TAGS.all(tx.connection, {"resource_id": instance.id})),
+        tags=tags,
         shutdown_behavior=instance.shutdown_behavior,
         disable_api_termination=instance.disable_api_termination,
         disable_api_stop=instance.disable_api_stop,
@@ -235,7 +243,10 @@ def _scratch_disks(tx: Transaction, instance: Instance) -> list[pb.MachineDisk]:
     ]
 
 
-def _groups(tx: Transaction, interface_id: str) -> dict[str, str]:
+def _groups(tx: Transaction, interface_id: str, parts: Parts) -> Mapping[str, str]:
+    """Return the names of an interface's groups by their ids."""
+    if interface_id in parts.belongings:
+        return parts.belongings[interface_id].groups
     return dict(_GROUPS.all(tx.connection, {"interface_id": interface_id}))
 
 

@@ -1,6 +1,7 @@
 """Builds an `Interface` from its rows, for the host on which the interface is."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import bindparam, exists, select
@@ -33,6 +34,25 @@ _HELD: Final = Prepared(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Belongings:
+    """What an interface has beside its row, where that is known: who has just added it need not read it again.
+
+    `groups` are names by ids, in the order of the ids; `public` is its only public address, that of its private one,
+    which it has automatically. It has no further addresses. `names` are the VPC's `dns_support` and `dns_hostnames`.
+    """
+
+    groups: Mapping[str, str]
+    public: str | None
+    names: tuple[bool, bool]
+
+
+def names_of(tx: Transaction, vpc_id: str) -> tuple[bool, bool]:
+    """Return a VPC's `dns_support` and `dns_hostnames`."""
+    found: tuple[bool, bool] | None = _NAMES.first(tx.connection, {"vpc_id": vpc_id})
+    return found or (False, False)
+
+
 def public_dns_name(tx: Transaction, interface: NetworkInterface, region: str) -> str:
     """The public DNS name of an interface; empty without public address, or where the VPC disables DNS host names."""
     if not _gives_names(tx, interface.vpc_id):
@@ -43,7 +63,7 @@ def public_dns_name(tx: Transaction, interface: NetworkInterface, region: str) -
 
 
 def _gives_names(tx: Transaction, vpc_id: str) -> bool:
-    return _NAMES.first(tx.connection, {"vpc_id": vpc_id}) == (True, True)
+    return names_of(tx, vpc_id) == (True, True)
 
 
 def questions(interface: NetworkInterface) -> tuple[tuple[Prepared, Mapping[str, Any]], ...]:
@@ -52,12 +72,20 @@ def questions(interface: NetworkInterface) -> tuple[tuple[Prepared, Mapping[str,
     return (_PUBLIC, asked), (_NAMES, {"vpc_id": interface.vpc_id}), (_HELD, asked)
 
 
-def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequence[str], region: str) -> pb.Interface:
-    """An interface with its addresses and groups, without public ones that an unclaimed interface of a host has."""
-    public = _PUBLIC.all(tx.connection, {"interface_id": interface.id})
+def of_interface(
+    tx: Transaction,
+    interface: NetworkInterface,
+    group_ids: Sequence[str],
+    region: str,
+    known: Belongings | None = None,
+) -> pb.Interface:
+    """An interface with its addresses and groups, without public ones that an unclaimed interface of a host has.
+
+    What is `known` of it is not read.
+    """
+    public, held = _addresses(tx, interface, known)
     own = next((address for address, private, _ in public if private == interface.private_address), None)
-    named = own is not None and _gives_names(tx, interface.vpc_id)
-    held = _HELD.all(tx.connection, {"interface_id": interface.id})
+    named = own is not None and (known.names if known else names_of(tx, interface.vpc_id)) == (True, True)
     return pb.Interface(
         vpc_id=interface.vpc_id,
         subnet_id=interface.subnet_id,
@@ -88,3 +116,13 @@ def of_interface(tx: Transaction, interface: NetworkInterface, group_ids: Sequen
             associate_public_address=interface.associate_public_address,
         ),
     )
+
+
+def _addresses(
+    tx: Transaction, interface: NetworkInterface, known: Belongings | None
+) -> tuple[Sequence[tuple[Any, ...]], Sequence[tuple[Any, ...]]]:
+    """Return public addresses, with the private one and the allocation of each, and further ones, with their family."""
+    if known is None:
+        asked = {"interface_id": interface.id}
+        return _PUBLIC.all(tx.connection, asked), _HELD.all(tx.connection, asked)
+    return ([(known.public, interface.private_address, None)] if known.public is not None else []), ()

@@ -86,7 +86,7 @@ class DescribedReservation(NamedTuple):
 
     id: str
     account_id: str
-    members: "Sequence[tuple[Row, _Batch]]"
+    members: "Sequence[tuple[Row, Batch]]"
 
     @property
     def instances(self) -> Iterable[DescribedInstance]:
@@ -238,10 +238,11 @@ def reservations(
     tx: Transaction, caller: Caller, cloud: Cloud, instance_ids: Sequence[str]
 ) -> list[DescribedReservation]:
     """Return instances with their details, grouped by reservation; ids must be the caller's."""
-    grouped: dict[str, list[tuple[Row, _Batch]]] = {}
+    grouped: dict[str, list[tuple[Row, Batch]]] = {}
     for ids in lookup.batches(instance_ids):
-        batch = _Batch(tx, caller, cloud, _INSTANCES.named(tx.connection, {"ids": ids}))
-        for row in batch.rows:
+        rows = _INSTANCES.named(tx.connection, {"ids": ids})
+        batch = _read(tx, caller, cloud, rows)
+        for row in rows:
             grouped.setdefault(row.reservation_id, []).append((row, batch))
     for members in grouped.values():
         if len(members) > 1:
@@ -254,9 +255,9 @@ def reservations(
 def reservation(tx: Transaction, caller: Caller, cloud: Cloud, reservation_id: str) -> DescribedReservation:
     """Return the instances of one launch with their details; none if the caller has no such reservation."""
     rows = _OF_RESERVATION.named(tx.connection, {"reservation_id": reservation_id})
-    members: list[tuple[Row, _Batch]] = []
+    members: list[tuple[Row, Batch]] = []
     for some in lookup.batches(row for row in rows if row.account_id == caller.account_id):
-        batch = _Batch(tx, caller, cloud, some)
+        batch = _read(tx, caller, cloud, some)
         members += [(row, batch) for row in some]
     members.sort(key=_launch_index)
     return DescribedReservation(reservation_id, caller.account_id, members)
@@ -268,55 +269,30 @@ def volumes_of(tx: Transaction, instance_id: str) -> Sequence[Row]:
     return tx.session.execute(query).all()
 
 
-def _launch_index(member: "tuple[Row, _Batch]") -> int:
+def _launch_index(member: "tuple[Row, Batch]") -> int:
     index: int = member[0].launch_index
     return index
 
 
-class _Batch:
-    """Some instances with all related rows, read by a handful of queries."""
+class Batch:
+    """Some instances with all rows that belong to them, by the ids of their owners."""
 
-    def __init__(self, tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[Row]) -> None:
-        """Read what belongs to these instances."""
-        self._connection = tx.connection  # plain rows: the session would wrap each again
+    def __init__(
+        self,
+        cloud: Cloud,
+        *,
+        interfaces: Mapping[str, Sequence[Row]],
+        held: Mapping[str, Sequence[Row]],
+        groups: Mapping[str, Sequence[tuple[str, str]]],
+        volumes: Mapping[str, Sequence[Row]],
+        tags: Mapping[str, Sequence[tuple[str, str]]],
+        profiles: Mapping[str, tuple[str, str]],
+    ) -> None:
+        """Take the rows: interfaces by instance; addresses beside the primary one and groups by interface."""
         self._region = cloud.region
         self._zone_ids = zone_ids(cloud)
-        self.rows = rows
-        instance_ids = [row.id for row in rows]
-        asked = {"ids": instance_ids}
-        ask(self._connection, (_INTERFACES, asked), (_VOLUMES, asked), (tags.OF, asked))
-        self._interfaces = self._read(_INTERFACES, instance_ids, "instance_id")
-        interface_ids = [row.id for rows in self._interfaces.values() for row in rows]
-        ask(self._connection, *((each, {"ids": interface_ids}) for each in (_HELD_BESIDE, _GROUPS)))
-        self._held = self._read(_HELD_BESIDE, interface_ids, "interface_id")
-        self._groups = self._read_groups(interface_ids)
-        self._volumes = self._read(_VOLUMES, instance_ids, "instance_id")
-        self._tags = tags.pairs_of(tx, caller.account_id, instance_ids)
-        self._profiles = self._read_profiles()
-
-    def _read(self, statement: Prepared, ids: Sequence[str], column: str) -> Mapping[str, list[Row]]:
-        """Read related rows, grouped by the id in a column that refers to the owner."""
-        found: dict[str, list[Row]] = defaultdict(list)
-        owner = attrgetter(column)
-        for row in statement.named(self._connection, {"ids": ids}):
-            found[owner(row)].append(row)
-        return found
-
-    def _read_groups(self, interface_ids: Sequence[str]) -> Mapping[str, list[tuple[str, str]]]:
-        known: dict[str, tuple[str, str]] = {}
-        found: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for interface_id, group_id, name in _GROUPS.all(self._connection, {"ids": interface_ids}):
-            found[interface_id].append(known.setdefault(group_id, (group_id, name)))
-        return found
-
-    def _read_profiles(self) -> Mapping[str, tuple[str, str]]:
-        association = InstanceProfileAssociation
-        wanted = [row.profile_association_id for row in self.rows if row.profile_association_id]
-        if not wanted:
-            return {}
-        columns = (association.instance_id, association.profile_arn, association.profile_id)
-        rows = self._connection.execute(select(*columns).where(association.id.in_(wanted)))
-        return {instance_id: (arn, profile_id) for instance_id, arn, profile_id in rows}
+        self._interfaces, self._held, self._groups = interfaces, held, groups
+        self._volumes, self._tags, self._profiles = volumes, tags, profiles
 
     def instance(self, row: Row) -> DescribedInstance:
         """Return one of the instances with its related rows."""
@@ -373,6 +349,53 @@ class _Batch:
 
     def _public_name(self, address: str | None, *, named: bool) -> str:
         return public_name(address, self._region) if address is not None and named else ""
+
+
+def _read(tx: Transaction, caller: Caller, cloud: Cloud, rows: Sequence[Row]) -> Batch:
+    """Read what belongs to some instances by a handful of queries."""
+    connection = tx.connection  # plain rows: the session would wrap each again
+    instance_ids = [row.id for row in rows]
+    asked = {"ids": instance_ids}
+    ask(connection, (_INTERFACES, asked), (_VOLUMES, asked), (tags.OF, asked))
+    interfaces = _by_owner(tx, _INTERFACES, instance_ids, "instance_id")
+    interface_ids = [row.id for some in interfaces.values() for row in some]
+    ask(connection, *((each, {"ids": interface_ids}) for each in (_HELD_BESIDE, _GROUPS)))
+    return Batch(
+        cloud,
+        interfaces=interfaces,
+        held=_by_owner(tx, _HELD_BESIDE, interface_ids, "interface_id"),
+        groups=_groups_of(tx, interface_ids),
+        volumes=_by_owner(tx, _VOLUMES, instance_ids, "instance_id"),
+        tags=tags.pairs_of(tx, caller.account_id, instance_ids),
+        profiles=_profiles_of(tx, rows),
+    )
+
+
+def _by_owner(tx: Transaction, statement: Prepared, ids: Sequence[str], column: str) -> Mapping[str, list[Row]]:
+    """Read related rows, grouped by the id in a column that refers to the owner."""
+    found: dict[str, list[Row]] = defaultdict(list)
+    owner = attrgetter(column)
+    for row in statement.named(tx.connection, {"ids": ids}):
+        found[owner(row)].append(row)
+    return found
+
+
+def _groups_of(tx: Transaction, interface_ids: Sequence[str]) -> Mapping[str, list[tuple[str, str]]]:
+    known: dict[str, tuple[str, str]] = {}
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for interface_id, group_id, name in _GROUPS.all(tx.connection, {"ids": interface_ids}):
+        found[interface_id].append(known.setdefault(group_id, (group_id, name)))
+    return found
+
+
+def _profiles_of(tx: Transaction, rows: Sequence[Row]) -> Mapping[str, tuple[str, str]]:
+    association = InstanceProfileAssociation
+    wanted = [row.profile_association_id for row in rows if row.profile_association_id]
+    if not wanted:
+        return {}
+    columns = (association.instance_id, association.profile_arn, association.profile_id)
+    found = tx.connection.execute(select(*columns).where(association.id.in_(wanted)))
+    return {instance_id: (arn, profile_id) for instance_id, arn, profile_id in found}
 
 
 def _root_first(volumes: Sequence[Row], root_device_name: str) -> Sequence[Row]:

@@ -4,7 +4,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RunInstances.html
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -33,6 +33,7 @@ from stead_controller.resources.instances import (
     profile_associations,
     spot_instances,
 )
+from stead_controller.resources.instances.launch_belongings import LaunchBelongings
 from stead_controller.resources.instances.launch_choices import Choices, choose
 from stead_controller.resources.instances.launch_places import LaunchPlaces
 from stead_controller.resources.instances.launch_request import LaunchRequest
@@ -56,9 +57,18 @@ class _Launch:
     choices: Choices
     metadata: SettledOptions
     tags: Mapping[str, Mapping[str, str]]
+    belongings: LaunchBelongings
     reservation_id: str
     credited: int  # so many of them are given CPU credits
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """A reservation with its instances and their parts, which a repeated ClientToken does not have."""
+
+    reservation_id: str
+    made: Sequence[tuple[Instance, Parts]] = ()
 
 
 def run_instances(
@@ -70,7 +80,20 @@ def run_instances(
     *,
     choices: Choices | None = None,
 ) -> str:
-    """Launch instances and return the id of their reservation; a repeated ClientToken gives the first one's.
+    """Launch instances as `launch` does, and return the id of their reservation."""
+    return launch(tx, caller, cloud, request, now, choices=choices).reservation_id
+
+
+def launch(
+    tx: Transaction,
+    caller: Caller,
+    cloud: Cloud,
+    request: LaunchRequest,
+    now: datetime,
+    *,
+    choices: Choices | None = None,
+) -> Launched:
+    """Launch instances and return their reservation; a repeated ClientToken gives the first one's.
 
     `choices` are those of this request, if they were made in this transaction already.
     Raises a BadRequest or NotFound for bad input, NoCapacity when fewer than `min_count` fit, IdempotencyMismatch.
@@ -79,7 +102,7 @@ def run_instances(
     if request.client_token:
         known = client_tokens.replay(tx, caller, _OPERATION, request.client_token, digest=request.digest, now=now)
         if known is not None:
-            return known
+            return Launched(known)
     if choices is None:
         choices = choose(tx, caller, cloud, request)
     metadata = metadata_options.settle(tx, caller.account_id, request.metadata, choices.image.imds_support)
@@ -87,8 +110,11 @@ def run_instances(
         tags.check_metadata_keys(request.tags.get("instance", ()))
     reservation_id = ids.new_id("reservation")
     credited = credit_specifications.launches_left(tx, caller.account_id, choices.type, choices.cpu_credits, now)
-    launch = _Launch(caller, cloud, request, choices, metadata, request.all_tags, reservation_id, credited, now)
-    insert_new(tx.session, Reservation(id=launch.reservation_id, account_id=caller.account_id, created=now))
+    belongings = LaunchBelongings(tx, choices.interfaces)
+    common = _Launch(
+        caller, cloud, request, choices, metadata, request.all_tags, belongings, reservation_id, credited, now
+    )
+    insert_new(tx.session, Reservation(id=reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
     made: dict[str, Parts] = {}
     places = LaunchPlaces(tx, cloud, caller.account_id, choices, spot=request.spot, now=now)
@@ -96,7 +122,7 @@ def run_instances(
         place = _next(places, index, request.min_count)
         if place is None:
             break
-        instance, made_for_it = _add_instance(tx, launch, place, index)
+        instance, made_for_it = _add_instance(tx, common, place, index)
         launched[place.host_id].append(instance)
         made[instance.id] = made_for_it
     tx.gathers = True  # the other hosts of a VPC only get the locations of the new instances, which boot first
@@ -115,10 +141,10 @@ def run_instances(
             _OPERATION,
             request.client_token,
             digest=request.digest,
-            resource_id=launch.reservation_id,
+            resource_id=reservation_id,
             now=now,
         )
-    return launch.reservation_id
+    return Launched(reservation_id, [(instance, made[instance.id]) for instance in everything])
 
 
 def check_request(request: LaunchRequest) -> None:
@@ -199,7 +225,12 @@ def _add_instance(tx: Transaction, launch: _Launch, place: Place, index: int) ->
         profile_associations.give(tx, launch.cloud, instance, choices.profile, launch.now)
     tags.create_on_launch(tx, launch.caller, made, launch.tags)
     volumes.sort(key=lambda volume: (volume.device_name, volume.id))
-    return instance, Parts(interfaces, volumes)
+    belongings = {}
+    for plan, interface in zip(plans, interfaces, strict=True):
+        known = launch.belongings.of(plan, instance.public_address if plan.public else None)
+        if known is not None:
+            belongings[interface.id] = known
+    return instance, Parts(interfaces, volumes, launch.tags.get("instance", {}), belongings)
 
 
 def _instance(launch: _Launch, place: Place, index: int) -> Instance:

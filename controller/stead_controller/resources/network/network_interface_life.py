@@ -137,13 +137,23 @@ def take_secondary(tx: Transaction, subnet: Subnet, interface_id: str, wanted: S
 def take_ipv6(tx: Transaction, subnet: Subnet, interface_id: str, request: AddressRequest) -> list[str]:
     """Assign IPv6 addresses: the named ones and a number of others, or those that its subnet assigns automatically."""
     blocks = [subnet.ipv6_cidr_block] if subnet.ipv6_cidr_block is not None else []
-    count = request.ipv6_count
-    if count is None:
-        count = int(subnet.assign_ipv6_address and not request.ipv6)
     return [
         private_addresses.take_ipv6(tx, subnet, blocks, interface_id, address)
-        for address in (*request.ipv6, *[None] * count)
+        for address in (*request.ipv6, *[None] * _chosen_ipv6(subnet, request))
     ]
+
+
+def _chosen_ipv6(subnet: Subnet, request: AddressRequest) -> int:
+    """Return how many IPv6 addresses are assigned that the request does not name."""
+    if request.ipv6_count is None:
+        return int(subnet.assign_ipv6_address and not request.ipv6)
+    return request.ipv6_count
+
+
+def has_one_address(subnet: Subnet, request: AddressRequest) -> bool:
+    """Tell whether a new interface gets its primary IPv4 address and no other."""
+    has_ipv6 = bool(request.ipv6) or _chosen_ipv6(subnet, request) > 0
+    return subnet.cidr_block is not None and request.ipv4_number == 1 and not has_ipv6
 
 
 def require_ipv6(subnet: Subnet) -> None:

@@ -20,14 +20,14 @@ from stead_controller.aws.ec2.network.private_names import name_options
 from stead_controller.aws.ec2.storage import block_devices
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, NotFound, Unsupported
 from stead_controller.request import client_tokens
-from stead_controller.resources.instances import instances, launch_choices
+from stead_controller.resources.instances import instances, launch_choices, launched
 from stead_controller.resources.instances.instance_groups import GroupRequest
 from stead_controller.resources.instances.instance_tenancies import TenancyRequest
 from stead_controller.resources.instances.launch_choices import Choices
 from stead_controller.resources.instances.launch_interfaces import InterfaceRequest
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.metadata_options import MetadataOptions
-from stead_controller.resources.instances.run_instances import run_instances
+from stead_controller.resources.instances.run_instances import launch
 
 DEFAULT_TYPE: Final = "t3.micro"
 _NAME: Final = "RunInstances"
@@ -63,7 +63,8 @@ def run(call: Call, params: Params) -> Result:
         if reservation_id is None:
             raise
     else:
-        reservation_id = run_instances(call.tx, call.caller, call.cloud, request, call.now, choices=chosen(call))
+        made = launch(call.tx, call.caller, call.cloud, request, call.now, choices=chosen(call))
+        return reservation_view(launched.described(call.tx, call.caller, call.cloud, made))
     return reservation_view(instances.reservation(call.tx, call.caller, call.cloud, reservation_id))
 
 

@@ -22,7 +22,7 @@ from tests.support import empty_database
 _HOSTS = 8
 _FEW, _MANY = 24, 424
 _EACH = 6  # launches that are looked at
-_SINGLY, _BY_50 = 50, 22.6  # statements for each instance, without those of its report and of what hosts are sent
+_SINGLY, _BY_50 = 37, 17  # statements for each instance, without those of its report and of what hosts are sent
 _LONGER = 48  # bytes that addresses, names and numbers may have more
 
 
