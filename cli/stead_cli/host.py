@@ -37,6 +37,7 @@ def row_of(found: pb.Host) -> dict[str, Any]:
         "overcommit_cpus": found.overcommit_cpus,
         "overcommit_memory": found.overcommit_memory,
         "reserve_memory": found.reserve_memory,
+        "emulation_memory": found.emulation_memory,
         "disk": "; ".join(_disk(pool) for pool in found.pools),
         "virtualization": found.virtualization,
         "virtualization_reason": found.virtualization_reason,
@@ -326,7 +327,7 @@ def _show_one(found: pb.Host, output: str) -> None:
     say(f"labels: {', '.join(f'{key}={value}' for key, value in row['labels'].items()) or 'none'}")
     say(
         f"offers {found.overcommit_cpus:g} vCPUs per thread and {found.overcommit_memory:g} bytes per byte of memory, "
-        f"and keeps {bytes_text(found.reserve_memory)} for itself"
+        f"and keeps {bytes_text(found.reserve_memory)} for itself{_emulation(found)}"
     )
     for use in row["uses"]:
         say(f"has the {use['kind']} {use['id']} ({use['state']}){_note(use)}")
@@ -334,6 +335,10 @@ def _show_one(found: pb.Host, output: str) -> None:
         say(f"device {device['address']} ({device['model']}): {_who_has(device)}")
     for line in _whole_cores(found):
         say(line)
+
+
+def _emulation(found: pb.Host) -> str:
+    return f", {bytes_text(found.emulation_memory)} for emulation" if found.emulation_memory else ""
 
 
 def _whole_cores(found: pb.Host) -> list[str]:

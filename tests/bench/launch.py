@@ -27,6 +27,7 @@ import grpc
 import libvirt
 from pyroute2 import IPRoute
 
+from stead_agent.machines.domain_xml import tb_cache_mib
 from stead_proto import tls
 from stead_proto.v1 import compute_pb2, compute_pb2_grpc
 
@@ -175,12 +176,13 @@ class Bench:
 
     def _command(self, plug: "Plug", overlay: Path, console: Path) -> list[str]:
         kind = self._ec2.describe_instance_types(InstanceTypes=[self._type])["InstanceTypes"][0]
-        accelerator = "kvm" if plug.kvm else "tcg,thread=multi,tb-size=32"
+        vcpus, mib = kind["VCpuInfo"]["DefaultVCpus"], kind["MemoryInfo"]["SizeInMiB"]
+        accelerator = "kvm" if plug.kvm else f"tcg,thread=multi,tb-size={tb_cache_mib(mib << 20, vcpus)}"
         return [
             "qemu-system-x86_64",
             *("-nodefaults", "-no-user-config", "-display", "none", "-serial", f"file:{console}"),
             *("-machine", f"{plug.machine},hpet=off", "-accel", accelerator, "-cpu", "host" if plug.kvm else "max"),
-            *("-smp", str(kind["VCpuInfo"]["DefaultVCpus"]), "-m", str(kind["MemoryInfo"]["SizeInMiB"])),
+            *("-smp", str(vcpus), "-m", str(mib)),
             *("-drive", f"file={overlay},format=qcow2,if=none,id=root", "-device", "virtio-blk-pci,drive=root"),
             *("-netdev", f"tap,id=net,ifname={plug.tap},script=no,downscript=no"),
             *("-device", f"virtio-net-pci,netdev=net,mac={plug.mac},romfile="),

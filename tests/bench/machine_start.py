@@ -34,7 +34,7 @@ from stead_agent.disks.volumes.local_files import LocalStore  # noqa: E402 - the
 from stead_agent.disks.volumes.open_pools import open_pools  # noqa: E402 - the checkout comes first
 from stead_agent.disks.volumes.pooled_volumes import PooledVolumes  # noqa: E402 - the checkout comes first
 from stead_agent.machines.daemon_dirs import DaemonDirs  # noqa: E402 - the checkout comes first
-from stead_agent.machines.domain_xml import HostSide, render_domain  # noqa: E402 - the checkout comes first
+from stead_agent.machines.domain_xml import HostSide, render_domain, tb_cache_mib  # noqa: E402 - the checkout comes first
 from stead_agent.machines.host_access import give_disk, make_private  # noqa: E402 - the checkout comes first
 from stead_agent.machines.interface import Disk, MachineSpec, Nic  # noqa: E402 - the checkout comes first
 from stead_agent.machines.libvirt_machines import LibvirtMachines  # noqa: E402 - the checkout comes first
@@ -101,6 +101,7 @@ class Bench:
             screens / "vnc",
             self.root / "no-variables",
             Path("/usr/bin/qemu-system-x86_64"),
+            keeps_for_emulation=True,
         )
         return render_domain(spec, Record("virsh"), host)
 
@@ -144,7 +145,7 @@ def start_qemu(spec: MachineSpec, runtime: Path) -> subprocess.Popen[bytes]:
                 "-machine",
                 "pc,hpet=off",
                 "-accel",
-                "tcg,tb-size=32",
+                f"tcg,tb-size={tb_cache_mib(MEMORY, 1)}",
             ),
             *(
                 "-cpu",

@@ -25,7 +25,7 @@ from xml.etree import ElementTree as ET
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from stead_agent.machines.domain_xml import _TB_CACHE_MIB  # noqa: E402 - the checkout comes first
+from stead_agent.machines.domain_xml import tb_cache_mib  # noqa: E402 - the checkout comes first
 from stead_agent.machines.libvirt_machines import LibvirtMachines  # noqa: E402 - the checkout comes first
 from tests.support import box  # noqa: E402 - the checkout comes first
 from tests.support.serial_bench import SerialBench, Shell, serial_bench, settle  # noqa: E402 - the checkout comes first
@@ -76,7 +76,7 @@ class BareGuest:
         for end in (".in", ".out"):
             subprocess.run(["mkfifo", f"{self._keyboard}{end}"], check=True)
         self._process = subprocess.Popen(
-            ["qemu-system-x86_64", "-M", "pc,usb=off,hpet=off", "-accel", f"tcg,tb-size={_TB_CACHE_MIB}", "-cpu", "max",
+            ["qemu-system-x86_64", "-M", "pc,usb=off,hpet=off", "-accel", f"tcg,tb-size={tb_cache_mib(96 << 20, 1)}", "-cpu", "max",
              "-m", "96", "-smp", "1", "-nodefaults", "-display", "none", "-device", "VGA", "-device", "virtio-rng-pci",
              "-device", "virtio-serial-pci", "-sandbox", SANDBOX,
              *_node("base-bytes", driver="file", filename=str(base), read_only=True),

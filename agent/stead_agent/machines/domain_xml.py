@@ -38,9 +38,14 @@ _TYPE: Final = re.compile(r"[a-z0-9.-]{0,32}\Z")
 # EBS counts an operation of up to 256 KiB as one
 # (https://docs.aws.amazon.com/ebs/latest/userguide/ebs-io-characteristics.html).
 BYTES_PER_IO: Final = 256 << 10
-# Cache of translated code under emulation: QEMU's default grows to a third of the host's memory. With 128 a boot takes
-# 29 % less of a processor, and 58 MiB more of memory, which all hosts would lack (`placement/guest_memory.py`).
-_TB_CACHE_MIB: Final = 32
+# Cache of translated code under emulation, in MiB; QEMU's default grows to a third of the host's memory. So much is
+# counted for each guest on each host.
+TB_CACHE_MIB: Final = 32
+# A host without KVM keeps memory for more, with which a boot takes a fifth less of a processor: so much for each vCPU,
+# but at most a third of what else is counted for the guest, its own memory and at least this for QEMU
+# (`placement/guest_memory.py` of the controller). A sixth of it is for what QEMU notes of the code.
+_EMULATED_VCPU_MIB: Final = 64
+_QEMU_MIB: Final = 76
 # How long a guest's reads and writes wait for an NBD server that went away, before they fail.
 _RECONNECT_SECONDS: Final = 600
 _MAX_VCPUS: Final = 255
@@ -62,6 +67,7 @@ class HostSide:
     emulator: Path  # QEMU's program for the guest's architecture
     topoext: bool = False  # the processor is AMD's, of which guests see threads with this feature only
     shared_threads: str = ""  # of the host, that guests without whole cores may use, such as 0-3; empty: all
+    keeps_for_emulation: bool = False  # it has no KVM, so that memory is kept for what emulation takes
 
 
 def render_domain(spec: MachineSpec, record: Record, host: HostSide) -> str:
@@ -301,7 +307,9 @@ def _add_processor(domain: ET.Element, spec: MachineSpec, host: HostSide) -> Non
     else:  # version 2 ends at eight processors
         ET.SubElement(features, "gic", version="host" if host.virtualization == "kvm" else "3")
     if host.virtualization == "qemu":
-        _text(ET.SubElement(features, "tcg"), "tb-cache", str(_TB_CACHE_MIB), unit="MiB")
+        kept = host.keeps_for_emulation and spec.pinning is None  # a host keeps nothing for whole cores
+        size = tb_cache_mib(spec.memory, spec.vcpus) if kept else TB_CACHE_MIB
+        _text(ET.SubElement(features, "tcg"), "tb-cache", str(size), unit="MiB")
     mode = "host-passthrough" if host.virtualization == "kvm" else "maximum"
     processor = ET.SubElement(domain, "cpu", mode=mode, check="none")
     threads = spec.threads_per_core
@@ -312,6 +320,15 @@ def _add_processor(domain: ET.Element, spec: MachineSpec, host: HostSide) -> Non
     clock = ET.SubElement(domain, "clock", offset="utc")
     if is_pc:
         ET.SubElement(clock, "timer", name="hpet", present="no")
+
+
+def tb_cache_mib(memory: int, vcpus: int) -> int:
+    """Return how large the cache of translated code is, in MiB, on a host that keeps memory for it.
+
+    QEMU takes 2 GiB at most.
+    """
+    kept = min(_EMULATED_VCPU_MIB * vcpus, ((memory >> 20) + _QEMU_MIB) // 3)
+    return TB_CACHE_MIB + kept * 5 // 6
 
 
 def _add_devices(domain: ET.Element, spec: MachineSpec, host: HostSide) -> None:

@@ -71,6 +71,7 @@ class Preparation:
             emulator,
             topoext=self._topoext,
             shared_threads=self._shared_threads,
+            keeps_for_emulation=self._virtualization == "qemu",
         )
 
     def _emulator(self, live: Any, spec: MachineSpec) -> tuple[Literal["kvm", "qemu"], Path]:

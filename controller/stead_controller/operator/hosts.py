@@ -217,6 +217,7 @@ def _message(record: HostRecord) -> pb.Host:
         overcommit_cpus=record.terms.overcommit_cpus,
         overcommit_memory=record.terms.overcommit_memory,
         reserve_memory=record.terms.reserve_memory,
+        emulation_memory=record.terms.emulation_memory,
         cpus_offered=host.cpus_offered,
         memory_offered=host.memory_offered,
         virtualization=host.virtualization,

@@ -324,6 +324,7 @@ class Host(_message.Message):
     OVERCOMMIT_CPUS_FIELD_NUMBER: _builtins.int
     OVERCOMMIT_MEMORY_FIELD_NUMBER: _builtins.int
     RESERVE_MEMORY_FIELD_NUMBER: _builtins.int
+    EMULATION_MEMORY_FIELD_NUMBER: _builtins.int
     CPUS_OFFERED_FIELD_NUMBER: _builtins.int
     MEMORY_OFFERED_FIELD_NUMBER: _builtins.int
     USES_FIELD_NUMBER: _builtins.int
@@ -368,6 +369,8 @@ class Host(_message.Message):
     """bytes offered per byte of memory"""
     reserve_memory: _builtins.int
     """bytes that the host needs itself"""
+    emulation_memory: _builtins.int
+    """bytes kept for what emulating its guests takes; 0 with KVM"""
     cpus_offered: _builtins.int
     """to instances"""
     memory_offered: _builtins.int
@@ -446,6 +449,7 @@ class Host(_message.Message):
         overcommit_cpus: _builtins.float = ...,
         overcommit_memory: _builtins.float = ...,
         reserve_memory: _builtins.int = ...,
+        emulation_memory: _builtins.int = ...,
         cpus_offered: _builtins.int = ...,
         memory_offered: _builtins.int = ...,
         uses: _abc.Iterable[Global___HostUse] | None = ...,
@@ -460,7 +464,7 @@ class Host(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "architecture", b"architecture", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "emulates", b"emulates", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "unclaimed", b"unclaimed", "unclaimed_count", b"unclaimed_count", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "whole_cores", b"whole_cores", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "architecture", b"architecture", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "emulates", b"emulates", "emulation_memory", b"emulation_memory", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "unclaimed", b"unclaimed", "unclaimed_count", b"unclaimed_count", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "whole_cores", b"whole_cores", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
@@ -48,6 +49,12 @@ def interrupts(shell: SerialShell, name: str) -> int:
 def test_a_guest_sees_the_threads_of_its_cores(shell: SerialShell) -> None:
     siblings = shell.run("cat /sys/devices/system/cpu/cpu[0-9]/topology/thread_siblings_list").split()
     assert siblings == ["0-1", "0-1", "2-3", "2-3"]
+
+
+def test_without_kvm_it_has_all_that_its_host_keeps_for_translated_code(one_world: World, spec: MachineSpec) -> None:
+    pid = int((one_world.daemon.root / "run" / "qemu" / f"{spec.id}.pid").read_text())
+    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    assert "tb-size=79" in words[words.index("-accel") + 1].split(",")  # where nothing is kept for it, 32
 
 
 def test_a_key_is_pressed_only_to_wake_it(one_world: World, spec: MachineSpec, shell: SerialShell) -> None:

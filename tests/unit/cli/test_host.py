@@ -49,7 +49,8 @@ class FakeOperator:
     def set_host(self, request: pb.SetHostRequest) -> pb.Host:
         ASKED.append(request)
         uses = [pb.HostUse(kind="volume", id="vol-1", state="available")]
-        return pb.Host(id=request.host_id, state="up", labels=request.labels, overcommit_cpus=2.5, uses=uses)
+        terms = {"overcommit_cpus": 2.5, "reserve_memory": 1 << 30, "emulation_memory": 64 << 20}
+        return pb.Host(id=request.host_id, state="up", labels=request.labels, uses=uses, **terms)
 
     def mend_rows(self, *, only_look: bool) -> list[pb.OrphanedRow]:
         assert only_look
@@ -154,9 +155,11 @@ def test_by_what_firmware_guests_of_a_host_can_boot_is_shown(found: pb.Host, sho
 def test_one_host_is_shown_with_its_settings_and_what_is_on_it() -> None:
     shown = CliRunner().invoke(cli, ["host", "show", "h-7"])
     assert "h-7" in shown.stdout
-    for line in ("labels: rack=7", "offers 2.5 vCPUs per thread", "has the volume vol-1 (available)"):
+    kept = "and keeps 1.0 GiB for itself, 64.0 MiB for emulation\n"
+    for line in ("labels: rack=7", "offers 2.5 vCPUs per thread", kept, "has the volume vol-1 (available)"):
         assert line in shown.stderr
     row = json.loads(CliRunner().invoke(cli, ["host", "show", "h-7", "--output", "json"]).stdout)
+    assert row["emulation_memory"] == 64 << 20
     assert (row["labels"], row["uses"]) == (
         {"rack": "7"},
         [{"kind": "volume", "id": "vol-1", "state": "available", "note": "", "percent": None}],

@@ -205,11 +205,11 @@ async def test_an_operator_sets_a_host_and_takes_it_out(cloud):
     hosts = operator_pb2_grpc.HostsStub(await cloud.operator())
     asked = operator.SetHostRequest(host_id=host_id, labels={"rack": "7"}, overcommit_cpus=2, reserve_memory=1 << 30)
     done = await hosts.SetHost(asked)
-    assert (done.state, dict(done.labels), done.cpus_offered, done.memory_offered) == ("up", {"rack": "7"}, 8, 7 << 30)
+    assert (done.cpus_offered, done.memory_offered, done.emulation_memory) == (8, 13 << 29, 1 << 29)
     assert (await hosts.SetSchedulable(operator.SetSchedulableRequest(host_id=host_id))).state == "cordoned"
     assert (await hosts.DrainHost(operator.DrainHostRequest(host_id=host_id))).state == "drained"
     [shown] = (await hosts.ListHosts(operator.ListHostsRequest(host_id=host_id))).hosts
-    assert (shown.state, shown.overcommit_cpus, shown.overcommit_memory) == ("drained", 2, 1)
+    assert (shown.state, shown.labels["rack"], shown.overcommit_cpus, shown.overcommit_memory) == ("drained", "7", 2, 1)
     assert (shown.cores, shown.cpu_model, list(shown.cpu_features)) == (2, "A", ["fpu", "vmx"])
     assert list(shown.numa_nodes) == [operator.HostNumaNode(number=2, threads="0-3", memory=8 << 30)]
     for call in (

@@ -1,11 +1,14 @@
 """What libvirt's capabilities say of the architectures of guests."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from stead_agent.machines import architectures
 from stead_agent.machines.firmware import AAVMF, Build
+from stead_agent.machines.interface import MachineSpec
+from stead_agent.machines.preparation import Preparation
 
 GUEST = """<guest><os_type>{os}</os_type><arch name='{arch}'><wordsize>64</wordsize><emulator>{path}</emulator>
 <machine>m</machine>{domains}</arch></guest>"""
@@ -14,6 +17,7 @@ X86 = GUEST.format(os="hvm", arch="x86_64", path="/q/x86", domains=f"{QEMU}<doma
 ARM = GUEST.format(os="hvm", arch="aarch64", path="/q/arm", domains=QEMU)
 OTHER = GUEST.format(os="hvm", arch="riscv64", path="/q/riscv", domains=QEMU)
 XEN = GUEST.format(os="xen", arch="aarch64", path="/q/xen", domains=QEMU)
+DAC = "<host><secmodel><model>dac</model><baselabel type='kvm'>+64055:+64055</baselabel></secmodel></host>"
 LOADER = "<domainCapabilities><os><loader><value>{}</value></loader></os></domainCapabilities>"
 
 
@@ -66,3 +70,15 @@ def test_ec2_has_other_names_than_linux(monkeypatch):
     for machine, name in (("x86_64", "x86_64"), ("aarch64", "arm64"), ("riscv64", "riscv64")):
         monkeypatch.setattr(architectures.platform, "machine", lambda machine=machine: machine)
         assert architectures.own() == name
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a folder another user's")
+@pytest.mark.parametrize("virtualization", ["kvm", "qemu"])
+def test_a_host_with_kvm_emulates_another_architecture_and_keeps_no_memory_for_that(
+    monkeypatch, tmp_path, virtualization
+):
+    monkeypatch.setattr(architectures.platform, "machine", lambda: "x86_64")
+    spec = MachineSpec("i-0123456789abcdef0", 1, 1 << 30, disks=(), nics=(), architecture="arm64")
+    host = Preparation(tmp_path, virtualization, tmp_path).prepare(Libvirt(DAC + X86 + ARM, ""), spec, tmp_path / "log")
+    assert (host.virtualization, host.keeps_for_emulation) == ("qemu", virtualization == "qemu")
+    assert host.emulator == Path("/q/arm")

@@ -288,6 +288,24 @@ def test_kvm_and_emulation_differ_in_processor_only():
     assert kvm.find("features/tcg") is None
 
 
+@pytest.mark.parametrize(
+    ("keeps", "changes", "mib"),
+    [
+        (True, {"memory": 1 << 30}, 32 + 53),
+        (True, {"memory": 1 << 30, "vcpus": 4}, 32 + 213),
+        (True, {"memory": 1 << 30, "vcpus": 8}, 32 + 305),  # of a third of 1024 and 76
+        (True, {}, 32 + 47),  # of a third of 96 and 76
+        (True, {"memory": 1 << 30, "pinning": Pinning((3,), 0, huge_pages=False)}, 32),
+        (False, {"memory": 1 << 30}, 32),
+    ],
+    ids=str,
+)
+def test_translated_code_has_as_much_as_is_kept_for_it(keeps, changes, mib):
+    """A host with KVM keeps nothing for guests of another architecture, and none keeps something for whole cores."""
+    domain = parsed(spec(**changes), replace(HOST, keeps_for_emulation=keeps))
+    assert domain.findtext("features/tcg/tb-cache") == str(mib)
+
+
 def test_vcpus_are_the_threads_of_cores():
     def processor(virtualization, *, threads, topoext=False):
         side = replace(HOST, virtualization=virtualization, topoext=topoext)

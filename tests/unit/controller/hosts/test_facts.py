@@ -14,6 +14,7 @@ from tests.support.rows import CLOUD, GIB, NOW
 
 EXACT = replace(CLOUD, cpu_overcommit=1.0, memory_kept=0)
 NEED = Need(2, 2 * GIB)
+FACTS = {"architecture": "x86_64", "cpus": 8, "memory": 8 * GIB, "virtualization": "kvm"}
 
 
 @pytest.fixture
@@ -21,7 +22,7 @@ def says(run, world):
     """Let the world's host say of itself: `says(cpus=8)` gives its row."""
 
     def hello(**changes):
-        facts = pb.HostFacts(**{"architecture": "x86_64", "cpus": 8, "memory": 8 * GIB} | changes)
+        facts = pb.HostFacts(**FACTS | changes)
         run(take_facts, [(world.host_id, pb.Hello(facts=facts))], EXACT, NOW)
         return run(lambda tx: tx.session.get_one(Host, world.host_id))
 
@@ -66,7 +67,9 @@ def test_a_host_gives_tpms_if_it_says_so(says, tpm):
 
 @pytest.mark.parametrize(("virtualization", "accelerated"), [("kvm", True), ("qemu", False), ("", False)])
 def test_a_host_is_accelerated_while_kvm_works(says, virtualization, accelerated):
-    assert says(virtualization=virtualization).accelerated is accelerated
+    said = says(virtualization=virtualization)
+    assert said.accelerated is accelerated
+    assert said.memory_offered == 8 * GIB - (0 if accelerated else 8 * (64 << 20))  # kept for emulation
 
 
 def test_its_processors_and_memory_nodes(says):

@@ -30,11 +30,15 @@ STEPS = 60
         ({"overcommit_memory": 1.5}, 16, 95 * GIB),
         ({"reserve_memory": 8 * GIB}, 16, 56 * GIB),
         ({"reserve_memory": 65 * GIB}, 16, -GIB),
+        ({"accelerated": False}, 16, 62 * GIB),  # less 64 MiB for each vCPU
+        ({"accelerated": False, "overcommit_cpus": 4.0}, 32, 61 * GIB),
+        ({"accelerated": False, "memory": 4 * GIB}, 16, 3 * GIB - 3 * GIB // 4),
+        ({"accelerated": False, "reserve_memory": 65 * GIB}, 16, -GIB),
     ],
     ids=str,
 )
 def test_what_a_host_offers(changes, cpus, memory):
-    host = Host(**{"cpus": 8, "memory": 64 * GIB} | changes)
+    host = Host(**{"cpus": 8, "memory": 64 * GIB, "accelerated": True} | changes)
     offer.renew(host, EXACT)
     assert (host.cpus_offered, host.memory_offered) == (cpus, memory)
 

@@ -23,7 +23,7 @@ ZONE, OTHER_ZONE = CLOUD.zones
 @pytest.fixture
 def host_id(run, world):
     """A host with 4 threads and 8 GiB."""
-    facts = pb.HostFacts(cpus=4, memory=8 * GIB, architecture="x86_64")
+    facts = pb.HostFacts(cpus=4, memory=8 * GIB, architecture="x86_64", virtualization="kvm")
     run(take_facts, [(world.host_id, pb.Hello(facts=facts))], CLOUD, NOW)
     return world.host_id
 
@@ -66,14 +66,14 @@ def test_an_instance_has_no_more_vcpus_than_its_host_has_threads(run, host_id):
 
 def test_what_is_set_stays_when_the_host_reports_again(run, host_id):
     change(run, host_id, overcommit_cpus=1, labels={"rack": "7"}, reserve_memory=2 * GIB)
-    facts = pb.HostFacts(cpus=2, memory=4 * GIB, architecture="x86_64")
+    facts = pb.HostFacts(cpus=2, memory=4 * GIB, architecture="x86_64", virtualization="kvm")
     run(take_facts, [(host_id, pb.Hello(facts=facts))], CLOUD, NOW)
     shown = run(host_records.show_host, CLOUD, host_id)
     assert (shown.host.cpus_offered, shown.host.memory_offered, shown.host.labels) == (2, 2 * GIB, {"rack": "7"})
     change(run, host_id, overcommit_cpus=0, reserve_memory=0)
     shown = run(host_records.show_host, CLOUD, host_id)
     assert (shown.host.cpus_offered, shown.terms.overcommit_cpus) == (8, CLOUD.cpu_overcommit)
-    assert shown.terms.reserve_memory == GIB
+    assert (shown.terms.reserve_memory, shown.terms.emulation_memory) == (GIB, 0)
 
 
 def test_what_is_not_asked_for_stays_and_0_is_what_the_controller_says(run, host_id):
