@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from stead_cli import block_store, object_store, processes, traces, units
+from stead_cli import block_store, metrics_engine, object_store, processes, traces, units
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.processes import Began, Program
@@ -56,6 +56,7 @@ def controller_program(settings: Settings) -> Program:
         *database_options(settings),
         *block_store.options(settings),
         *object_store.options(settings),
+        *metrics_engine.options(settings),
         *traces.controller_options(settings),
     ]
     unit = units.controller_unit(command, settings.controller_dir, log)
@@ -219,6 +220,7 @@ def start_controller(settings: Settings, start: Callable[[Program], None] = proc
     require_database(settings)
     block_store.require(settings)
     object_store.require(settings)
+    metrics_engine.require(settings)
     traces.require(settings)
     program = controller_program(settings)
     if processes.find(program) is None and controller_health(settings).answers:

@@ -25,7 +25,7 @@ SHIPPED: Final = Path(__file__).resolve().with_name("shipped")
 FILE: Final = "sqlite"
 """What `database_url` says of a database that is a file of Stead's own."""
 NO_SERVER: Final = "none"
-"""What `object_endpoint` says where the controller starts a server for buckets, as it does without it."""
+"""What `object_endpoint` and `metrics_endpoint` say where the controller starts a server of its own."""
 NO_BUCKET: Final = "none"
 """What `block_bucket` says where blocks are in a folder of the controller, as they are without it."""
 NO_TRACES: Final = "none"
@@ -78,6 +78,9 @@ class Settings:
     object_region: str = "us-east-1"  # of that server
     object_key_file: str = ""  # with id and secret of its access key
     object_ca_file: str = ""  # of the authority of its certificate; empty: one that browsers trust
+    metrics_endpoint: str = ""  # the URL of a server for metrics; empty, or none: the controller starts one
+    metrics_token_file: str = ""  # with the bearer token that it wants
+    metrics_ca_file: str = ""  # of the authority of its certificate; empty: one that browsers trust
     traces_endpoint: str = ""  # URL of a server for traces of calls; empty, or none: there are no traces
     traces_share: str = ""  # of the calls that are traced, from 0 to 1; empty: all
     traces_ca_file: str = ""  # of the authority of that server's certificate
@@ -107,6 +110,11 @@ class Settings:
     def object_server(self) -> str:
         """The URL of the S3 server for buckets; empty where the controller starts one."""
         return self.object_endpoint if self.object_endpoint != NO_SERVER else ""
+
+    @property
+    def metrics_server(self) -> str:
+        """The URL of the server for metrics; empty where the controller starts one."""
+        return self.metrics_endpoint if self.metrics_endpoint != NO_SERVER else ""
 
     @property
     def traces_server(self) -> str:
@@ -234,6 +242,7 @@ _SCHEME: Final = "postgresql+psycopg"
 _BLOCK_FILES: Final = ("block_key_file", "block_ca_file")
 _OBJECT_FILES: Final = ("object_key_file", "object_ca_file")
 _SERVER: Final = "https://HOST:PORT, without any key in it"
+_METRICS_FILES: Final = ("metrics_token_file", "metrics_ca_file")
 _TRACES_FILES: Final = ("traces_ca_file", "traces_headers_file")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _LETTERS: Final = re.compile(r"[a-z]+")
@@ -278,9 +287,13 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
         _check_object_server(loaded)
     elif alone := given.keys() & {"object_region", *_OBJECT_FILES}:
         raise CliError(f"STEAD_{min(alone).upper()} has no effect without a server", "set STEAD_OBJECT_ENDPOINT, too")
-    files = {
-        name: value for name in (*_BLOCK_FILES, *_OBJECT_FILES, *_TRACES_FILES) if (value := getattr(loaded, name))
-    }
+    if loaded.metrics_server:
+        if not _is_server(loaded.metrics_server):
+            raise CliError("STEAD_METRICS_ENDPOINT is no URL of a server", _SERVER)
+    elif alone := given.keys() & {*_METRICS_FILES}:
+        raise CliError(f"STEAD_{min(alone).upper()} has no effect without a server", "set STEAD_METRICS_ENDPOINT, too")
+    names = (*_BLOCK_FILES, *_OBJECT_FILES, *_METRICS_FILES, *_TRACES_FILES)
+    files = {name: value for name in names if (value := getattr(loaded, name))}
     absolute: dict[str, Any] = {name: str(Path(value).absolute()) for name, value in files.items()}
     return replace(loaded, **absolute)
 

@@ -8,7 +8,18 @@ from pathlib import Path
 
 import click
 
-from stead_cli import block_store, cloud, enrolment, image_build, object_store, processes, services, settings, traces
+from stead_cli import (
+    block_store,
+    cloud,
+    enrolment,
+    image_build,
+    metrics_engine,
+    object_store,
+    processes,
+    services,
+    settings,
+    traces,
+)
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.output import bytes_text, output_option, say, say_heading, show_json
@@ -75,6 +86,7 @@ def bring_up(
     cloud.require_database(chosen)
     block_store.require(chosen)
     object_store.require(chosen)
+    metrics_engine.require(chosen)
     traces.require(chosen)
     chosen.remember()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="micro") as builder:

@@ -37,6 +37,7 @@ _OF_OTHERS: Final = {
     "object_key_file": "object_endpoint",
     "object_ca_file": "object_endpoint",
     "metrics_token_file": "metrics_endpoint",
+    "metrics_ca_file": "metrics_endpoint",
     "remote_write_token_file": "remote_write_url",
     "traces_ca_file": "traces_endpoint",
     "traces_headers_file": "traces_endpoint",
@@ -197,6 +198,11 @@ _OPTIONS = (
         "--metrics-token-file",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
         help="File with the bearer token that this server wants.",
+    ),
+    click.option(
+        "--metrics-ca-file",
+        type=click.Path(path_type=Path, exists=True, dir_okay=False),
+        help="PEM of the authority of that server's certificate; default: those that browsers trust.",
     ),
     click.option(
         "--remote-write-url",

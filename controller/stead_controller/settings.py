@@ -32,7 +32,8 @@ class Settings:
     With `object_endpoint` the objects of accounts' buckets are stored by that S3 server, instead of one that is started
     here when first used. `object_domain` is the domain that may follow a bucket's name in a Host header.
     With `metrics_endpoint` metrics are stored by that Prometheus-compatible server, which is sent the bearer token in
-    `metrics_token_file`, instead of a VictoriaMetrics that is started here when first used.
+    `metrics_token_file`, instead of a VictoriaMetrics that is started here when first used; its certificate is of the
+    authority in `metrics_ca_file`, or of one that browsers trust.
     With `remote_write_url` all samples are also sent there, by Prometheus's remote-write protocol 1.0, with the bearer
     token in `remote_write_token_file`.
     With `prometheus_port` the controller's metrics of itself are served at `prometheus_listen`; 0 is nowhere.
@@ -89,6 +90,7 @@ class Settings:
     object_domain: str = "localhost"
     metrics_endpoint: str = ""
     metrics_token_file: Path | None = None
+    metrics_ca_file: Path | None = None
     remote_write_url: str = ""
     remote_write_token_file: Path | None = None
     prometheus_listen: str = "127.0.0.1"

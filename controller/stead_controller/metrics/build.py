@@ -15,7 +15,11 @@ def open_store(settings: Settings, clock: Clock, copies: Copies | None = None) -
     """Return the store of metrics, before the configured engine or the embedded one; raises OSError."""
     engine: Engine = EmbeddedEngine(settings.metrics_folder)
     if settings.metrics_endpoint:
-        engine = HttpEngine(settings.metrics_endpoint.rstrip("/"), token=_token(settings.metrics_token_file))
+        engine = HttpEngine(
+            settings.metrics_endpoint.rstrip("/"),
+            token=_token(settings.metrics_token_file),
+            ca_file=settings.metrics_ca_file,
+        )
     return EngineStore(engine if copies is None else CopyingEngine(engine, copies), clock)
 
 

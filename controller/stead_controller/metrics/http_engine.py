@@ -1,7 +1,9 @@
 """Requests to an engine by HTTP."""
 
 import socket
+import ssl
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -38,9 +40,14 @@ class HttpEngine:
         url: str,
         *,
         token: str = "",
+        ca_file: Path | None = None,
         take_socket: Callable[[aiohttp.AddrInfoType], socket.socket] | None = None,
     ) -> None:
-        """Set where it is; `token` is a bearer token, `take_socket` returns a socket in the engine's network."""
+        """Set where it is; raises OSError for a `ca_file` that is not the certificate of its authority, in PEM.
+
+        `token` is a bearer token, `take_socket` returns a socket in the engine's network.
+        """
+        self._trust = True if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
         self._url = url
         self._token = token
         self._take_socket = take_socket
@@ -51,7 +58,7 @@ class HttpEngine:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    limit=_AT_ONCE, socket_factory=self._take_socket, keepalive_timeout=3600
+                    limit=_AT_ONCE, socket_factory=self._take_socket, keepalive_timeout=3600, ssl=self._trust
                 ),
                 timeout=aiohttp.ClientTimeout(total=_SECONDS, sock_connect=_CONNECT_SECONDS),
                 trust_env=False,

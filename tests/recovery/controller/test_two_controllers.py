@@ -9,11 +9,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
 from sqlalchemy import create_engine, text
 
+from tests.support import shared_metrics
 from tests.support.clients import FAST, Account
 from tests.support.postgresql import PROGRAMS, PostgresqlServer
 from tests.support.second_controller import beside, client_of
@@ -118,8 +120,18 @@ def moved_to(database, cloud):
     return time.monotonic() - began
 
 
-def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(server, database, own_cloud, tmp_path):
-    first = own_cloud(hosts=0, options=(f"--database-url={database.url.render_as_string(hide_password=False)}",))
+@pytest.fixture
+def metrics(tmp_path):
+    """Options of controllers that share an engine of metrics."""
+    with shared_metrics.running(tmp_path / "metrics") as (url, ca_file):
+        yield f"--metrics-endpoint={url}", f"--metrics-ca-file={ca_file}"
+
+
+def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(
+    server, database, metrics, own_cloud, tmp_path
+):
+    url = database.url.render_as_string(hide_password=False)
+    first = own_cloud(hosts=0, options=(f"--database-url={url}", *metrics))
     image_id = first.add_image()
     first.add_hosts(HOSTS)  # which know the first one alone, until it tells them
     second = beside(first, tmp_path / "second")
@@ -161,6 +173,7 @@ def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(server,
         _all_is_as_answered(database, client_of(account, *ends), load)
         _a_key_that_one_deletes_the_other_refuses(account, second.endpoint)
         _what_one_has_answered_the_other_goes_on_with(account, replace(account, endpoint=second.endpoint), image_id)
+        _what_one_is_told_of_a_metric_the_other_shows(account, second.endpoint)
         signs = "ca/topic-messages.pem"  # receivers of messages may ask either for the certificate
         assert (first.settings.controller_dir / signs).read_bytes() == (
             second.settings.controller_dir / signs
@@ -197,6 +210,22 @@ def _a_key_that_one_deletes_the_other_refuses(account, elsewhere):
     assert not is_refused()
     iam.delete_access_key(UserName="ann", AccessKeyId=key["AccessKeyId"])
     wait_for(is_refused, "the other one refuses it, within a second", 3)
+
+
+def _what_one_is_told_of_a_metric_the_other_shows(account, elsewhere):
+    now = datetime.now(UTC).replace(second=0, microsecond=0)
+    ends = [replace(account, endpoint=each).client("cloudwatch") for each in (account.endpoint, elsewhere)]
+    for value, each in enumerate(ends, 1):
+        datum = {"MetricName": "Guests", "Value": float(value), "Timestamp": now}
+        each.put_metric_data(Namespace="Shared", MetricData=[datum])
+    asked = {"StartTime": now - timedelta(minutes=5), "EndTime": now + timedelta(minutes=5), "Period": 60}
+
+    def sums(each):
+        found = each.get_metric_statistics(Namespace="Shared", MetricName="Guests", Statistics=["Sum"], **asked)
+        return [point["Sum"] for point in found["Datapoints"]]
+
+    for each in ends:
+        wait_for(lambda each=each: sums(each) == [3.0], "both show the sum of what each was told", 30)
 
 
 def _what_one_has_answered_the_other_goes_on_with(here, there, image_id):

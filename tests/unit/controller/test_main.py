@@ -20,6 +20,7 @@ from stead_controller.settings import Settings
         ("--block-ca-file", "--block-bucket"),
         ("--object-key-file", "--object-endpoint"),
         ("--metrics-token-file", "--metrics-endpoint"),
+        ("--metrics-ca-file", "--metrics-endpoint"),
         ("--remote-write-token-file", "--remote-write-url"),
     ],
 )
