@@ -11,6 +11,7 @@
     ├── InUse               another resource depends on it
     ├── LimitExceeded       a quota of the account
         ├── TooManyRequests     the account calls too often
+        │   └── Overloaded      all accounts together change more than the database can follow
         ├── NoCapacity          no host has enough free capacity
     ├── OutOfRoom           the controller's own disk is full
     ├── IdempotencyMismatch a ClientToken came again with other parameters
@@ -132,6 +133,10 @@ class TooManyRequests(SteadError):
     def __init__(self) -> None:
         """Use a message as short as AWS's."""
         super().__init__("Request limit exceeded.")
+
+
+class Overloaded(TooManyRequests):
+    """A change would have waited too long for the database; nothing was done."""
 
 
 class NoCapacity(SteadError):

@@ -108,7 +108,14 @@ class Rollback:
         self.database = api.database
         self.commits = False
 
-    async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
+    async def run[T](
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        writes: bool = True,
+        dry_run: bool = False,
+        within: float = 0,
+    ) -> T:
         return await self.database.run(function, writes=writes, dry_run=dry_run or not self.commits)
 
 

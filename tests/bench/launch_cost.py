@@ -49,7 +49,14 @@ class Here:
     def __init__(self, database: Database) -> None:
         self._run = database.run_blocking
 
-    async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
+    async def run[T](
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        writes: bool = True,
+        dry_run: bool = False,
+        within: float = 0,
+    ) -> T:
         """Run a function in a transaction."""
         return self._run(function, writes=writes, dry_run=dry_run)
 

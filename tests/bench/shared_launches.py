@@ -10,6 +10,7 @@ to the second, and the time of each commit is the server's own (`pg_xact_commit_
 import argparse
 import asyncio
 import os
+import random
 import statistics
 import tempfile
 import threading
@@ -38,6 +39,8 @@ from tests.support.waiting import wait_for
 
 RATE_LIMIT, WAY_LIMIT_MS = 60.0, 50.0
 WARMING: Final = 20
+# https://boto3.amazonaws.com/v1/documentation/api/latest/guide/retries.html: with a random part of 1, 2, 4 … s between.
+_ATTEMPTS: Final = 3
 
 
 class Bench:
@@ -45,6 +48,7 @@ class Bench:
 
     def __init__(self, folder: Path, server: PostgresqlServer, after: ExitStack, options: argparse.Namespace) -> None:
         url = server.new_database()
+        self.refused = 0  # calls that were tried again
         self.server = server
         self.database: Engine = create_engine(url, isolation_level="AUTOCOMMIT")
         after.callback(self.database.dispose)
@@ -70,7 +74,10 @@ class Bench:
         return Caller(cloud.settings.https_port, cloud.settings.controller_dir / "ca.pem")
 
     def launch(self, count: int, at_once: int) -> tuple[float, int]:
-        """Launch so many by calls to all, so many at once; give the seconds until all run, and how many calls failed."""
+        """Launch so many by calls to all, so many at once; give the seconds until all run, and how many calls failed.
+
+        What is refused since the database cannot follow is tried again as boto3's standard mode does.
+        """
         calls, lock, before = zip(range(count), cycle(self.accounts)), threading.Lock(), self._running()
         began = time.monotonic()
         with ThreadPoolExecutor(at_once) as threads:
@@ -86,11 +93,18 @@ class Bench:
                 _, account = next(calls, (0, None))
             if account is None:
                 return failed
-            try:
-                caller.run_instances(account, self.image_id, 1)
-            except (SystemExit, OSError, HTTPException) as refusal:
-                print(repr(refusal), flush=True)
-                caller, failed = self.caller(cloud), failed + 1  # what is left of a call may still come
+            for attempt in range(1, _ATTEMPTS + 1):
+                try:
+                    caller.run_instances(account, self.image_id, 1)
+                except (SystemExit, OSError, HTTPException) as refusal:
+                    if "RequestLimitExceeded" in str(refusal) and attempt < _ATTEMPTS:
+                        with lock:
+                            self.refused += 1
+                        time.sleep(random.random() * 2 ** (attempt - 1))  # as clients do
+                        continue
+                    print(repr(refusal), flush=True)
+                    caller, failed = self.caller(cloud), failed + 1  # what is left of a call may still come
+                break
 
     def _running(self) -> int:
         return int(self.ask("SELECT count(*) FROM instances WHERE state = 'running'"))
@@ -163,7 +177,7 @@ def _measure(bench: Bench, figures: Figures, options: argparse.Namespace, folder
         least=True,
         raw=raw,
     )
-    figures.add("launches that failed", failed, 0, "calls")
+    figures.add("launches that failed", failed, 0, "calls", raw=f"({bench.refused} calls refused and tried again)")
     figures.add("hosts that are oversubscribed", bench.oversubscribed(), 0, "hosts")
 
 

@@ -10,6 +10,7 @@ result that cannot be written is an internal error and changes nothing.
 
 import asyncio
 import logging
+import math
 import re
 import time
 import uuid
@@ -59,6 +60,8 @@ from stead_proto.traces import Span
 
 log = logging.getLogger(__name__)
 
+LONGEST_WAIT: Final = 20.0
+"""Seconds that a call may wait for its turn to write: SDKs wait a minute for an answer, and try again by themselves."""
 _RECORD_WEIGHT: Final = 2048
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
 # Global services, and STS with its old global endpoint: clients sign for them with any region. The price list is at AWS
@@ -73,8 +76,18 @@ _UNSIGNED_PAYLOAD_SERVICES: Final = frozenset({"ebs"})  # the body is a block wi
 class Transactions(Protocol):
     """Runs operations in transactions; `db.session.Database` implements it."""
 
-    async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
-        """Run `function` in a worker thread inside one transaction; commit unless it raises or `dry_run` is set."""
+    async def run[T](
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        writes: bool = True,
+        dry_run: bool = False,
+        within: float = math.inf,
+    ) -> T:
+        """Run `function` in a worker thread inside one transaction; commit unless it raises or `dry_run` is set.
+
+        Raises Overloaded when it has not begun `within` so many seconds.
+        """
 
 
 class Authorizer(Protocol):
@@ -184,6 +197,7 @@ class AwsApp:
         throttle: Throttle | None = None,
         failed_logins: FailedLogins | None = None,
         any_region: bool = False,
+        longest_wait: float = LONGEST_WAIT,
         clock: Clock = now,
         operations: Mapping[tuple[str, str], Operation] = OPERATIONS,
     ) -> None:
@@ -191,7 +205,8 @@ class AwsApp:
 
         With `any_region`, requests may be signed for any region. `require_room` is called before each change, and
         `require_room_for_deletion` before changes that free disk space; both raise OutOfRoom. EC2's changes wait for
-        `until_hosts_reported`.
+        `until_hosts_reported`. A change that could not begin in `longest_wait` seconds is refused, for the database
+        cannot follow; what follows it of the same call is not.
         Loads the models of the implemented services, so that no request has to wait for it.
         """
         self._transactions = transactions
@@ -207,6 +222,7 @@ class AwsApp:
         self._throttle = throttle or Throttle(0)
         self._failed_logins = failed_logins or FailedLogins(0)
         self._any_region = any_region
+        self._longest_wait = longest_wait
         self._clock = clock
         self._operations = operations
         self._chain: tuple[Callable[[Exchange], Awaitable[None]], ...] = (
@@ -349,7 +365,8 @@ class AwsApp:
                 await self._until_hosts_reported()
         try:
             with traces.within(exchange.span), traces.span("transaction", {"stead.writes": writes}) as transaction:
-                outcome = await self._transactions.run(in_transaction, writes=writes, dry_run=dry_run)
+                run = self._transactions.run
+                outcome = await run(in_transaction, writes=writes, dry_run=dry_run, within=self._longest_wait)
         except NoCapacity as refusal:
             if not dry_run:
                 await self._interrupt(refusal, exchange.now)

@@ -12,6 +12,7 @@ one controller, which always leads.
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -237,11 +238,17 @@ class Fenced(Database):
         self.id = database.id
 
     async def run[T](
-        self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False, urgent: bool = False
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        writes: bool = True,
+        dry_run: bool = False,
+        urgent: bool = False,
+        within: float = math.inf,
     ) -> T:
         """Do the same as the database, if the check passes in the same transaction."""
         checked = self._checked(function) if writes else function
-        return await self._inner.run(checked, writes=writes, dry_run=dry_run, urgent=urgent)
+        return await self._inner.run(checked, writes=writes, dry_run=dry_run, urgent=urgent, within=within)
 
     def run_blocking[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
         """Do the same in the calling thread."""

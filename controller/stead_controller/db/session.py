@@ -36,7 +36,7 @@ from stead_controller.db.exchanges import ISOLATION, let_wait
 from stead_controller.db.flush import flush
 from stead_controller.db.prepared import execute_text, send
 from stead_controller.db.wakes import Wakes, written
-from stead_controller.errors import OutOfRoom
+from stead_controller.errors import OutOfRoom, Overloaded
 from stead_controller.room import Room
 
 _READERS: Final = 4
@@ -121,7 +121,7 @@ type CommitListener = Callable[[Wakes], None]
 class _Writing:
     """A transaction that waits for the thread that writes; it may be begun again, and is answered once.
 
-    `tx` is what has run and is to be committed; `result` or `error` is what came of it.
+    `tx` is what has run and is to be committed; `result` or `error` is what came of it. What `is_late` never ran.
     """
 
     function: Callable[[Transaction], Any]
@@ -130,6 +130,11 @@ class _Writing:
     tx: Transaction | None = None
     result: Any = None
     error: Exception | None = None
+    is_late: bool = False
+
+    def give_up(self) -> None:
+        """Let it not run any more, unless it has begun."""
+        self.is_late = self.answer.cancel()
 
     def run(self, connection: Connection) -> None:
         """Run it in a savepoint, which what fails and a dry run undo; raises where all that came before is undone."""
@@ -176,6 +181,7 @@ class Database:
         self._asked = {False: 0, True: 0}  # transactions that wait or run, by whether they write
         self._waiting: deque[_Writing] = deque()
         self._urgent: deque[_Writing] = deque()  # those that go before them
+        self._refused = 0  # that waited too long
 
     def on_commit(self, listener: CommitListener) -> None:
         """Call `listener` after each commit, in the thread that committed; it must be quick and not raise.
@@ -201,16 +207,25 @@ class Database:
             listener(wakes)
 
     async def run[T](
-        self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False, urgent: bool = False
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        writes: bool = True,
+        dry_run: bool = False,
+        urgent: bool = False,
+        within: float = math.inf,
     ) -> T:
         """Run a function in a worker thread inside one transaction and return its result.
 
         An `urgent` one that writes goes before the others that wait: what few hosts say must not wait for many calls.
+        One that writes and has not begun `within` so many seconds is not begun; raises Overloaded then.
         """
         self._asked[writes] += 1
         try:
             if writes:
-                return await self._wait_to_write(function, dry_run, self._urgent if urgent else self._waiting)
+                writing = _Writing(function, dry_run)
+                result: T = await self._wait_to_write(writing, self._urgent if urgent else self._waiting, within)
+                return result
             loop = asyncio.get_running_loop()
             return await loop.run_in_executor(self._readers, self._attempt, function, writes, dry_run)
         finally:
@@ -219,6 +234,11 @@ class Database:
     def waiting(self, *, writes: bool) -> int:
         """Return how many transactions of `run` wait for a thread or have one."""
         return self._asked[writes]
+
+    @property
+    def refused(self) -> int:
+        """How many transactions were not begun, since they would have waited too long."""
+        return self._refused
 
     def run_blocking[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
         """Do the same as `run` in the calling thread (for programs without an event loop)."""
@@ -233,12 +253,25 @@ class Database:
             self._writer = None
         self.engine.dispose()
 
-    async def _wait_to_write[T](self, function: Callable[[Transaction], T], dry_run: bool, queue: deque[_Writing]) -> T:
-        writing = _Writing(function, dry_run)
+    async def _wait_to_write(self, writing: _Writing, queue: deque[_Writing], within: float) -> Any:
         queue.append(writing)
         self._writers.submit(self._write)
-        result: T = await asyncio.wrap_future(writing.answer)
-        return result
+        answer = asyncio.wrap_future(writing.answer)
+        if within == math.inf:
+            return await answer
+        # By the clock and not in the thread that writes, which may itself wait for the database.
+        patience = asyncio.get_running_loop().call_later(within, writing.give_up)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not writing.is_late:
+                raise
+        finally:
+            patience.cancel()
+        with contextlib.suppress(ValueError):  # the thread that writes has it already
+            queue.remove(writing)
+        self._refused += 1
+        raise Overloaded
 
     def _write(self) -> None:
         """Run what waits, if an earlier call did not run it with others."""

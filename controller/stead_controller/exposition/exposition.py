@@ -80,6 +80,11 @@ class Exposition:
             "stead_hosts_connected", "Hosts with a stream to this controller.", value=self._connected()
         )
         yield CounterMetricFamily(
+            "stead_writes_refused",
+            "Calls that were refused, since they would have waited too long for the database.",
+            value=self._database.refused,
+        )
+        yield CounterMetricFamily(
             "stead_audit_records_dropped", "Records of calls that no longer fitted in memory.", value=self._dropped()
         )
         if traces.is_on():

@@ -1,6 +1,7 @@
 """An AWS endpoint on loopback with a handful of operations of its own, and boto3 pointed at it."""
 
 import asyncio
+import math
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -42,8 +43,17 @@ class MemoryTransactions:
 
     volumes: list[str] = field(default_factory=list)
     outcomes: list[str] = field(default_factory=list)
+    bounds: list[float] = field(default_factory=list)
 
-    async def run[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
+    async def run[T](
+        self,
+        function: Callable[[Transaction], T],
+        *,
+        writes: bool = True,
+        dry_run: bool = False,
+        within: float = math.inf,
+    ) -> T:
+        self.bounds.append(within)
         return await asyncio.to_thread(self._run, function, writes, dry_run)
 
     def _run[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:

@@ -1,5 +1,7 @@
 """The chain without sockets: its order, what observers see, and that no request makes it fall."""
 
+import math
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -7,16 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stead_controller.aws.app import AwsApp
-from stead_controller.aws.call import Call, Later, Operation, Params
+from stead_controller.aws.app import LONGEST_WAIT, AwsApp
+from stead_controller.aws.call import Call, Later, Operation, Params, Then
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.aws.failed_logins import FailedLogins
 from stead_controller.aws.protocol.message import Request, Response
 from stead_controller.aws.reading import whole
 from stead_controller.aws.throttle import Throttle
-from stead_controller.errors import NotAuthorized, OutOfRoom, WrongState
+from stead_controller.errors import NotAuthorized, OutOfRoom, Overloaded, WrongState
 from stead_controller.request.caller import NO_CALLER
 from stead_controller.request.questions import ConsoleOutput, HostAnswer, Question
+from stead_controller.request.transaction import Transaction
 from tests.support.examples import examples
 from tests.unit.controller.aws.conftest import AUTHORIZER, CLOUD, KEY, OPERATIONS, MemoryTransactions, credential
 from tests.unit.controller.aws.test_signature import FORM, NOW, SECRET, sign
@@ -245,6 +248,39 @@ async def test_who_calls_too_often_is_refused_before_the_transaction() -> None:
     assert (answer.status, b"<Code>RequestLimitExceeded</Code>" in answer.body) == (503, True)
     assert chain.transactions.outcomes == ["committed", "committed"]
     assert [record.error_code for record in chain.records] == [None, None, "RequestLimitExceeded"]
+
+
+class _Behind(MemoryTransactions):
+    """A database that cannot follow: what does not wait without limit is refused."""
+
+    async def run[T](self, function: Callable[[Transaction], T], **options: Any) -> T:
+        if options["writes"] and options.get("within", math.inf) < math.inf:
+            raise Overloaded
+        return await super().run(function, **options)
+
+
+async def test_a_change_that_would_wait_too_long_is_refused_as_sdks_know_it() -> None:
+    chain = Chain()
+    chain.app._transactions = behind = _Behind()
+    answer = await chain.answer(b"Action=CreateVolume&AvailabilityZone=a&ClientToken=1")
+    assert (answer.status, b"<Code>RequestLimitExceeded</Code>" in answer.body) == (503, True)
+    assert b"<Message>Request limit exceeded.</Message>" in answer.body
+    assert (await chain.answer(b"Action=DescribeVolumes")).status == 200
+    assert (behind.volumes, behind.outcomes) == ([], ["read"])
+    assert [record.error_code for record in chain.records] == ["RequestLimitExceeded", None]
+
+
+async def test_what_follows_the_answer_of_a_host_waits_for_its_turn() -> None:
+    async def ask(_question: Question) -> HostAnswer:
+        return HostAnswer(b"", NOW)
+
+    chain = Chain(ask=ask)
+    made = Then(ConsoleOutput("host", "i-1", 1), lambda _call, _answer: {})
+    chain.operations["ec2", "CreateVolume"] = Operation(
+        "ec2", "CreateVolume", lambda _call, params: (whole(params), made)[1], writes=True
+    )
+    assert (await chain.answer(b"Action=CreateVolume&AvailabilityZone=a")).status == 200
+    assert chain.transactions.bounds == [LONGEST_WAIT, math.inf]
 
 
 async def test_too_many_failed_logins_are_not_looked_up_or_recorded() -> None:

@@ -15,10 +15,13 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from stead_controller.db import session
+from stead_controller.db.membership import Fenced
 from stead_controller.db.session import Database, Transaction
+from stead_controller.errors import Overloaded
 from tests.support.postgresql import PROGRAMS, PostgresqlServer
 
 _PATIENCE = 20.0
+_SOON = 0.02
 
 
 class _Queue:
@@ -235,6 +238,48 @@ def test_what_is_urgent_goes_before_what_waits_longer(queue: _Queue) -> None:
 
     assert asyncio.run(run()) == [1, 2, 3, 4, True]
     assert order == [2, 4, 1, 3]
+
+
+def test_who_would_wait_too_long_is_refused_and_changes_nothing(queue: _Queue) -> None:
+    async def run() -> list[Any]:
+        free, begun = threading.Event(), threading.Event()
+
+        def hold(_tx: Transaction) -> bool:
+            begun.set()
+            return free.wait(_PATIENCE)
+
+        holder = asyncio.create_task(queue.database.run(hold, dry_run=True, within=_SOON))
+        assert await asyncio.to_thread(begun.wait, _PATIENCE)
+        others = [  # of hosts, of an operator, and of a call that may wait longer
+            asyncio.create_task(queue.database.run(_insert(number), **options))
+            for number, options in ((1, {"urgent": True}), (2, {}), (3, {"within": _PATIENCE}))
+        ]
+        with pytest.raises(Overloaded):
+            await Fenced(queue.database, lambda: lambda _tx: None).run(_insert(4), within=2 * _SOON)
+        assert queue.database.waiting(writes=True) == 4, "nobody else was let go, nor waits for the thread that writes"
+        assert len(queue.database._waiting) + len(queue.database._urgent) == 3
+        free.set()
+        return await asyncio.gather(holder, *others)
+
+    assert asyncio.run(run()) == [True, 1, 2, 3], "what has begun in time is not refused later"
+    assert (queue.rows, queue.database.refused) == ([1, 2, 3], 1)
+
+
+def test_who_ends_waiting_is_not_told_that_it_was_too_long(queue: _Queue) -> None:
+    async def run() -> None:
+        free = threading.Event()
+        holder = asyncio.create_task(queue.database.run(lambda _tx: free.wait(_PATIENCE), dry_run=True))
+        await asyncio.sleep(0)
+        waiting = asyncio.create_task(queue.database.run(_insert(1), within=_PATIENCE))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        free.set()
+        await holder
+
+    asyncio.run(run())
+    assert (queue.rows, queue.database.refused) == ([], 0)
 
 
 def test_nobody_waits_long_for_those_that_follow(queue: _Queue, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ async def test_a_page_for_prometheus(shown, database, world, monkeypatch):
             'stead_queue_length{queue="writes"} 3.0',
             "stead_hosts_connected 2.0",
             "stead_audit_records_dropped_total 5.0",
+            "stead_writes_refused_total 0.0",
             'stead_hosts{state="up"} 1.0',
             "stead_hosts_behind 0.0",
             "stead_hosts_cordoned 0.0",
