@@ -379,7 +379,7 @@ class Controller:
     def _begin_work(self) -> None:
         """Start to share the work with other controllers, the periodic tasks, and to send copies of metrics."""
         led_loops = (self._spot_launches, self._scaling_groups, self._notifications)
-        sharing = self._sharing.run(self._link, (self._throttle, self._failed_logins), led_loops)
+        sharing = self._sharing.run(self._link, (self._throttle, self._failed_logins), (self._metrics,), led_loops)
         self._tasks.add(asyncio.create_task(sharing))
         if self._copies is not None:
             self._tasks.add(asyncio.create_task(self._copies.run()))

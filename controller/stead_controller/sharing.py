@@ -38,6 +38,13 @@ class Rates(Protocol):
         """Let so many controllers together allow what one alone allows."""
 
 
+class Parts(Protocol):
+    """Something of which each controller uses a part of its own."""
+
+    def take_part(self, part: int, parts: int) -> None:
+        """Use one of equal parts, counted from 0."""
+
+
 class Looks(Protocol):
     """A loop that only the controller that leads runs."""
 
@@ -71,7 +78,7 @@ class Sharing:
 
         return done
 
-    async def run(self, link: HostLink, rates: Sequence[Rates], loops: Sequence[Looks]) -> None:
+    async def run(self, link: HostLink, rates: Sequence[Rates], parts: Sequence[Parts], loops: Sequence[Looks]) -> None:
         """Begin to share, and follow changes until cancelled."""
         if self.membership.is_alone:
             return
@@ -86,6 +93,8 @@ class Sharing:
                 shown = (others, addresses, serves, leads)
                 for each in rates:
                     each.share(1 + len(others))
+                for one in parts:
+                    one.take_part(self.membership.rank, 1 + len(others))
                 link.share([*filter(None, [self._address]), *addresses] if addresses else [], serves=serves)
                 for loop in loops if leads else ():
                     await loop.look()

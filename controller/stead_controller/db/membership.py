@@ -117,6 +117,11 @@ class Membership:
         return tuple(each for each in self._others if each.lives)
 
     @property
+    def rank(self) -> int:
+        """How many of the others that live have an id before this controller's: no two have the same."""
+        return sum(each.id < self._database.id for each in self.others)
+
+    @property
     def addresses(self) -> list[str]:
         """Where hosts reach the other controllers, first those that live; another process of this one is none."""
         return list(dict.fromkeys(each.address for each in self._others if each.address))

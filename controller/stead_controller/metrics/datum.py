@@ -107,6 +107,9 @@ class Filter:
 class Store(Protocol):
     """Stores and reads data; all methods raise MetricsUnavailable."""
 
+    def take_part(self, part: int, parts: int) -> None:
+        """Share what stores the data with others, of which this one is counted from 0: whatever each adds counts."""
+
     async def write(self, data: Sequence[Datum]) -> None:
         """Store data, of which each metric has at most one at a time: what is written again replaces itself."""
 

@@ -61,8 +61,13 @@ class Slots:
     """
 
     def __init__(self) -> None:
-        """Remember nothing yet."""
+        """Remember nothing yet, and have all slots."""
         self._next: OrderedDict[tuple[Identity, str, int], int] = OrderedDict()
+        self._low, self._size = 0, _SECOND
+
+    def take_part(self, part: int, parts: int) -> None:
+        """Have only one of equal parts, counted from 0: others, who use the rest, do not know what is given here."""
+        self._low, self._size = part * _SECOND // parts, _SECOND // parts
 
     def place(self, datum: Datum, first: int) -> int:
         """Return the millisecond for a datum in the second of its time; it takes as many as it has values.
@@ -73,10 +78,10 @@ class Slots:
         second = datum.at // _SECOND
         key = (datum.identity, datum.unit, second)
         width = max(1, len(spread(datum))) if datum.count != 1 else 1
-        slot = self._next.pop(key, first % _SECOND)
-        if slot % _SECOND + width > _SECOND:
-            slot += _SECOND - slot % _SECOND  # a datum's values stay in its second
+        slot = self._next.pop(key, first % self._size)
+        if slot % self._size + width > self._size:
+            slot += self._size - slot % self._size  # a datum's values stay in its second
         self._next[key] = slot + width
         while len(self._next) > _MOST_SECONDS:
             self._next.popitem(last=False)
-        return second * _SECOND + slot % _SECOND
+        return second * _SECOND + self._low + slot % self._size

@@ -126,6 +126,10 @@ class WatchedStore:
         """Tell these alarms of data."""
         self._alarms = alarms
 
+    def take_part(self, part: int, parts: int) -> None:
+        """Share what stores the data with others."""
+        self._store.take_part(part, parts)
+
     async def write(self, data: Sequence[Datum]) -> None:
         """Store data, of which each metric has at most one at a time."""
         await self._store.write(data)

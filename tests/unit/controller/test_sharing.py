@@ -27,6 +27,9 @@ class Heard:
     def share(self, controllers):
         self.calls.append(controllers)
 
+    def take_part(self, part, parts):
+        self.calls.append((part, parts))
+
     async def look(self):
         self.calls.append("look")
 
@@ -48,13 +51,17 @@ def sharing(database):
 
 
 async def test_everybody_is_told_of_what_changes(sharing, monkeypatch):
-    link, rates, loop = Link(), Heard(), Heard()
-    running = asyncio.create_task(sharing.run(link, [rates], [loop]))
+    link, rates, parts, loop = Link(), Heard(), Heard(), Heard()
+    sharing.membership._database.id = "c"
+    running = asyncio.create_task(sharing.run(link, [rates], [parts], [loop]))
     assert await link.told.get() == ([], True)
-    sharing.membership._note((Other("b", "b:1"),), 3, sharing.membership._monotonic() + 5)
+    sharing.membership._note(
+        (Other("b", "b:1"), Other("a", "b:1", lives=False)), 3, sharing.membership._monotonic() + 5
+    )
     assert await link.told.get() == (["me:1", "b:1"], True)
     assert sharing.begun == [1]
     assert rates.calls == [1, 2]
+    assert parts.calls == [(0, 1), (1, 2)], "the one that lives is before it"
     assert loop.calls == ["look"], "it leads now"
     assert sharing.trouble == ""
     sharing.membership._said -= 10
@@ -67,7 +74,7 @@ async def test_everybody_is_told_of_what_changes(sharing, monkeypatch):
 
 async def test_who_is_alone_has_nothing_to_follow(database):
     sharing = Sharing(database, "me:1", {"blocks": "a"})
-    await sharing.run(Link(), [], [])
+    await sharing.run(Link(), [], [], [])
     assert sharing.trouble == ""
 
 

@@ -63,6 +63,32 @@ def test_data_of_a_second_take_different_milliseconds(widths, first):
     assert all(AT <= at < AT + 1000 for at in taken)
 
 
+@given(st.integers(1, 6), st.lists(st.integers(1, 150), max_size=3), st.integers(0, 5000))
+def test_what_several_place_in_a_second_does_not_meet(parts, widths, first):
+    taken = []
+    for part in range(parts):
+        slots = Slots()
+        slots.take_part(part, parts)
+        left = 1000 // parts
+        for width in widths:
+            left -= 2 * width  # what does not fit before the end begins anew
+            if left >= 0:
+                values = tuple((float(number), 1.0) for number in range(width))
+                at = slots.place(Datum(ONE, AT, "Count", 1, width, 1, 0, width, values if width > 1 else ()), first)
+                taken += range(at, at + width)
+    assert len(set(taken)) == len(taken)
+    assert all(AT <= at < AT + 1000 for at in taken)
+
+
+def test_each_has_a_part_of_its_own_and_all_are_used():
+    found = []
+    for part in range(4):
+        slots = Slots()
+        slots.take_part(part, 4)
+        found += [slots.place(single(ONE, AT, "Count", 1), 17) - AT for _ in range(250)]
+    assert sorted(found) == list(range(1000))
+
+
 def test_other_metrics_units_and_seconds_have_their_own():
     slots = Slots()
     data = [single(ONE, AT, "Count", 1), single(ONE, AT, "Bytes", 1), single(Identity("2", "N", "M"), AT, "Count", 1)]
