@@ -46,4 +46,6 @@ def _require_secret(path: Path) -> None:
     if stat.S_IMODE(mode) & 0o077:
         raise CliError(f"others than root may read {path}", f"chmod 600 {path}")
     if not text:
-        raise CliError(f"{path} has no token", "one line: the bearer token that the server of metrics wants")
+        raise CliError(
+            f"{path} has no token", "one line: the bearer token, or USER:PASSWORD, that the server of metrics wants"
+        )

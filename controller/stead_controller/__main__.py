@@ -197,7 +197,7 @@ _OPTIONS = (
     click.option(
         "--metrics-token-file",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="File with the bearer token that this server wants.",
+        help="File with the bearer token, or USER:PASSWORD, that this server wants.",
     ),
     click.option(
         "--metrics-ca-file",
@@ -212,7 +212,7 @@ _OPTIONS = (
     click.option(
         "--remote-write-token-file",
         type=click.Path(path_type=Path, exists=True, dir_okay=False),
-        help="File with the bearer token that this URL wants.",
+        help="File with the bearer token, or USER:PASSWORD, that this URL wants.",
     ),
     click.option(
         "--prometheus-listen", default="127.0.0.1", help="Address of the page for Prometheus.", show_default=True

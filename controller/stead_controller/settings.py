@@ -31,11 +31,11 @@ class Settings:
     With `block_bucket` blocks are stored in that S3 bucket of `block_endpoint` instead of the state directory.
     With `object_endpoint` the objects of accounts' buckets are stored by that S3 server, instead of one that is started
     here when first used. `object_domain` is the domain that may follow a bucket's name in a Host header.
-    With `metrics_endpoint` metrics are stored by that Prometheus-compatible server, which is sent the bearer token in
-    `metrics_token_file`, instead of a VictoriaMetrics that is started here when first used; its certificate is of the
-    authority in `metrics_ca_file`, or of one that browsers trust.
-    With `remote_write_url` all samples are also sent there, by Prometheus's remote-write protocol 1.0, with the bearer
-    token in `remote_write_token_file`.
+    With `metrics_endpoint` metrics are stored by that Prometheus-compatible server, which is sent the bearer token, or
+    USER:PASSWORD, in `metrics_token_file`, instead of a VictoriaMetrics that is started here when first used; its
+    certificate is of the authority in `metrics_ca_file`, or of one that browsers trust.
+    With `remote_write_url` all samples are also sent there, by Prometheus's remote-write protocol 1.0, with what is in
+    `remote_write_token_file`, as above.
     With `prometheus_port` the controller's metrics of itself are served at `prometheus_listen`; 0 is nowhere.
     With `traces_endpoint` a `traces_share` of the calls is traced, by OTLP to that server (`stead_proto/traces.py`).
     Notifications are sent to public addresses and `webhook_networks`, by plain HTTP to the latter only; receivers'

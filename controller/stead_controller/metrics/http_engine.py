@@ -1,5 +1,6 @@
 """Requests to an engine by HTTP."""
 
+import base64
 import socket
 import ssl
 from collections.abc import Callable, Mapping
@@ -45,11 +46,11 @@ class HttpEngine:
     ) -> None:
         """Set where it is; raises OSError for a `ca_file` that is not the certificate of its authority, in PEM.
 
-        `token` is a bearer token, `take_socket` returns a socket in the engine's network.
+        `token` is a bearer token or USER:PASSWORD, `take_socket` returns a socket in the engine's network.
         """
         self._trust = True if ca_file is None else ssl.create_default_context(cafile=str(ca_file))
         self._url = url
-        self._token = token
+        self._authorization = {"Authorization": _authorization(token)} if token else {}
         self._take_socket = take_socket
         self._session: aiohttp.ClientSession | None = None
 
@@ -63,7 +64,7 @@ class HttpEngine:
                 timeout=aiohttp.ClientTimeout(total=_SECONDS, sock_connect=_CONNECT_SECONDS),
                 trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
-                headers={"Authorization": f"Bearer {self._token}"} if self._token else {},
+                headers=self._authorization,
             )
         try:
             async with self._session.post(
@@ -85,3 +86,10 @@ class HttpEngine:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+def _authorization(token: str) -> str:
+    """Return the header's value: Basic for USER:PASSWORD (RFC 7617); no bearer token has a colon (RFC 6750, 2.1)."""
+    if ":" in token:
+        return f"Basic {base64.b64encode(token.encode()).decode('ascii')}"
+    return f"Bearer {token}"

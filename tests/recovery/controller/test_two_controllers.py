@@ -123,8 +123,8 @@ def moved_to(database, cloud):
 @pytest.fixture
 def metrics(tmp_path):
     """Options of controllers that share an engine of metrics."""
-    with shared_metrics.running(tmp_path / "metrics") as (url, ca_file):
-        yield f"--metrics-endpoint={url}", f"--metrics-ca-file={ca_file}"
+    with shared_metrics.running(tmp_path / "metrics") as (url, ca_file, token_file):
+        yield f"--metrics-endpoint={url}", f"--metrics-ca-file={ca_file}", f"--metrics-token-file={token_file}"
 
 
 def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(
