@@ -1,6 +1,7 @@
 """An S3 server as an operator has it: a SeaweedFS with one access key, and a certificate of an authority of its own."""
 
 import json
+import secrets
 import sys
 from pathlib import Path
 from typing import Any, Self
@@ -54,7 +55,13 @@ class S3Server:
             "-master.volumeSizeLimitMB=64",
             "-volume.max=0",
         ]
-        self._child = Child("weed", command, folder / "weed.log", clean_environment(GOMEMLIMIT="160MiB", GOGC="50"))
+        environment = clean_environment(
+            GOMEMLIMIT="160MiB",
+            GOGC="50",
+            WEED_S3_SSE_KEK=secrets.token_hex(32),  # it encrypts, as a server for accounts' buckets must
+            WEED_MASTER_VOLUME_GROWTH_COPY_1="1",  # volumes at once, of which each bucket has its own
+        )
+        self._child = Child("weed", command, folder / "weed.log", environment)
         self.url = f"http://127.0.0.1:{s3}"
         self.https_url = f"https://127.0.0.1:{https}"
         self.client: Any = botocore.session.Session().create_client(

@@ -95,7 +95,7 @@ class Backend:
     async def encrypts(self, path: str) -> bool:
         """Tell whether the server encrypts objects sent with ENCRYPTED; raises BackendError.
 
-        If its settings do not say, it is probed once by a multipart upload below a bucket's path, which is aborted.
+        If its settings do not say, it is probed once by a part of an upload below a bucket's path, which is aborted.
         """
         known = (await self._server.place()).encrypts
         if known is None and self._encrypts is None:
@@ -111,10 +111,16 @@ class Backend:
             return False
         if upload is None:
             raise BackendError(f"whether it encrypts is unknown: {begun.status} {text[:200]}")
-        async with await self.send(Ask("DELETE", path, [("uploadId", upload[1])])) as ended:
-            await _text_of(ended)
+        ours = ("uploadId", upload[1])
+        try:
+            # Some, such as SeaweedFS, say it of parts alone.
+            async with await self.send(Ask("PUT", path, [("partNumber", "1"), ours], body=b"1")) as part:
+                await _text_of(part)
+        finally:
+            async with await self.send(Ask("DELETE", path, [ours])) as ended:
+                await _text_of(ended)
         [(name, value)] = ENCRYPTED.items()
-        return begun.headers.get(name) == value
+        return value in {begun.headers.get(name), part.headers.get(name)}
 
     async def send(self, ask: Ask) -> aiohttp.ClientResponse:
         """Send a request, and return the answer, whose body is still unread; raises BackendError.

@@ -112,6 +112,20 @@ async def test_so_it_is_for_accounts_buckets(endpoint, tmp_path):
         await asked()
 
 
+async def test_a_server_that_says_it_of_parts_alone_encrypts_too(endpoint, tmp_path):
+    key_file = tmp_path / "key"
+    key_file.touch(0o600)
+    key_file.write_text(f"{KEY.id}\n{KEY.secret}\n")
+    settings = Settings(tmp_path, object_endpoint=endpoint.url, object_key_file=key_file)
+    backend, before = Backend(open_server(settings, None)), endpoint.keys("blocks")
+    try:
+        assert await backend.encrypts("/blocks")
+    finally:
+        await backend.close()
+    assert endpoint.client.list_multipart_uploads(Bucket="blocks").get("Uploads", []) == []
+    assert endpoint.keys("blocks") == before
+
+
 def test_by_the_settings(endpoint, tmp_path):
     key_file = tmp_path / "key"
     key_file.write_text(f"{KEY.id}\n{KEY.secret}\n")
