@@ -1,42 +1,48 @@
-"""Terraform and its AWS provider, unchanged, make, change and remove the site of `examples/terraform`."""
+"""Terraform and its AWS provider, unchanged, make, change and remove the site of `examples/terraform`.
+
+Where PostgreSQL is installed the cloud has two controllers, and Terraform asks one and then the other.
+"""
 
 import pytest
 
 from tests.support import outside_clients
 from tests.support.clients import FAST
-from tests.support.cloud import Cloud
 from tests.support.own_resources import own_resources
+from tests.support.second_controller import clouds
 from tests.support.terraform import SECONDS, Terraform
 
 ZONES = ("us-east-1a", "us-east-1b")
 
 
 @pytest.fixture(scope="module")
-def account(tmp_path_factory):
-    """An account of a cloud with two zones, each with a simulated host."""
+def controllers(tmp_path_factory):
+    """A cloud with two zones, each with a simulated host: its controllers."""
     if why := outside_clients.why_missing("terraform"):
         pytest.skip(why)
-    made = Cloud(tmp_path_factory.mktemp("zones"), options=tuple(f"--zone={zone}" for zone in ZONES))
-    try:
-        made.start_controller()
+    with clouds(tmp_path_factory.mktemp("zones"), tuple(f"--zone={zone}" for zone in ZONES)) as found:
         for zone in ZONES:
-            made.add_hosts(1, zone=zone)
-        made.add_image("stead-micro-1", "1G")
-        yield made.new_account("terraform")
-    finally:
-        made.stop()
+            found[0].add_hosts(1, zone=zone)
+        found[0].add_image("stead-micro-1", "1G")
+        yield found
+
+
+@pytest.fixture
+def account(controllers):
+    """An account, at the first controller."""
+    return controllers[0].new_account("terraform")
 
 
 @pytest.mark.client("terraform")
 @pytest.mark.timeout(SECONDS)
-def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
-    """After each apply a plan finds nothing to do; what is destroyed leaves nothing."""
+def test_a_site_is_made_changed_in_place_and_removed(controllers, account, tmp_path):
+    """After each apply a plan, at the last controller, finds nothing to do; what is destroyed there leaves nothing."""
     terraform, sizes = Terraform(tmp_path, account), ("-var=workers=1", "-var=grown=1")
     added, changed, destroyed = terraform.apply(*sizes)
     assert (changed, destroyed) == (0, 0)
     made = {kind: len(found) for kind, found in own_resources(account).items()}
     assert min(made.values()) > 0, made  # one at least of each kind that is looked for
     assert made["Instances"] == 1 + len(ZONES) + 1 + 1 + 1
+    terraform.ask(controllers[-1].endpoint)
     terraform.plan_is_empty(*sizes)
     first = terraform.outputs
     assert first["back"] == {"architectures": ["x86_64"], "always": 43, "for_a_while": 2085}
@@ -51,9 +57,11 @@ def test_a_site_is_made_changed_in_place_and_removed(account, tmp_path):
         f"-var={one}"
         for one in ("instance_type=t3.micro", "data_size=2", "stage=second", "credits=unlimited", "slow=300", people)
     ]
+    terraform.ask(account.endpoint)
     added_now, changed, destroyed = terraform.apply(*changes)
     assert (added_now, destroyed) == (0, 0)
     assert changed > 30  # all that has tags, and what the other variables are of
+    terraform.ask(controllers[-1].endpoint)
     terraform.plan_is_empty(*changes)
     assert terraform.outputs == first  # the same machines at the same addresses
     assert placed(account, first, "unlimited") == two

@@ -1,7 +1,10 @@
 """A second controller of a cloud: another state directory with the same keys, the same database and the same blocks."""
 
+import contextlib
+import os
 import shutil
 import urllib.parse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,8 @@ from botocore.config import Config
 
 from tests.support.clients import Account
 from tests.support.cloud import Cloud
+from tests.support.postgresql import PROGRAMS, PostgresqlServer
+from tests.support.s3_server import S3Server
 
 _KEYS = ("ca.pem", "credentials.json", "instance-identity.pem", "master.key", "operator-key.pem", "operator.pem")
 
@@ -26,6 +31,48 @@ def beside(cloud: Cloud, folder: Path) -> Cloud:
     for name in ("blocks", "object-store"):  # on one machine both find the server of buckets that one has started
         (mine / name).symlink_to(theirs / name)
     return other
+
+
+@contextlib.contextmanager
+def clouds(folder: Path, options: tuple[str, ...] = ()) -> Iterator[list[Cloud]]:
+    """A cloud that runs, with two controllers where this machine can have what they share; each is given as one.
+
+    That is a database of PostgreSQL, and a server for buckets with HTTPS. Hosts and images are the caller's to add to the first.
+    """
+    with contextlib.ExitStack() as stack:
+        is_shared = bool(PROGRAMS) and os.geteuid() == 0
+        if is_shared:
+            server = PostgresqlServer()
+            stack.callback(server.stop)
+            server.start()
+            options = (*options, f"--database-url={server.new_database()}", *_buckets(stack, folder / "buckets"))
+        first = Cloud(folder, options)
+        stack.callback(first.stop)
+        first.start_controller()
+        found = [first]
+        if is_shared:
+            second = beside(first, folder / "second")
+            stack.callback(second.stop)
+            second.start_controller()
+            found.append(second)
+        yield found
+
+
+def _buckets(stack: contextlib.ExitStack, folder: Path) -> tuple[str, ...]:
+    """Start a server for buckets, and give the options with which a controller uses it."""
+    folder.mkdir()
+    key_id, secret = "AKIDOBJECTS", "a-secret-of-controllers"
+    server = stack.enter_context(S3Server(folder, key_id, secret))
+    key_file = folder / "key"
+    key_file.touch(mode=0o600)
+    key_file.write_text(f"{key_id}\n{secret}\n", encoding="ascii")
+    server.make_bucket("it-is-up")
+    server.client.delete_bucket(Bucket="it-is-up")
+    return (
+        f"--object-endpoint={server.https_url}",
+        f"--object-key-file={key_file}",
+        f"--object-ca-file={server.ca_file}",
+    )
 
 
 def client_of(account: Account, *endpoints: str, verify: Path | None = None) -> Any:

@@ -53,6 +53,10 @@ class Terraform:
         }
         self._run("init", "-no-color", "-input=false")
 
+    def ask(self, endpoint: str) -> None:
+        """Go on at another endpoint of the same cloud."""
+        self._environment |= {"AWS_ENDPOINT_URL": endpoint, "TF_VAR_endpoint": endpoint}
+
     def apply(self, *variables: str) -> list[int]:
         """Apply, and return how many resources were added, changed, destroyed."""
         said = self._run("apply", *_AT_ONCE, *variables)
