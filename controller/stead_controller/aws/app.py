@@ -60,8 +60,8 @@ from stead_proto.traces import Span
 
 log = logging.getLogger(__name__)
 
-LONGEST_WAIT: Final = 20.0
-"""Seconds that a call may wait for its turn to write: SDKs wait a minute for an answer, and try again by themselves."""
+LONGEST_WAIT: Final = 40.0
+"""Seconds that a call may wait for its turn to write: SDKs wait a minute for an answer, and try three times in all."""
 _RECORD_WEIGHT: Final = 2048
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\Z")
 # Global services, and STS with its old global endpoint: clients sign for them with any region. The price list is at AWS
