@@ -17,7 +17,7 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from stead_controller.aws import operations
-from stead_controller.db import migrate, session, wakes
+from stead_controller.db import exchanges, migrate, session, wakes
 from stead_controller.db.membership import ForeignStateError, Membership
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, Lease, NetworkInterface
@@ -26,11 +26,14 @@ from stead_controller.resources.operators import orphaned_rows
 from stead_controller.resources.storage import stored_blocks
 from stead_controller.resources.storage.block_names import BlockName
 from tests.bench import launches_at_once
+from tests.bench.launch_cost import Bench
 from tests.support import benches, orphans, rows
 from tests.support.clients import FAST
 from tests.support.postgresql import PROGRAMS, PostgresqlServer
 from tests.support.rows import NOW
 from tests.support.waiting import wait_for
+
+_EXCHANGES, _EXCHANGES_REPORTED = 18, 9.5  # of a launch with the server, and of its report
 
 pytestmark = [
     pytest.mark.story,
@@ -126,6 +129,19 @@ def test_launches_at_the_same_moment_by_two_controllers_all_succeed(database, ot
     total, different, promised, taken = database.run_blocking(look, writes=False)
     assert (total, different) == (200, 200)
     assert promised == taken
+
+
+def test_a_launch_asks_the_server_no_more_often_than_before(database, monkeypatch):
+    bench, asked, execute = Bench(database, 2), [], exchanges.execute
+    monkeypatch.setattr(exchanges, "execute", lambda *arguments: asked.append(1) or execute(*arguments))
+    spent = []
+    for _ in range(6):  # both hosts have instances in its VPC then
+        bench.launch(1)
+        spent.append(len(asked))
+        asked.clear()
+    reported, _ = bench.report()
+    assert min(spent) <= _EXCHANGES
+    assert len(asked) / reported <= _EXCHANGES_REPORTED
 
 
 def test_a_writer_waits_for_another_controllers_and_sees_its_work(database, other):

@@ -45,6 +45,10 @@ class Held:
         """Keep an answer until its question is asked, or anything is written."""
         self._answers[_key(question)] = rows
 
+    def knows(self, question: Statement) -> bool:
+        """Tell whether the answer to a question is here."""
+        return bool(self._answers) and _key(question) in self._answers
+
     def answer(self, question: Statement) -> Rows | None:
         """Return the answer to a question, if it is here, once."""
         return self._answers.pop(_key(question), None) if self._answers else None

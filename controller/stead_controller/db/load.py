@@ -13,7 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Session
 from sqlalchemy.orm.instrumentation import ClassManager, manager_of_class
 
 from stead_controller.db.attach import attach
-from stead_controller.db.prepared import Prepared, Row, connection_of
+from stead_controller.db.prepared import Prepared, Question, Row, connection_of
 
 
 class Load[Model: DeclarativeBase]:
@@ -41,6 +41,10 @@ class Load[Model: DeclarativeBase]:
         """Return the object of the first row, if there is one."""
         row = self._prepared.first(connection_of(session), params)
         return None if row is None else self._object(session, row)
+
+    def question(self, params: Mapping[str, Any]) -> Question:
+        """Return what the query asks, so that the database can answer it with others."""
+        return self._prepared, params
 
     def with_more(self, session: Session, params: Mapping[str, Any]) -> list[tuple[Model, Row]]:
         """Return the objects of all rows, each with the values of the query's further columns."""

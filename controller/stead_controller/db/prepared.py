@@ -22,6 +22,8 @@ from sqlalchemy.types import TypeEngine
 from stead_controller.db import exchanges
 
 type Row = tuple[Any, ...]
+type Question = tuple["Prepared", Mapping[str, Any]]
+"""A statement with its parameters, to be asked."""
 type _Convert = Callable[[Any], Any]
 
 _LIST: Final = re.compile(r"\(__\[POSTCOMPILE_(\w+)\]\)")  # the compiled form of an IN with values given later
@@ -338,7 +340,7 @@ def _execute_numbered(
     return _exchange(connection, [*held.taken(), *statements])[-1]
 
 
-def ask(connection: Connection, *questions: tuple[Prepared, Mapping[str, Any]]) -> None:
+def ask(connection: Connection, *questions: Question) -> None:
     """Let the server answer in one exchange what will be asked next; does nothing with SQLite, which has none.
 
     The answers are those of the same statements with the same parameters, until anything is written.
@@ -347,6 +349,9 @@ def ask(connection: Connection, *questions: tuple[Prepared, Mapping[str, Any]]) 
     if held is None or not questions:
         return
     asked = [question.written(connection, params) for question, params in questions]
+    asked = [each for each in asked if not held.knows(each)]
+    if not asked:
+        return
     for question, rows in zip(asked, _exchange(connection, [*held.taken(), *asked], len(asked)), strict=True):
         held.keep(question, rows)
 

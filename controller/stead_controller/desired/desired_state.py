@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from sqlalchemy import Exists, exists, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from stead_controller.db.prepared import ask
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
     HostResource,
@@ -23,7 +24,7 @@ from stead_controller.db.tables import (
     Volume,
     VpcEndpointInterface,
 )
-from stead_controller.desired import outbox, topics
+from stead_controller.desired import outbox, subscriptions, topics
 from stead_controller.desired.messages import mapping
 from stead_controller.desired.messages.body import Key
 from stead_controller.desired.messages.gateway import of_endpoint_interface, of_nat_gateway
@@ -72,9 +73,15 @@ def refresh_instances(
         vpcs.update(interface.vpc_id for interface in parts.interfaces)
     outbox.write(tx, host_id, wanted)
     here = {interface.vpc_id for interface, _ in placed if interface.host_id == host_id}
+    homes = {interface.host_id for interface, _ in placed}
+    ask(
+        tx.connection,
+        *(one for each in vpcs for one in subscriptions.questions(each, host_id, has_interface=each in here)),
+        *(mapping.question_of_address(each) for each in homes if each is not None),
+    )
     for vpc_id in sorted(vpcs):
         topics.refresh_host(tx, vpc_id, host_id, has_interface=vpc_id in here)
-    at = {each: mapping.host_address(tx, each) for each in {interface.host_id for interface, _ in placed}}
+    at = {each: mapping.host_address(tx, each) for each in homes}
     for interface, instance in placed:
         sent = wanted[pb.KIND_INTERFACE, interface.id]
         assert isinstance(sent, pb.Interface)

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, select, tuple_
 
 from stead_controller.db.insert import upsert
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, Question
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, HostError
 from stead_proto.v1 import desired_pb2 as desired
@@ -25,6 +25,11 @@ _OF_HOSTS: Final = Prepared(
         HostError.host_id.in_(bindparam("host_ids", expanding=True))
     )
 )
+
+
+def question(host_ids: Sequence[str]) -> Question:
+    """Return what `of_hosts` asks, so that the database can answer it with others."""
+    return _OF_HOSTS, {"host_ids": host_ids}
 
 
 def of_hosts(tx: Transaction, host_ids: Sequence[str]) -> dict[str, set[tuple[int, str]]]:

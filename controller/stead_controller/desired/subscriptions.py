@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import bindparam, select, update
 
 from stead_controller.db.insert import upsert
-from stead_controller.db.prepared import Prepared, ask
+from stead_controller.db.prepared import Prepared, Question, ask
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import NetworkInterface, VpcHost, VpcResource
 from stead_controller.desired.revisions import next_revision
@@ -33,20 +33,24 @@ _GONE: Final = Prepared(
 )
 
 
+def questions(vpc_id: str, host_id: str, *, has_interface: bool) -> list[Question]:
+    """Return what `refresh` asks, so that the database can answer it at once."""
+    asked: list[Question] = [
+        (_PEERINGS, {"vpc_id": vpc_id}),
+        (_GONE, {"host_id": host_id, "vpc_id": vpc_id}),
+    ]
+    if not has_interface:
+        asked.append((_SOME_INTERFACE, {"host_id": host_id, "vpc_ids": [vpc_id]}))  # if it has no peers
+    return asked
+
+
 def refresh(tx: Transaction, vpc_id: str, host_id: str, *, has_interface: bool = False) -> set[str]:
     """Begin or end a host's subscription to a VPC and its peered VPCs; return the VPCs to which it is new.
 
     With `has_interface` the host is known to have one in the VPC.
     """
     begun: set[str] = set()
-    ask(
-        tx.connection,
-        (_PEERINGS, {"vpc_id": vpc_id}),
-        *(
-            [] if has_interface else [(_SOME_INTERFACE, {"host_id": host_id, "vpc_ids": [vpc_id]})]
-        ),  # if it has no peers
-        (_GONE, {"host_id": host_id, "vpc_id": vpc_id}),
-    )
+    ask(tx.connection, *questions(vpc_id, host_id, has_interface=has_interface))
     peers = peers_of(tx, vpc_id)
     for each in sorted({vpc_id, *peers}):
         around = peers if each == vpc_id else peers_of(tx, each)

@@ -1,6 +1,5 @@
 """Applies hosts' reports to rows: states of instances, and the end of resources that hosts have removed."""
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +9,7 @@ from sqlalchemy import bindparam, select
 
 from stead_controller.db.flush import flush
 from stead_controller.db.load import Load
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, ask
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import (
     Host,
@@ -118,8 +117,11 @@ class _Writing:
 
 def apply_progress(tx: Transaction, progress: Sequence[tuple[str, Sequence[pb.ResourceStatus]]], now: datetime) -> None:
     """Apply reports of hosts, given by their ids; the status of a resource not (or no longer) known changes nothing."""
-    failing = host_errors.of_hosts(tx, list({host_id for host_id, _ in progress}))
-    writing = _look_up(tx, [each for _, statuses in progress for each in statuses], now)
+    host_ids = list({host_id for host_id, _ in progress})
+    volumes, machines = (_batches(progress, kind) for kind in (desired.KIND_VOLUME, desired.KIND_MACHINE))
+    _ask(tx, host_ids, volumes, machines)
+    failing = host_errors.of_hosts(tx, host_ids)
+    writing = _look_up(tx, volumes, machines, now)
     for host_id, statuses in progress:
         mine = failing[host_id]
         about_errors = [each for each in statuses if _is_about_errors(each, mine)]
@@ -139,18 +141,43 @@ def _is_about_errors(status: pb.ResourceStatus, failing: Collection[tuple[int, s
     return status.condition in FAILURES or (status.kind, status.id) in failing
 
 
-def _look_up(tx: Transaction, statuses: Iterable[pb.ResourceStatus], now: datetime) -> _Writing:
+def _batches(progress: Sequence[tuple[str, Sequence[pb.ResourceStatus]]], kind: int) -> list[tuple[str, ...]]:
+    """Return the ids of all resources of a kind that are reported, in batches that one statement can look for."""
+    return list(batches(sorted({each.id for _, statuses in progress for each in statuses if each.kind == kind})))
+
+
+def _ask(
+    tx: Transaction, host_ids: Sequence[str], volumes: Sequence[Sequence[str]], machines: Sequence[Sequence[str]]
+) -> None:
+    """Let a database on a server answer at once what is looked up of all reports."""
+    ask(
+        tx.connection,
+        host_errors.question(host_ids),
+        *(_VOLUMES.question({"ids": batch}) for batch in volumes),
+        *(
+            question
+            for batch in machines
+            for question in (
+                _INSTANCES.question({"ids": batch}),
+                network_interface_attachments.waiting_question(batch),
+                volume_attachments.waiting_question(batch),
+                profile_associations.waiting_question(batch),
+            )
+        ),
+    )
+
+
+def _look_up(
+    tx: Transaction, volumes: Sequence[Sequence[str]], machines: Sequence[Sequence[str]], now: datetime
+) -> _Writing:
     """Read at once the rows that each status would otherwise look up."""
-    ids: dict[int, set[str]] = defaultdict(set)
-    for status in statuses:
-        ids[status.kind].add(status.id)
     rows: list[Instance | Volume] = []
     want_interfaces: set[str] = set()
     want_volumes: set[str] = set()
     want_profiles: set[str] = set()
-    for batch in batches(sorted(ids[desired.KIND_VOLUME])):
+    for batch in volumes:
         rows += _VOLUMES.all(tx.session, {"ids": batch})
-    for batch in batches(sorted(ids[desired.KIND_MACHINE])):
+    for batch in machines:
         rows += _INSTANCES.all(tx.session, {"ids": batch})
         want_interfaces |= network_interface_attachments.waiting(tx, batch)
         want_volumes |= volume_attachments.waiting(tx, batch)

@@ -12,7 +12,7 @@ from typing import Final
 from sqlalchemy import bindparam, delete, exists, func, insert, literal, or_, select, update
 
 from stead_controller.db.insert import upsert
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, Question
 from stead_controller.db.tables import CostTag, Tag, UsageTag
 from stead_controller.errors import LimitExceeded
 from stead_controller.request.lookup import batches
@@ -53,11 +53,16 @@ def begin(tx: Transaction, account_id: str, tags: Iterable[Mapping[str, str]]) -
     tags = [tag for tag in tags if tag["resource_type"] in KINDS]
     if not tags:
         return
-    active = _active_at_launch(tx, account_id)
+    active = active_at_launch(tx, account_id)
     _INSERT.many(tx.connection, [_row(tag, 0) for tag in tags if tag["key"] in active])
 
 
-def _active_at_launch(tx: Transaction, account_id: str) -> frozenset[str]:
+def question(account_id: str) -> Question:
+    """Return what `active_keys` asks, so that the database can answer it with others."""
+    return _ACTIVE, {"account_id": account_id}
+
+
+def active_at_launch(tx: Transaction, account_id: str) -> frozenset[str]:
     """Return an account's active keys, read once per transaction: each instance of a launch asks for them."""
     fact = f"{_FACT}{account_id}"
     if fact not in tx.facts:

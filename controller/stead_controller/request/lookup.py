@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, bindparam, select
 
 from stead_controller.catalog import ids
 from stead_controller.db.load import Load, columns_of
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, Question
 from stead_controller.errors import MalformedId, NotFound
 from stead_controller.request.caller import Caller
 from stead_controller.request.conditions import FEW, Condition, Selection, clauses
@@ -134,6 +134,11 @@ def get_rare[Model](tx: Transaction, model: type[Model], key: str) -> Model | No
     if _key(table).first(tx.connection, {"key": key}) is None:
         return None
     return tx.session.get(model, key)
+
+
+def question_of_rare(model: Any, key: str) -> Question:
+    """Return what `get_rare` asks, so that the database can answer it with others."""
+    return _key(model), {"key": key}
 
 
 @cache

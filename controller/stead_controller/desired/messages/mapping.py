@@ -5,7 +5,7 @@ from typing import Final
 
 from sqlalchemy import bindparam, select
 
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, Question
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, Instance, InterfaceAddress, InterfaceGroup, NetworkInterface
 from stead_controller.desired.messages.interface import public_dns_name
@@ -75,6 +75,11 @@ def of_placed(
         public_name=sent.public_dns_name or public_dns_name(tx, interface, region),
         resolved=_resolved(tx, interface, records),
     )
+
+
+def question_of_address(host_id: str) -> Question:
+    """Return what `host_address` asks, so that the database can answer it with others."""
+    return _HOST_ADDRESS, {"host_id": host_id}
 
 
 def host_address(tx: Transaction, host_id: str | None) -> str:

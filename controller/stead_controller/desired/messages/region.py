@@ -9,7 +9,9 @@ from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import CloudFact
 
-_FACTS: Final = Prepared(select(CloudFact.name, CloudFact.value).where(CloudFact.name.in_(("region", "zone_ids"))))
+FACTS: Final = Prepared(select(CloudFact.name, CloudFact.value).where(CloudFact.name.in_(("region", "zone_ids"))))
+
+"""Asks for all that is here."""
 
 
 def region_of(tx: Transaction) -> str:
@@ -28,7 +30,7 @@ def _facts(tx: Transaction) -> dict[str, Any]:
     found: dict[str, Any] = tx.facts.get("region", {})
     if not found:
         tx.session.flush()
-        rows: dict[str, str] = dict(_FACTS.all(tx.connection, {}))
+        rows: dict[str, str] = dict(FACTS.all(tx.connection, {}))
         found = {"region": rows["region"], "zone_ids": json.loads(rows.get("zone_ids", "{}"))}
         tx.facts["region"] = found
     return found

@@ -9,6 +9,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, bindparam, case, or_, select, union_all
 
 from stead_controller.db.load import Load, columns_of
+from stead_controller.db.prepared import Question
 from stead_controller.db.tables import CloudFact, Image, ImageBlockDevice, ImagePermission, Instance
 from stead_controller.errors import InvalidParameter, NotAuthorized, NotFound, WrongState
 from stead_controller.request import lookup
@@ -150,6 +151,11 @@ class DescribedImage:
     devices: Sequence[ImageBlockDevice]
     source_region: str | None
     tags: Sequence[tuple[str, str]]
+
+
+def question(caller: Caller, image_id: str) -> Question:
+    """Return what a look-up of an image asks, so that the database can answer it with others."""
+    return _OFTEN_SEEN.question({"image_id": image_id, "account_id": caller.account_id})
 
 
 def find_launchable(tx: Transaction, caller: Caller, image_id: str) -> Image:

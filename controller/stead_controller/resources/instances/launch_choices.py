@@ -29,6 +29,7 @@ from stead_controller.resources.instances import (
     instance_reservations,
     instance_tenancies,
     launch_interfaces,
+    launch_questions,
     launch_volumes,
     profile_associations,
     spot_interruptions,
@@ -81,7 +82,9 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     kind = instance_types.find(tx, request.instance_type)
     if kind is None:
         raise InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
-    image = images.find_launchable(tx, caller, image_parameters.image_of(tx, request.image_id))
+    image_id = image_parameters.image_of(tx, request.image_id)
+    launch_questions.ask_ahead(tx, caller, request, image_id)
+    image = images.find_launchable(tx, caller, image_id)
     zone = _zone(cloud, request)
     check_offered(tx, kind, zone)
     check_image(image, kind)

@@ -3,7 +3,7 @@
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/attach-iam-role.html.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from sqlalchemy import bindparam, select, update
 
 from stead_controller.catalog import ids
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, Question
 from stead_controller.db.tables import IamInstanceProfile, Instance, InstanceProfileAssociation
 from stead_controller.desired import desired_state
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, WrongState
@@ -146,6 +146,11 @@ def end_with_instance(tx: Transaction, instance: Instance) -> None:
     """Remove the association of a terminated instance."""
     if instance.profile_association_id is not None:
         _end(tx, _of(tx, instance))
+
+
+def waiting_question(instance_ids: Sequence[str]) -> Question:
+    """Return what `waiting` asks, so that the database can answer it with others."""
+    return _WAITING, {"ids": instance_ids}
 
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:

@@ -5,14 +5,14 @@ or, if it is detached by force from a host that is not its home, when the home r
 """
 
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
 from sqlalchemy import bindparam, func, select
 
 from stead_controller.catalog import device_names, volume_types
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, Question
 from stead_controller.db.tables import HostError, Instance, InstanceStoreDisk, NetworkInterface, Volume
 from stead_controller.desired import desired_state
 from stead_controller.errors import LimitExceeded, NoCapacity, NotFound, WrongState
@@ -294,6 +294,11 @@ def _stop_serving(tx: Transaction, volume: Volume) -> None:
     volume.export_port = None
     snapshot_life.follow(tx, volume)
     desired_state.refresh_volume(tx, volume)
+
+
+def waiting_question(instance_ids: Sequence[str]) -> Question:
+    """Return what `waiting` asks, so that the database can answer it with others."""
+    return _WAITING_OF, {"ids": instance_ids}
 
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:

@@ -3,7 +3,7 @@
 See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/using-eni.html.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -11,7 +11,7 @@ from sqlalchemy import bindparam, func, select, update
 
 from stead_controller.catalog import ids
 from stead_controller.catalog.instance_type import InstanceType
-from stead_controller.db.prepared import Prepared
+from stead_controller.db.prepared import Prepared, Question
 from stead_controller.db.tables import Host, Instance, InterfaceAddress, NetworkInterface
 from stead_controller.desired import desired_state, topics
 from stead_controller.errors import (
@@ -187,6 +187,11 @@ def refuse_several(tx: Transaction, instance: Instance) -> None:
             "the operation instead.",
             code="InvalidInstanceID",
         )
+
+
+def waiting_question(instance_ids: Sequence[str]) -> Question:
+    """Return what `waiting` asks, so that the database can answer it with others."""
+    return _ATTACHING, {"ids": instance_ids}
 
 
 def waiting(tx: Transaction, instance_ids: Collection[str]) -> set[str]:

@@ -13,7 +13,8 @@ EVERYWHERE: Final = ""
 """The scope of public addresses and MACs, which belong to no subnet."""
 
 _FACT: Final = "unclaimed_addresses"
-_ANY: Final = Prepared(select(UnclaimedAddress.resource_id).limit(1))
+ANY: Final = Prepared(select(UnclaimedAddress.resource_id).limit(1))
+"""What `are_any` asks."""
 _HELD: Final = Prepared(
     select(UnclaimedAddress.resource_id).where(
         UnclaimedAddress.place == bindparam("place"), UnclaimedAddress.address == bindparam("address")
@@ -23,15 +24,15 @@ _HELD: Final = Prepared(
 
 def is_held(tx: Transaction, place: str, address: str) -> bool:
     """Tell whether an unclaimed interface has an address, in a subnet by its id or EVERYWHERE."""
-    if not _are_any(tx):
+    if not are_any(tx):
         return False
     return _HELD.first(tx.connection, {"place": place, "address": address}) is not None
 
 
-def _are_any(tx: Transaction) -> bool:
+def are_any(tx: Transaction) -> bool:
     """Tell whether there are unclaimed addresses; asked once per transaction, of which few see any."""
     if _FACT not in tx.facts:
-        tx.facts[_FACT] = _ANY.first(tx.connection, {}) is not None
+        tx.facts[_FACT] = ANY.first(tx.connection, {}) is not None
     found: bool = tx.facts[_FACT]
     return found
 

@@ -11,6 +11,7 @@ from sqlalchemy import bindparam, select
 from stead_controller.catalog import volume_types
 from stead_controller.catalog.volume_types import Shape
 from stead_controller.db.load import Load, columns_of
+from stead_controller.db.prepared import Question
 from stead_controller.db.tables import ImageBlockDevice
 from stead_controller.errors import InvalidParameter, Unsupported
 from stead_controller.request.caller import Caller
@@ -64,6 +65,11 @@ def of_images(tx: Transaction, image_ids: Iterable[str]) -> dict[str, list[Image
         for device in _OF_IMAGES.all(tx.session, {"ids": batch}):
             found[device.image_id].append(device)
     return found
+
+
+def question(image_id: str) -> Question:
+    """Return what `of_image` asks, so that the database can answer it with others."""
+    return _OF_IMAGES.question({"ids": [image_id]})
 
 
 def of_image(tx: Transaction, image_id: str) -> list[ImageBlockDevice]:

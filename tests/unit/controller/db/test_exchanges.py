@@ -203,14 +203,16 @@ def test_values_of_all_kinds_come_back_and_many_at_once(database):
 
 
 def test_questions_asked_together_are_answered_once_each_until_something_is_written(database, sent):
-    three, none = (IDS, {"like": "r-%"}), (IDS, {"like": "x-%"})
+    three, none, other = ((IDS, {"like": f"{begin}-%"}) for begin in "rxy")
 
     def read(tx):
         add(tx, "r-1")
-        ask(tx.connection, three, none)
-        assert (ids(tx, "r-%"), ids(tx, "x-%")) == (["r-1"], [])
-        assert sent.pop() == ["SET", "LOCK", "INSERT", "SELECT", "SELECT"]
-        assert sent == [], "both answers were here"
+        ask(tx.connection, three)
+        ask(tx.connection, three, none, other)  # as in a function that is called within another
+        assert (ids(tx, "r-%"), ids(tx, "x-%"), ids(tx, "y-%")) == (["r-1"], [], [])
+        assert sent.pop() == ["SELECT", "SELECT"]
+        assert sent.pop() == ["SET", "LOCK", "INSERT", "SELECT"]
+        assert sent == [], "all answers were here"
         assert ids(tx, "r-%") == ["r-1"]
         assert sent.pop() == ["SELECT"], "each is used once"
 
