@@ -1,34 +1,33 @@
-"""Ansible's modules of AWS, unchanged, make the sites of `examples/ansible`, find them as they are, and remove them."""
+"""Ansible's modules of AWS, unchanged, make the sites of `examples/ansible`, find them as they are, and remove them.
+
+Where PostgreSQL is installed the cloud has two controllers: the second finds, and removes, what the first has made.
+"""
 
 import re
 import shutil
 
 import pytest
 
-from tests.support.cloud import Cloud
 from tests.support.own_resources import own_resources
 from tests.support.processes import ROOT
+from tests.support.second_controller import clouds
 
 SECONDS = 600  # each task is a Python program of a second, or by Mitogen a third of one
 
 
 @pytest.fixture(scope="module")
-def prepared_cloud(tmp_path_factory):
-    """A cloud of its own, with an image of the name that the playbooks look for."""
-    cloud = Cloud(tmp_path_factory.mktemp("ansible"))
-    try:
-        cloud.start_controller()
-        cloud.add_hosts(1)
-        cloud.add_image("stead-micro-1")
-        yield cloud
-    finally:
-        cloud.stop()
+def controllers(tmp_path_factory):
+    """A cloud of its own, with an image of the name that the playbooks look for: its controllers."""
+    with clouds(tmp_path_factory.mktemp("ansible")) as found:
+        found[0].add_hosts(1)
+        found[0].add_image("stead-micro-1")
+        yield found
 
 
 @pytest.fixture
-def account(prepared_cloud):
-    """An account with nothing in it but what every account has."""
-    return prepared_cloud.new_account()
+def account(controllers):
+    """An account with nothing in it but what every account has, at the first controller."""
+    return controllers[0].new_account()
 
 
 @pytest.fixture
@@ -58,8 +57,8 @@ def play(ansible, client):
     [strategies] = client.glob("venv/lib/*/site-packages/ansible_mitogen/plugins/strategy")
     mitogen = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(strategies)}
 
-    def run(playbook, *arguments):
-        said = ansible("ansible-playbook", playbook, *arguments, **mitogen)
+    def run(playbook, *arguments, at):
+        said = ansible("ansible-playbook", playbook, *arguments, **mitogen, AWS_ENDPOINT_URL=at.endpoint)
         [(changed, failed)] = re.findall(r"^localhost .*changed=(\d+) .*failed=(\d+)", said, re.MULTILINE)
         assert failed == "0"
         return int(changed)
@@ -77,10 +76,10 @@ def play(ansible, client):
         ("scaling.yml", "scaling_teardown.yml"),
     ],
 )
-def test_a_second_run_changes_nothing(account, play, made_by, removed_by):
-    assert play(made_by) >= 7
-    assert play(made_by, "--skip-tags=look") == 0
-    play(removed_by)
+def test_a_second_run_changes_nothing(controllers, account, play, made_by, removed_by):
+    assert play(made_by, at=controllers[0]) >= 7
+    assert play(made_by, "--skip-tags=look", at=controllers[-1]) == 0
+    play(removed_by, at=controllers[-1])
     assert {kind: found for kind, found in own_resources(account).items() if found} == {}
 
 

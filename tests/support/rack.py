@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from tests.support import booted, outside_clients
 from tests.support.booted import Machine
@@ -96,6 +96,11 @@ def rack(folder: Path, count: int) -> Iterator[Rack]:
         for server in servers:
             wait_for(partial(made.enters, server), f"{server.name} takes SSH", 60)
         yield made
+
+
+def link(server: Server, state: Literal["up", "down"]) -> None:
+    """Cut a machine off from the others, or connect it again."""
+    _run("ip", "link", "set", f"to-{server.name}", state)
 
 
 def _keys(folder: Path) -> None:

@@ -5,10 +5,13 @@ The suite tells a short version (`e2e/test_rack.py`). By hand: `python -m tests.
 
 import argparse
 import contextlib
+import http.client
+import itertools
 import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import tarfile
 import tempfile
@@ -16,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -24,13 +28,14 @@ from tests.support import box, micro, outside_clients
 from tests.support.clients import Account
 from tests.support.postgresql import PROGRAMS
 from tests.support.processes import ROOT, clean_environment
-from tests.support.rack import GATEWAY, POOL, VIRTUAL, Rack, Server, rack
+from tests.support.rack import GATEWAY, POOL, VIRTUAL, Rack, Server, link, rack
 from tests.support.second_controller import client_of
 from tests.support.waiting import wait_for
 
 CLIENTS: Final = ("ansible", "release", "ssh-server")
 _RECAP: Final = re.compile(r"^(\S+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+) +failed=(\d+)", re.MULTILINE)
 _SECONDS: Final = 900.0
+_RISES: Final = 4.0  # roles/virtual_address/templates/keepalived.conf.j2: two checks, one a second
 _NOBODY: Final = "192.0.2.1/32"  # RFC 5737
 
 
@@ -204,6 +209,13 @@ def launch(operator: Operator) -> Guest:
     return guest
 
 
+def terminate(operator: Operator, guest: Guest) -> None:
+    """Terminate it, and wait until it is."""
+    ec2 = operator.account().client("ec2")
+    ec2.terminate_instances(InstanceIds=[guest.id])
+    ec2.get_waiter("instance_terminated").wait(InstanceIds=[guest.id], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
+
+
 _ASKS: Final = (
     "import json, urllib.request as u; "
     "print(json.dumps(json.load(u.urlopen('http://127.0.0.1:9090/api/v1/query?query=up'))['data']['result']))"
@@ -306,6 +318,83 @@ def one_dies(operator: Operator) -> None:
     assert answers(first.address)
 
 
+def holder(operator: Operator) -> Server:
+    """The one controller's machine that has the address of all."""
+
+    def look() -> list[Server]:
+        shows = ("ip", "-brief", "-4", "address", "show", "to", operator.virtual_address)
+        return [each for each in operator.rack.servers[: operator.controllers] if each.machine.must(*shows).strip()]
+
+    [found] = wait_for(lambda: found if len(found := look()) == 1 else None, "one controller has the address", 30)
+    return found
+
+
+def answers_at(operator: Operator, address: str) -> bool:
+    """Tell whether a controller that has its database answers there, by a new connection, within half a second."""
+    trusts = ssl.create_default_context(cafile=operator.account().ca_file)
+    asked = http.client.HTTPSConnection(address, 8774, timeout=0.5, context=trusts)
+    try:
+        asked.request("GET", "/_stead/health")
+        return b'"ok"' in asked.getresponse().read()
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        asked.close()
+
+
+def all_serve(operator: Operator) -> None:
+    """Wait until all controllers have answered for so long that each may have the address, and one has it."""
+    failed = time.monotonic()
+
+    def look() -> bool:
+        nonlocal failed
+        if not all(answers_at(operator, each.address) for each in operator.rack.servers[: operator.controllers]):
+            failed = time.monotonic()
+        return time.monotonic() > failed + _RISES
+
+    wait_for(look, "all controllers serve", 180, poll=0.2)
+    holder(operator)
+
+
+def away(operator: Operator, end: Callable[[], object]) -> float:
+    """Seconds without an answer at the address of all when something ends, of somebody who asks all the time."""
+    answered, over = [time.monotonic()], threading.Event()
+
+    def ask() -> None:
+        while not over.wait(0.02):
+            if answers_at(operator, operator.virtual_address):
+                answered.append(time.monotonic())
+
+    all_serve(operator)
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        wait_for(lambda: len(answered) > 1, "the address answers", 10)
+        before = len(answered) - 1
+        end()
+        ended = time.monotonic() + 0.5  # an answer that came before it may be noted after it
+        wait_for(lambda: answered[-1] > ended, "the address answers again", 60)
+    finally:
+        over.set()
+        thread.join()
+    return max(later - earlier for earlier, later in itertools.pairwise(answered[before:]))
+
+
+def address_moves(operator: Operator) -> dict[str, float]:
+    """How long nobody answers at the address of all when its holder's controller, or its machine, is gone."""
+    took: dict[str, float] = {}
+    for what, ends in (("stopped", ["stop"]), ("killed", ["kill", "--signal=SIGKILL"])):
+        had = holder(operator)
+        took[f"controller {what}"] = away(operator, partial(had.machine.must, "systemctl", *ends, "stead-controller"))
+        had.machine.must("systemctl", "start", "stead-controller")
+    had = holder(operator)
+    took["machine cut off"] = away(operator, partial(link, had, "down"))
+    link(had, "up")
+    all_serve(operator)
+    assert holder(operator) != had, "it stays where it went: each move ends connections"
+    return took
+
+
 @dataclass
 class Calls:
     """Calls of a client that knows all controllers: how many were answered, and what failed."""
@@ -316,19 +405,23 @@ class Calls:
 
 @contextlib.contextmanager
 def calls(operator: Operator) -> Iterator[Calls]:
-    """Call the APIs five times a second meanwhile, to write and to read what was written, at one controller and another."""
+    """Call the APIs five times a second meanwhile, to write and to read what was written, at one controller and another.
+
+    A client has the list of them in one order, another in the other, and a third has the address of all alone.
+    """
     made, over = Calls(), threading.Event()
     account = operator.account()
     ends = [f"https://{server.address}:8774" for server in operator.rack.servers[: operator.controllers]]
-    clients = [client_of(account, *turned, verify=account.ca_file) for turned in (ends, ends[::-1])]
+    known = [ends, ends[::-1]] + ([[f"https://{operator.virtual_address}:8774"]] if operator.virtual_address else [])
+    clients = [client_of(account, *turned, verify=account.ca_file) for turned in known]
 
     def work() -> None:
-        while not over.wait(0.2):
-            writer, reader = clients[made.count % 2], clients[(made.count + 1) % 2]
+        for turn in itertools.count():
+            if over.wait(0.2):
+                return
+            writer, reader = clients[turn % len(clients)], clients[(turn + 1) % len(clients)]
             try:
-                group = writer.create_security_group(GroupName=f"calls-{made.count}", Description="meanwhile")[
-                    "GroupId"
-                ]
+                group = writer.create_security_group(GroupName=f"calls-{turn}", Description="meanwhile")["GroupId"]
                 reader.describe_security_groups(GroupIds=[group])
                 reader.delete_security_group(GroupId=group)
                 made.count += 3
@@ -360,12 +453,13 @@ def rotated(operator: Operator, trusted: int, *arguments: str) -> None:
 _PLACES: Final = (
     "/etc/stead /etc/sysctl.d/60-stead.conf /opt/stead /usr/local/bin/stead /var/lib/stead /run/stead "
     "/etc/systemd/system/*stead* /etc/systemd/system/*.wants/*stead* /etc/systemd/system/victoria-metrics.service /etc/prometheus/stead.rules.yml "
-    "/var/lib/stead-block-store /etc/keepalived/keepalived.conf"
+    "/var/lib/stead-block-store /etc/keepalived/keepalived.conf "
+    "/etc/keepalived/stead-controller-serves"
 )
 
 
 def left_on(server: Server) -> list[str]:
-    """Files, links, tables, namespaces and processes that are still on a machine after an uninstall."""
+    """Files, links, tables, namespaces, users and processes that are still on a machine after an uninstall."""
     look = server.machine.run
     found = look("sh", "-c", f"ls -d {_PLACES} 2>/dev/null; ls /run/netns 2>/dev/null").stdout.split()
     found += [
@@ -373,14 +467,17 @@ def left_on(server: Server) -> list[str]:
     ]
     found += look("nft", "list", "tables").stdout.splitlines()
     found += [line for line in look("pg_lsclusters", "--no-header").stdout.splitlines() if " stead " in line]
+    found += [line for line in look("getent", "passwd").stdout.splitlines() if line.startswith("stead")]
     running = look("ps", "ax", "-o", "args=").stdout.splitlines()
     return found + [
         line for line in running if re.search("stead|qemu-system|dnsmasq|victoria|weed|prometheus|keepalived", line)
     ]
 
 
-def tell(folder: Path, machines: int, what: Literal["all", "short"], controllers: int = 1) -> None:
-    """Tell the whole story, and print how long each part took."""
+def tell(
+    folder: Path, machines: int, what: Literal["all", "short"], controllers: int = 1, *, is_brief: bool = False
+) -> None:
+    """Tell the whole story, or briefly that of its changes, and print how long each part took."""
     made = make_release(folder)
     has_database = bool(PROGRAMS)
     with rack(folder, machines + has_database) as found:
@@ -396,46 +493,61 @@ def tell(folder: Path, machines: int, what: Literal["all", "short"], controllers
         )
         if controllers > 1:
             _step("what several controllers lack is said", lambda: refused(operator))
-        last = operator.members[-1]
         _step("bare machines become a cloud", lambda: operator.play("site.yml"))
         guest = _step("a guest is launched, and answers", lambda: launch(operator))
         boot = guest.boot()
-        if operator.monitors:
-            _step("Prometheus watches all of them", lambda: watched(operator))
-        changed = _step("a second run changes nothing", lambda: operator.play("site.yml"))
-        assert set(changed.values()) == {0}, changed
-        _step("nor does one that only looks", lambda: operator.play("site.yml", "--check", "--diff"))
-        _step("who locks themselves out is let in again", lambda: lock_out(operator, last))
-        if has_database:
-            _step("the state is in PostgreSQL", lambda: in_postgresql(operator))
-            _step("blocks are on their machine, at one port", lambda: in_block_store(operator))
-        if controllers > 1:
-            _step("one controller dies, and another serves", lambda: one_dies(operator))
-            assert guest.boot() == boot, "the guest noticed that a controller died"
-        _step("new keys, both authorities trusted", lambda: rotated(operator, 2))
-        _step("the new authority alone", lambda: rotated(operator, 1, "--extra-vars=clients=ready"))
-        assert guest.boot() == boot, "the guest noticed the new authority"
-        _step("a backup is made", lambda: operator.play("backup.yml"))
-        later = another_release(made)
-        with calls(operator) as made_calls:
-            _step("upgrade, machine by machine", lambda: operator.play("upgrade.yml", release=later))
-        print(
-            f"                                    {made_calls.count} calls meanwhile, failed: {made_calls.failed}",
-            flush=True,
-        )
-        assert controllers == 1 or made_calls.failed == []
-        assert guest.boot() == boot, "the guest noticed the upgrade"
-        _step("the backup is brought back", lambda: operator.play("restore.yml", release=later))
-        assert guest.boot() == boot, "the guest noticed the restore"
-        _step("a host is removed", lambda: operator.play("remove-host.yml", f"--extra-vars=host={last.name}"))
-        assert last.name not in operator.hosts()
-        assert left_on(last) == []
-        _step("and made again", lambda: operator.play("site.yml", release=later))
-        assert operator.hosts()[last.name]["state"] == "up"
-        _step("all is removed", lambda: operator.play("uninstall.yml", "--extra-vars=sure=yes"))
-        left = {server.name: left_on(server) for server in found.servers}
-        made_for_it = ["/var/lib/stead"]  # by who boots machines; hosts and controllers take it away
-        assert left == {server.name: [] if server in operator.members else made_for_it for server in found.servers}
+        if not is_brief:
+            _tell_what_is_there(operator)
+        if operator.virtual_address:
+            took = _step("the address of all moves", lambda: address_moves(operator))
+            _note(", ".join(f"{how}: {seconds:.2f} s without an answer" for how, seconds in took.items()))
+        if not is_brief:
+            _step("new keys, both authorities trusted", lambda: rotated(operator, 2))
+            _step("the new authority alone", lambda: rotated(operator, 1, "--extra-vars=clients=ready"))
+        assert guest.boot() == boot, "the guest noticed something"
+        _tell_changes(operator, guest, boot)
+
+
+def _tell_what_is_there(operator: Operator) -> None:
+    if operator.monitors:
+        _step("Prometheus watches all of them", lambda: watched(operator))
+    changed = _step("a second run changes nothing", lambda: operator.play("site.yml"))
+    assert set(changed.values()) == {0}, changed
+    _step("nor does one that only looks", lambda: operator.play("site.yml", "--check", "--diff"))
+    _step("who locks themselves out is let in again", lambda: lock_out(operator, operator.members[-1]))
+    if operator.has_database:
+        _step("the state is in PostgreSQL", lambda: in_postgresql(operator))
+        _step("blocks are on their machine, at one port", lambda: in_block_store(operator))
+    if operator.controllers > 1:
+        _step("one controller dies, and another serves", lambda: one_dies(operator))
+
+
+def _tell_changes(operator: Operator, guest: Guest, boot: str) -> None:
+    last, found = operator.members[-1], operator.rack
+    _step("a backup is made", lambda: operator.play("backup.yml"))
+    later = another_release(operator.release)
+    with calls(operator) as made_calls:
+        _step("upgrade, machine by machine", lambda: operator.play("upgrade.yml", release=later))
+    _note(f"{made_calls.count} calls meanwhile, failed: {made_calls.failed}")
+    assert guest.boot() == boot, "the guest noticed the upgrade"
+    _step("the backup is brought back", lambda: operator.play("restore.yml", release=later))
+    assert guest.boot() == boot, "the guest noticed the restore"
+    if len(operator.hosts()) == 1:  # where would it go?
+        _step("the guest is terminated", lambda: terminate(operator, guest))
+    _step("a host is removed", lambda: operator.play("remove-host.yml", f"--extra-vars=host={last.name}"))
+    assert last.name not in operator.hosts()
+    assert left_on(last) == []
+    _step("and made again", lambda: operator.play("site.yml", release=later))
+    assert operator.hosts()[last.name]["state"] == "up"
+    _step("all is removed", lambda: operator.play("uninstall.yml", "--extra-vars=sure=yes"))
+    left = {server.name: left_on(server) for server in found.servers}
+    made_for_it = ["/var/lib/stead"]  # by who boots machines; hosts and controllers take it away
+    assert left == {server.name: [] if server in operator.members else made_for_it for server in found.servers}
+    assert operator.controllers == 1 or made_calls.failed == []
+
+
+def _note(what: str) -> None:
+    print(f"{'':36}{what}", flush=True)
 
 
 def _step[Done](what: str, work: Callable[[], Done]) -> Done:
@@ -453,6 +565,7 @@ def main() -> None:
     parser.add_argument("--machines", type=int, default=3)
     parser.add_argument("--controllers", type=int, default=1, help="of these machines")
     parser.add_argument("--mitogen", action="store_true", help="in a third of the time, not as operators do it")
+    parser.add_argument("--brief", action="store_true", help="a cloud, and then what changes it, from a backup on")
     options = parser.parse_args()
     micro.build()
     outside_clients.fetch(CLIENTS)
@@ -461,7 +574,8 @@ def main() -> None:
             raise SystemExit(why)
     box.enter()
     with tempfile.TemporaryDirectory(prefix="stead-rack-") as folder:
-        tell(Path(folder), options.machines, "short" if options.mitogen else "all", options.controllers)
+        what: Literal["all", "short"] = "short" if options.mitogen else "all"
+        tell(Path(folder), options.machines, what, options.controllers, is_brief=options.brief)
 
 
 if __name__ == "__main__":
