@@ -9,7 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.support import box, micro, outside_clients, shared_dialect
+from tests.support import box, micro, outside_clients, shared_dialect, worker_source
 from tests.support.examples import examples
 from tests.support.shares import Shares, is_light, rank_of
 from tests.support.stable_names import unstable_part
@@ -70,6 +70,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             crash = getattr(report.longrepr, "reprcrash", None)
             if crash is not None:
                 crash.message = crash.message.partition("\n")[0][:_SUMMARY_LENGTH]
+
+
+def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
+    """Let the processes that share the tests load them once."""
+    worker_source.share(config, specs)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
