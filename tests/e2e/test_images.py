@@ -24,49 +24,85 @@ od -An -N16 -tx1 /dev/urandom
 """
 
 
-def test_an_image_of_a_running_guest_has_its_files(user: User, real_cloud: RealCloud) -> None:
-    """The guest of the image is a Spot Instance, which reads of its end."""
-    (source,) = user.run(BlockDeviceMappings=DATA_DISK)
-    login = user.connect(source)
-    login.run("echo 'kept by the image' >/var/tmp/word")
+def test_an_image_of_a_running_guest_has_its_files(guest_owner: User, guest: str, real_cloud: RealCloud) -> None:
+    """The guest of the image is a Spot Instance, which reads of its end.
+
+    The shared guest is in the end as it was, but for one more boot.
+    """
+    user, before = guest_owner, {volume["VolumeId"] for volume in _volumes(guest_owner)}
+    data_id = _is_kept_when_its_instance_ends(user)
+    _attach(user, guest, data_id, "/dev/sdf")
+    login = user.connect(guest)
+    login.run("echo 'kept by the image' >/var/tmp/kept-by-the-image")
     its_own = login.run(OF_ONE_MACHINE).splitlines()
+    login.run(f"until [ -b {DATA_DEVICE} ]; do usleep 100000; done")
     login.run(f"echo 'on the data disk' | sudo dd of={DATA_DEVICE} bs=512 conv=sync,fsync 2>/dev/null")
     # No sync of the root's file: the reboot that comes first writes it down.
     login.run(HEARS_THE_POWER_BUTTON, timeout=60)
-    image_id = user.ec2.create_image(InstanceId=source, Name="of a running guest")["ImageId"]
+    image_id = user.ec2.create_image(InstanceId=guest, Name="of a running guest")["ImageId"]
     assert _image(user, image_id)["State"] == "pending"
     wait_for(lambda: _image(user, image_id)["State"] != "pending", "the image is made", 180, poll=0.5)
     image = _image(user, image_id)
     assert image["State"] == "available", image.get("StateReason")
     assert [device["DeviceName"] for device in image["BlockDeviceMappings"]] == ["/dev/sda1", "/dev/sdf"]
-    user.terminate([source])
-
-    # What it must delete is gone, what it must keep is there.
-    wait_for(lambda: len(_volumes(user)) == 1, "the root volume is deleted", 30)
-    (remaining,) = _volumes(user)
-    assert (remaining["State"], remaining["Size"]) == ("available", 1)
 
     (copy,) = user.run(ImageId=image_id, InstanceMarketOptions={"MarketType": "spot"})
     login = user.connect(copy)
-    assert login.run("cat /var/tmp/word").strip() == "kept by the image"
+    assert login.run("cat /var/tmp/kept-by-the-image").strip() == "kept by the image"
     of_the_copy = login.run(OF_ONE_MACHINE).splitlines()
     assert (len(its_own), len(of_the_copy)) == (4, 4), (its_own, of_the_copy)
     assert not set(its_own) & set(of_the_copy)
     assert login.run(f"sudo dd if={DATA_DEVICE} bs=16 count=1 2>/dev/null").strip() == "on the data disk"
-    _reads_what_the_other_wrote(user, copy, login, remaining["VolumeId"])
+    _leaves(user, guest, data_id)
+    _reads_what_the_other_wrote(user, copy, login, data_id)
     _reads_of_its_end(real_cloud, copy, login)
     user.terminate([copy])
-    wait_for(lambda: len(_volumes(user)) == 2, "its root volume is deleted, and both data disks remain", 30)
-    for volume in _volumes(user):
-        user.ec2.delete_volume(VolumeId=volume["VolumeId"])
+
+    def added() -> set[str]:
+        return {volume["VolumeId"] for volume in _volumes(user)} - before
+
+    wait_for(lambda: len(added()) == 2, "its root volume is deleted, and both data disks remain", 30)
+    for volume_id in added():
+        user.ec2.delete_volume(VolumeId=volume_id)
     results = user.ec2.deregister_image(ImageId=image_id, DeleteAssociatedSnapshots=True)["DeleteSnapshotResults"]
     assert [result["ReturnCode"] for result in results] == ["success", "success"]
     assert user.ec2.describe_snapshots(OwnerIds=["self"])["Snapshots"] == []
+    user.login(guest).run("rm /var/tmp/kept-by-the-image")
+
+
+def _is_kept_when_its_instance_ends(user: User) -> str:
+    """A data disk of an instance that ends, for which no guest is waited; gives it."""
+    before = {volume["VolumeId"] for volume in _volumes(user)}
+    (instance_id,) = user.run(BlockDeviceMappings=DATA_DISK)
+    added = [volume for volume in _volumes(user) if volume["VolumeId"] not in before]
+    assert len(added) == 2
+    user.terminate([instance_id])
+
+    # What it must delete is gone, what it must keep is there.
+    def remaining() -> set[str]:
+        return {volume["VolumeId"] for volume in _volumes(user)} - before
+
+    wait_for(lambda: len(remaining()) == 1, "the root volume is deleted", 30)
+    [volume_id] = remaining()
+    (volume,) = _volumes(user, volume_id)
+    assert (volume["State"], volume["Size"]) == ("available", 1)
+    return volume_id
+
+
+def _attach(user: User, instance_id: str, volume_id: str, device: str) -> None:
+    user.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=device)
+
+
+def _leaves(user: User, instance_id: str, volume_id: str) -> None:
+    """Detach a volume from a guest when it has booted again: it must release it."""
+    user.login(instance_id)
+    user.ec2.detach_volume(VolumeId=volume_id)
+    wait_for(lambda: _volumes(user, volume_id)[0]["State"] == "available", "the guest has released it", 60, poll=0.2)
 
 
 def _reads_what_the_other_wrote(user: User, instance_id: str, login: ssh.Login, volume_id: str) -> None:
     """The source's own data disk goes to another guest of its host."""
-    user.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdg")
+    _attach(user, instance_id, volume_id, "/dev/sdg")
     path = f"/dev/disk/by-id/virtio-{volume_id.replace('-', '')}"
     login.run(f"until [ -b {path} ]; do usleep 100000; done")
     assert login.run(f"sudo dd if={path} bs=16 count=1 2>/dev/null").strip() == "on the data disk"
