@@ -2,16 +2,12 @@
 
 import json
 import os
-import re
 import secrets
 import signal
-import subprocess
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
-import libvirt_qemu
 import pytest
 
 from stead_agent.disks.attachment_credentials import CredentialsError, NoCredentialsError
@@ -19,96 +15,14 @@ from stead_agent.disks.disk_backups import BackupError, DiskToFreeze
 from stead_agent.disks.disk_users import uid_of
 from stead_agent.disks.exports import graph
 from stead_agent.disks.exports.daemon import find
-from stead_agent.machines import direct_disks, direct_nodes, disk_progress, life
+from stead_agent.machines import direct_disks, direct_nodes, life
 from stead_agent.machines.backups import LibvirtBackups
-from stead_agent.machines.interface import Disk, DiskHome, OffReason, Power
+from stead_agent.machines.interface import DiskHome
 from stead_agent.machines.monitor import execute
 from stead_proto.nbd.client import NbdClient
-from tests.host.exports.conftest import CLIENT, HOME, MIB, PORT, SIZE, STRANGER, VOLUME, new_world
+from tests.host.exports.conftest import HOME, MIB, PORT, SIZE, STRANGER, VOLUME, new_world
 from tests.host.machines.conftest import wait_for
-from tests.support import micro
-from tests.support.serial_shell import SerialShell, with_shell
-
-DEVICE = "/machine/peripheral/virtio-disk1/virtio-backend"
-
-
-class Guest:
-    """A machine that runs with a volume of another host, whose disk is used as its processor would use it."""
-
-    def __init__(self, world, hosts, root=None):
-        """Start it; with `root`, which it boots from, wait for its shell."""
-        self.world = world
-        self.hosts = hosts
-        hosts.home.daemons.serve(hosts.export())
-        source = hosts.client.daemons.connect(hosts.remote())
-        self.asked = 0
-        world.credentials = self.credentials
-        world.connect()
-        self.bare = world.spec(disks=(root,)) if root else world.spec()
-        self.spec = replace(self.bare, disks=(*self.bare.disks, Disk(VOLUME, source, "raw")))
-        self.id = self.spec.id
-        if root is None:
-            world.machines.start(self.spec, 1)
-        else:
-            self.shell = world.boot(
-                self.spec, lambda: SerialShell(world.machines, self.id, partial(world.check, self.id))
-            )
-
-    def credentials(self, volume_id, generation):
-        self.asked += 1
-        return self.hosts.authority.issue_attachment(volume_id, generation, CLIENT)
-
-    def want(self, generation=1):
-        self.world.machines.reach_homes(self.id, [DiskHome(VOLUME, generation, HOME, "127.0.0.1", PORT)])
-
-    def go_direct(self):
-        self.want()
-        wait_for(self.is_direct, "the guest reaches the home itself")
-
-    def settled(self):
-        """Tell whether the agent has done what it was about to."""
-        return self.world.machines.direct.is_idle()
-
-    def seen(self):
-        with self.world.machines.domain(self.id) as domain:
-            return direct_disks.look(domain)
-
-    def is_direct(self):
-        return self.seen().disks[VOLUME].is_direct
-
-    def io(self, command):
-        """Have QEMU do a command of qemu-io on the disk's device, which tells nobody whether it failed."""
-        with self.world.machines.domain(self.id) as domain:
-            reported = libvirt_qemu.qemuMonitorCommand(
-                domain, f'qemu-io -d {DEVICE} "{command}"', libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
-            )
-        assert reported == "", reported
-
-    def write(self, pattern, offset, length):
-        self.io(f"write -P {pattern} {offset} {length}")
-
-    def holds(self, pattern, offset, length):
-        """Tell whether the home has these bytes, as its host's proxy shows it."""
-        with NbdClient(self.spec.disks[1].source.socket, VOLUME) as client:
-            return client.read(offset, length) == bytes([pattern]) * length
-
-    def connections(self):
-        """List the ports of the home to which the guest's QEMU has connections."""
-        pid = self.world.process_of(self.id)
-        said = subprocess.run(["ss", "-Htnp"], capture_output=True, text=True, check=True).stdout
-        return re.findall(rf"127\.0\.0\.1\]?:(\d+) +users:.*\bpid={pid}\b", said)
-
-    def limit(self, iops):
-        disks = (*self.bare.disks, replace(self.spec.disks[1], iops=iops))
-        self.world.machines.update(replace(self.spec, disks=disks))
-
-    def of_ours(self):
-        """List what of ours is in QEMU, and where it read its key."""
-        seen = self.seen()
-        folders = Path(self.world.daemon.root).rglob(f"domain-*-{self.id}/stead-*")
-        with self.world.machines.domain(self.id) as domain:
-            jobs = [each["id"] for each in execute(domain, "query-jobs")]
-        return [*seen.nodes, *seen.sources, *jobs, *seen.objects, *folders]
+from tests.host.machines.direct_guest import DEVICE, DirectGuest
 
 
 @pytest.fixture
@@ -121,7 +35,7 @@ def hosts():
 @pytest.fixture
 def guest(hosts, world):
     """A guest that has the volume by its host's proxy; it ends before what serves it."""
-    made = Guest(world, hosts)
+    made = DirectGuest(world, hosts)
     yield made
     world.machines.remove(made.id)
 
@@ -336,7 +250,7 @@ def test_credentials_that_end_are_replaced(guest, monkeypatch):
 def test_a_guest_stays_with_the_proxy_where_it_must(hosts, world, monkeypatch, why):
     if why == "an older home":
         monkeypatch.setattr(graph, "clients", lambda export: [f"OU=host,CN={export.client_host_id}"])
-    guest = Guest(world, hosts)
+    guest = DirectGuest(world, hosts)
     tries = []
     if why != "an older home":
 
@@ -366,123 +280,3 @@ def test_a_guest_stays_with_the_proxy_where_it_must(hosts, world, monkeypatch, w
         world.connect()
         guest.go_direct()
     world.machines.remove(guest.id)
-
-
-# It rests between two records: a guest that writes as fast as it can would have a processor of the host alone.
-WRITER = (
-    "i=0; while [ ! -e /tmp/enough ]; do printf '%04095d\\n' $i | "
-    "dd of=/dev/vdb bs=4096 seek=$i conv=notrunc,fsync 2>>/tmp/said || echo FAILED >/tmp/failed; i=$((i+1)); echo $i >/tmp/at; usleep 20000; done; "
-    "echo $i >/tmp/count"
-)
-
-
-class Looks:
-    """A look at the health of a guest with each call, in stepped time; tells whether its volume is stalled."""
-
-    def __init__(self, guest):
-        self.guest = guest
-        self.health = guest.world.machines.health
-        self.health.close()  # its thread, which has looked before, would go on with that
-        self.time = time.monotonic()
-        self.health._now = lambda: self.time
-
-    def __call__(self, seconds=0.0):
-        self.time += seconds
-        self.health.look()
-        return VOLUME in self.guest.world.machines.status(self.guest.id).stalled
-
-
-def stalls_while_its_home_is_away(guest, looks):
-    """End what serves the volume, and serve it again: requests of the guest wait, and are done."""
-    daemons = guest.hosts.home.daemons
-    wait_for(guest.settled, "nothing is being moved")
-    assert not any(looks() for _ in range(3))
-    os.kill(find(daemons._place(VOLUME)), signal.SIGKILL)
-    waits = partial(looks, disk_progress.STALLED_SECONDS)
-    wait_for(waits, "its writes are found to wait", 60, explain=lambda: repr(looks.health._guests))
-    assert looks(disk_progress.STALLED_SECONDS)
-    daemons.serve(guest.hosts.export())
-    wait_for(lambda: not looks(), "it goes on", 60)
-
-
-def stalls_after_an_error(guest, looks):
-    """Have a read fail, of which libvirt gives notice: since then none has succeeded."""
-    daemons = guest.hosts.home.daemons
-    os.kill(find(daemons._place(VOLUME)), signal.SIGKILL)
-    guest.shell.begin("dd if=/dev/vdb of=/dev/null bs=4096 count=1 skip=9000")
-    wait_for(lambda: looks(disk_progress.STALLED_SECONDS), "it is found to wait", 60)
-    assert not guest.world.machines.health._failures
-    guest.world.machines.reach_homes(guest.id, [])
-    guest.world.machines.cut_off(guest.id, VOLUME)
-    wait_for(lambda: guest.world.machines.health._failures, "libvirt gives notice of the error", 60)
-    assert looks()
-    daemons.serve(guest.hosts.export())
-
-
-def is_released_while_it_is_backed_up(guest):
-    """Libvirt forgets the backup then, and the proxy is gone when it is ended: QEMU may not wait for that."""
-    machines, name = guest.world.machines, "snap-0123456789abcdef0"
-    backups = LibvirtBackups(machines, guest.world.root / "backups")
-    with machines.domain(guest.id) as domain:
-        domain.suspend()
-    machines.update(guest.bare)
-    machines.reach_homes(guest.id, [])  # as long as it has the disk it is left alone
-    backups.begin(guest.id, name, {VOLUME: DiskToFreeze(name)})
-    with machines.domain(guest.id) as domain:
-        domain.resume()
-    wait_for(lambda: VOLUME not in machines.status(guest.id).volume_ids, "the guest has released it", 30)
-    guest.hosts.client.daemons.end(VOLUME)
-    backups.end(guest.id, name)
-    guest.hosts.client.daemons.connect(guest.hosts.remote())
-
-
-def stops_when_asked(world, machine_id):
-    """Have it power itself off, with nothing left to do."""
-    world.machines.stop(machine_id)
-
-    def is_off():
-        world.check(machine_id)
-        if world.machines.status(machine_id).power is Power.OFF:
-            return True
-        world.press_power_button(machine_id)
-        return False
-
-    wait_for(is_off, "it has stopped", 40, poll=2)
-    assert world.machines.status(machine_id).off_reason is OffReason.ASKED
-
-
-@pytest.mark.guest
-def test_a_writing_guest_is_not_disturbed_and_releases_the_disk(hosts, world):
-    """Moved twenty times each way: each record is written whole, in order, and reaches the home. Then it stops when asked.
-
-    Whenever no record can be written, the volume is found to be stalled.
-    """
-    image = with_shell(micro.build(), world.root / "disks" / "shell.raw")
-    image.chmod(0o444)
-    root = world.disk(base=image, base_format="raw")
-    guest = Guest(world, hosts, root)
-    shell = guest.shell
-    shell.begin(f"({WRITER}) &")
-    for _ in range(20):
-        guest.go_direct()
-        with world.machines.domain(guest.id) as domain:
-            world.machines.direct.fall_back(domain, [VOLUME])
-    looks = Looks(guest)
-    stalls_while_its_home_is_away(guest, looks)
-    guest.go_direct()
-    stalls_while_its_home_is_away(guest, looks)
-    shell.run("until grep -q ... /tmp/at; do usleep 100000; done", 120)  # a number of three digits
-    shell.run("touch /tmp/enough; while [ ! -e /tmp/count ]; do usleep 100000; done", 60)
-    count = int(shell.run("[ ! -e /tmp/failed ] && cat /tmp/count"))
-    assert count >= 100
-    stalls_after_an_error(guest, looks)
-    is_released_while_it_is_backed_up(guest)
-    world.machines.reach_homes(guest.id, [])
-    wait_for(lambda: guest.of_ours() == [], "nothing of ours is left in its QEMU")
-    assert guest.connections() == []
-    shell.close()
-    stops_when_asked(world, guest.id)
-    world.machines.remove(guest.id)
-    with NbdClient(guest.spec.disks[1].source.socket, VOLUME) as client:
-        for number in range(count):
-            assert client.read(number * 4096, 4096) == b"%04095d\n" % number

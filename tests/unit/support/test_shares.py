@@ -39,7 +39,7 @@ def test_what_is_long_comes_first():
     tests = (
         "house/test_sizes.py",
         "e2e/test_demo.py",
-        "host/machines/test_disks.py",
+        "host/machines/running_guest/test_disks.py",
         "e2e/test_rig.py",
         "clients/test_ansible.py",
         "e2e/test_systemd.py",

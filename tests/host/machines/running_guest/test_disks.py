@@ -5,9 +5,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,18 +13,16 @@ import pytest
 from stead_agent.disks.bases.interface import BaseSpec
 from stead_agent.disks.bases.local_bases import LocalBases
 from stead_agent.disks.disk_backups import DiskToFreeze
-from stead_agent.disks.disk_sources import FileSource, Layer
+from stead_agent.disks.disk_sources import FileSource
 from stead_agent.disks.snapshots.interface import SnapshotGroup, SnapshotSpec
 from stead_agent.disks.snapshots.local_snapshots import LocalSnapshots
 from stead_agent.machines import lost_backups
 from stead_agent.machines.backups import LibvirtBackups
-from stead_agent.machines.interface import Disk, MachineSpec, Power
+from stead_agent.machines.interface import Power
 from stead_agent.machines.monitor import execute
 from stead_agent.programs.run import run
 from stead_proto.nbd.client import NbdClient
-
-from .conftest import Daemon, World, new_world, wait_for
-from .shell import Shell, image_with_shell
+from tests.host.machines.conftest import World, wait_for
 
 pytestmark = pytest.mark.guest
 MIB = 1 << 20
@@ -36,98 +32,6 @@ WRITER = (
     "i=0; while [ ! -e /tmp/enough ]; do printf '%04095d\\n' $i | "
     "dd of={disk} bs=4096 seek=$i conv=notrunc,fsync; i=$((i+1)); done; rm /tmp/enough"
 )
-
-
-@dataclass
-class Guest:
-    """A guest that runs, and a root shell in it."""
-
-    world: World
-    spec: MachineSpec
-    shell: Shell
-
-    def has(self, disks: tuple[Disk, ...]) -> None:
-        """Have exactly these disks plugged in beside the root disk, and wait until the guest has released others."""
-        self.spec = replace(self.spec, disks=(self.spec.disks[0], *disks))
-        self.world.machines.update(self.spec)
-        wanted = {disk.id for disk in self.spec.disks}
-        wait_for(lambda: self.plugged() == wanted, f"the guest has {wanted}", 30)
-
-    def plugged(self) -> frozenset[str]:
-        return self.world.machines.status(self.spec.id).volume_ids
-
-    def path(self, disk: Disk) -> str:
-        """Wait until the guest shows a disk under its serial number, and name that."""
-        link = f"/dev/disk/by-id/virtio-{disk.id.replace('-', '', 1)}"
-        self.shell.run(f"for n in $(seq 600); do [ -b {link} ] && break; usleep 100000; done; [ -b {link} ]", 120)
-        return link
-
-
-@contextmanager
-def running(world: World) -> Iterator[Guest]:
-    """Boot a guest, and wait for its shell."""
-    base = world.root / "disks" / "shell.raw"
-    image_with_shell(base)
-    base.chmod(0o444)
-    plain = world.spec()
-    root = plain.disks[0]
-    run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", root.source.path], timeout=60)
-    # Each disk takes a guest's kernel memory; the micro image's least would be used up by so many.
-    spec = replace(plain, memory=192 << 20, disks=(replace(root, base=Layer(FileSource(base), "raw")),))
-
-    def until_up() -> Shell:
-        shell = Shell(world.daemon.uri, spec.id)
-        try:
-            shell.wait_until_up(partial(world.check, spec.id))
-        except BaseException:
-            shell.close()
-            raise
-        return shell
-
-    shell = world.boot(spec, until_up)
-    yield Guest(world, spec, shell)
-    shell.close()
-
-
-@pytest.fixture(scope="module")
-def one_world(daemon: Daemon, bridge: str) -> Iterator[World]:
-    """What all tests of this file have."""
-    with new_world(daemon, bridge) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def small(one_world: World) -> Iterator[Path]:
-    """A directory on a file system of its own, of 32 MiB."""
-    image, place = one_world.root / "small.ext4", one_world.root / "small"
-    with image.open("wb") as file:
-        file.truncate(32 * MIB)
-    run(["mkfs.ext4", "-q", "-m", "0", image], timeout=60)
-    place.mkdir()
-    device = run(["losetup", "--find", "--show", image], timeout=60).stdout.decode().strip()
-    # libvirtd, and with it the guests that it starts from now on, has mounts of its own.
-    theirs = ["nsenter", "--mount", "--target", str(one_world.daemon.pid)]
-    for where in ([], theirs):
-        run([*where, "mount", device, place], timeout=60)
-    place.chmod(0o711)
-    yield place
-    for where in ([], theirs):  # the guest may have a file open: it ends after this
-        run([*where, "umount", "--lazy", place], timeout=60)
-    run(["losetup", "--detach", device], timeout=60)
-
-
-@pytest.fixture(scope="module")
-def one_guest(one_world: World, small: Path) -> Iterator[Guest]:
-    """The guest behind `guest`, which finds files in `small`."""
-    with running(one_world) as made:
-        yield made
-
-
-@pytest.fixture
-def guest(one_guest: Guest) -> Iterator[Guest]:
-    """A guest that has no disk beside its root disk, neither before nor after a test."""
-    yield one_guest
-    one_guest.has(())
 
 
 @pytest.fixture
@@ -336,7 +240,7 @@ def test_as_many_disks_as_ec2_allows(guest):
 
 
 def test_it_reboots_when_asked(guest):
-    """`test_direct_disks.py` has one that stops when asked, `test_one_guest.py` one that powers itself off."""
+    """This guest stops when asked in the end, as its fixture says; `test_one_guest.py` has one that powers itself off."""
     world, machine_id = guest.world, guest.spec.id
     process, number = world.process_of(machine_id), world.machines.status(machine_id).start_count
 

@@ -43,7 +43,11 @@ def image_with_shell(path: Path) -> None:
 
 
 class Shell:
-    """What is said to the shell and what it answers; one command at a time."""
+    """What is said to the shell and what it answers; one command at a time.
+
+    No child of the shell may end while the shell reads: its input is marked as failed by that, and BusyBox's `head`,
+    which is a fork of it, says so. `wait` for what is in the background, or let it be a child of another.
+    """
 
     def __init__(self, uri: str, machine_id: str) -> None:
         self._live = libvirt.open(uri)
