@@ -540,9 +540,8 @@ def _tell_changes(operator: Operator, guest: Guest, boot: str) -> None:
     _step("and made again", lambda: operator.play("site.yml", release=later))
     assert operator.hosts()[last.name]["state"] == "up"
     _step("all is removed", lambda: operator.play("uninstall.yml", "--extra-vars=sure=yes"))
-    left = {server.name: left_on(server) for server in found.servers}
-    made_for_it = ["/var/lib/stead"]  # by who boots machines; hosts and controllers take it away
-    assert left == {server.name: [] if server in operator.members else made_for_it for server in found.servers}
+    left = {server.name: found_there for server in found.servers if (found_there := left_on(server))}
+    assert left == {}, left
     assert operator.controllers == 1 or made_calls.failed == []
 
 
