@@ -23,14 +23,14 @@ def test_guest_that_is_rebooted_and_reboots_itself(guest_owner: User, guest: str
     """
     user, login = guest_owner, guest_owner.connect(guest)
     first = login.run(BOOT)
-    address = user.describe(guest)["PublicIpAddress"]
+    address, process = user.describe(guest)["PublicIpAddress"], qemu_process_of(guest)
     login.run(HEARS_THE_POWER_BUTTON, timeout=60)
     user.ec2.reboot_instances(InstanceIds=[guest])
     login = _booted_again(user, guest, first)
     second = login.run(BOOT)
     assert user.describe(guest)["PublicIpAddress"] == address
+    assert (user.state(guest), qemu_process_of(guest)) == ("running", process)
 
-    process = qemu_process_of(guest)
     # It did not boot again: the reboot is a number that was reached, not a command that may be repeated.
     assert login.run(f"{BOOT}; (usleep 200000; sudo reboot) >/dev/null 2>&1 &") == second
     login = _booted_again(user, guest, second)

@@ -1,4 +1,4 @@
-"""Disks of a running guest, as the guest sees them: plugged in, limited, grown and pulled out; then it reboots."""
+"""Disks of a running guest, as the guest sees them: plugged in, limited, grown and pulled out."""
 
 import json
 import os
@@ -237,21 +237,3 @@ def test_as_many_disks_as_ec2_allows(guest):
     guest.shell.run(f"echo here >{last}; sync")
     assert guest.shell.run("ls /sys/class/block | grep -c '^vd[a-z]*$'") == str(len(disks) + 1)
     guest.has(disks[:1])
-
-
-def test_it_reboots_when_asked(guest):
-    """This guest stops when asked in the end, as its fixture says; `test_one_guest.py` has one that powers itself off."""
-    world, machine_id = guest.world, guest.spec.id
-    process, number = world.process_of(machine_id), world.machines.status(machine_id).start_count
-
-    def has_rebooted():
-        world.check(machine_id)
-        if world.machines.status(machine_id).reboot_count == number:
-            return True
-        world.machines.reboot(machine_id, number)
-        world.press_power_button(machine_id)
-        return False
-
-    wait_for(has_rebooted, "it has rebooted", 40, poll=2)
-    assert world.machines.status(machine_id).power is Power.RUNNING
-    assert world.process_of(machine_id) == process
