@@ -22,12 +22,14 @@ class There:
         """There is nothing to release."""
 
 
-async def serve(answers, seen):
-    """Answer on the loopback, and note what is asked."""
+async def serve(answers, seen, of_parts=None):
+    """Answer on the loopback, and note what is asked; `of_parts` are headers of answers to parts."""
 
     async def handle(request):
         seen.append((request.method, request.path, request.headers.get("x-amz-server-side-encryption")))
         status, body, headers = answers if request.method == "POST" else (204, "", {})
+        if request.method == "PUT":
+            headers = of_parts or {}
         return web.Response(status=status, text=body, headers=headers)
 
     server = web.ServerRunner(web.Server(handle))
@@ -35,6 +37,19 @@ async def serve(answers, seen):
     site = web.TCPSite(server, "127.0.0.1", 0)
     await site.start()
     return server, site._server.sockets[0].getsockname()[1]
+
+
+@pytest.mark.parametrize(("of_parts", "expected"), [(ENCRYPTED, True), ({}, False)])
+async def test_a_server_may_say_it_of_parts_alone(of_parts, expected):
+    seen = []
+    server, port = await serve((200, BEGUN, {}), seen, of_parts)
+    backend = Backend(There(ServerAddress(f"http://127.0.0.1:{port}", "us-east-1", "key", "secret")))
+    try:
+        assert await backend.encrypts("/bucket") is expected
+    finally:
+        await backend.close()
+        await server.cleanup()
+    assert [method for method, _, _ in seen] == ["POST", "PUT", "DELETE"]
 
 
 @pytest.mark.parametrize(
@@ -60,7 +75,7 @@ async def test_a_server_is_tried_once(answers, expected):
         await server.cleanup()
     assert asked == seen
     assert asked[0] == ("POST", "/bucket/encryption-probe", "AES256")
-    assert [method for method, _, _ in asked[1:]] == (["DELETE"] if answers[0] == 200 else [])
+    assert [method for method, _, _ in asked[1:]] == (["PUT", "DELETE"] if answers[0] == 200 else [])
 
 
 @pytest.mark.parametrize("status", [403, 404, 500, 503])
