@@ -29,7 +29,8 @@ def _facts(tx: Transaction) -> dict[str, Any]:
     """Read both once per transaction: every interface and instance is built with them."""
     found: dict[str, Any] = tx.facts.get("region", {})
     if not found:
-        tx.session.flush()
+        if any(isinstance(row, CloudFact) for row in tx.session.new):
+            tx.session.flush()  # else what a caller has changed, and is not checked yet, would be written for it
         rows: dict[str, str] = dict(FACTS.all(tx.connection, {}))
         found = {"region": rows["region"], "zone_ids": json.loads(rows.get("zone_ids", "{}"))}
         tx.facts["region"] = found
