@@ -37,7 +37,7 @@ from tests.support.processes import BIN, Child, free_ports
 
 ROUNDS = 15
 REPORTED_SECONDS, STORED_SECONDS = 5.0, 3.0  # after which nothing of what was done is under way
-MEMORY = 300 << 20  # room for one tiny instance and its QEMU, and not for two
+MEMORY = 400 << 20  # room for one tiny instance, its QEMU and what emulation may take, and not for two
 
 
 class Fleet:

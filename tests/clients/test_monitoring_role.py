@@ -76,7 +76,7 @@ def _run(folder, *command):
 
 def test_each_machine_is_watched(rendered):
     said, text = rendered(stead_agent_page=9565)
-    assert "13 rules found" in said
+    assert "14 rules found" in said
     targets = [line.split('"')[1] for line in text.splitlines() if "targets:" in line]
     assert targets == ["192.0.2.1:9464", "192.0.2.2:9565", "192.0.2.3:9565"]
     assert "alertmanagers" not in text
