@@ -89,12 +89,17 @@ def is_light(worker: str) -> bool:
     return worker in _LIGHT
 
 
-def choose(waiting: Iterable[str], worker: str) -> str | None:
+def choose(waiting: Iterable[str], worker: str, current: str = "") -> str | None:
     """Return the next share for a process, of the shares that wait, in their order; None if there is none.
 
-    A light process takes the others when nothing light waits any more.
+    A light process takes the others when nothing light waits any more. Before its last test a process must know the next
+    one, so that a share behind a `current` one that is long waits until it is done: the last, a small one, can.
     """
     shares = list(waiting)
+    if current and rank_of(current) < len(_RANKS):
+        return next(
+            (share for share in reversed(shares) if rank_of(share) == len(_RANKS)), shares[-1] if shares else None
+        )
     light = (share for share in shares if rank_of(share) in (0, len(_RANKS)) or share in _WAITING)
     return next(light if is_light(worker) else iter(()), next(iter(shares), None))
 
@@ -106,6 +111,8 @@ class Shares(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no 
         return share_of(nodeid)
 
     def _assign_work_unit(self, node: Any) -> None:
-        chosen = choose(self.workqueue, node.gateway.id)
+        begun = self.assigned_work.get(node, {}).items()
+        current = next((share for share, tests in begun if not all(tests.values())), "")
+        chosen = choose(self.workqueue, node.gateway.id, current)
         self.workqueue.move_to_end(chosen, last=False)
         super()._assign_work_unit(node)

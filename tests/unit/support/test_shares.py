@@ -70,3 +70,14 @@ def test_the_light_process_runs_what_waits_for_a_client():
     waiting = ["cloud", "tests/clients/test_ansible.py", "tests/clients/test_terraform.py"]
     assert choose(waiting, "gw2") == "tests/clients/test_terraform.py"
     assert choose(waiting, "gw0") == "cloud"
+
+
+def test_nothing_that_others_could_run_waits_behind_a_long_one():
+    waiting = ["host/object_store", "tests/unit/agent/test_a.py", "tests/unit/agent/test_b.py", "host/test_release.py"]
+    for worker in ("gw0", "gw4"):
+        assert choose(waiting, worker, "tests/e2e/test_bill_of_a_rig.py") == "tests/unit/agent/test_b.py"
+        assert choose(waiting, worker, "cloud") == "tests/unit/agent/test_b.py"
+        assert choose([waiting[0], waiting[3]], worker, "cloud") == "host/test_release.py"
+        assert choose([], worker, "cloud") is None
+    assert choose(waiting, "gw0", "tests/unit/agent/test_c.py") == choose(waiting, "gw0") == "host/object_store"
+    assert choose(waiting, "gw4", "tests/unit/agent/test_c.py") == "tests/unit/agent/test_a.py"
