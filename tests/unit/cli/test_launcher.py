@@ -48,11 +48,11 @@ def run_as_person(place: Path, *arguments: str, sudo: bool, **environment: str) 
     launcher = (place / "stead").read_text()
     # The launcher adds the folders of root's programs, of which one may be sudo's.
     (place / "stead").write_text(re.sub(r"(?m)^PATH=\$PATH:.*$", "", launcher))
+    # Not by `user`, for which Python forks in a way in which gRPC, if this process has it, writes to standard error.
+    unprivileged = ["setpriv", f"--reuid={_UNPRIVILEGED_UID}", "--clear-groups", "--"] if os.geteuid() == 0 else []
     return subprocess.run(
-        [place / "stead", *arguments],
+        [*unprivileged, place / "stead", *arguments],
         env={"PATH": str(programs), "HOME": str(place.parent), **environment},
-        user=_UNPRIVILEGED_UID if os.geteuid() == 0 else None,
-        extra_groups=[] if os.geteuid() == 0 else None,
         capture_output=True,
         text=True,
         timeout=60,
