@@ -185,14 +185,16 @@ async def _measure(fleet: Fleet, figures: Figures) -> None:
     await fleet.start_controller()
     began = time.perf_counter()
     agents = await fleet.start_agents()
-    await fleet.until_reached(1, 600)
-    print(f"     {fleet.hosts} agents enrolled and connected in {time.perf_counter() - began:.1f} s", flush=True)
-    await _launch(fleet, agents)
-    await _rules(fleet, agents, figures)
-    await _restart(fleet, agents, figures)
-    for child in agents:
-        await asyncio.to_thread(child.stop)
-    await fleet.controller.stop()
+    try:
+        await fleet.until_reached(1, 600)
+        print(f"     {fleet.hosts} agents enrolled and connected in {time.perf_counter() - began:.1f} s", flush=True)
+        await _launch(fleet, agents)
+        await _rules(fleet, agents, figures)
+        await _restart(fleet, agents, figures)
+    finally:
+        for child in agents:
+            await asyncio.to_thread(child.stop)
+        await fleet.controller.stop()
 
 
 async def _launch(fleet: Fleet, agents: list[Child]) -> None:
