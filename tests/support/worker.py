@@ -3,7 +3,6 @@
 It needs nothing but Python itself, so that it starts at once, and ends with the fork.
 """
 
-import os
 import socket
 import sys
 
@@ -13,9 +12,6 @@ def main(place: str) -> None:
     with socket.socket(socket.AF_UNIX) as source:
         source.connect(place)
         socket.send_fds(source, [b"w"], [0, 1, 2])
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for number in (0, 1):
-            os.dup2(nothing, number)  # whoever reads what the fork writes sees its end
         source.recv(1)
 
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from stead_cli import cloud, metrics_engine, settings
+from stead_cli import cloud, metrics_engine, settings, up
 from stead_cli.errors import CliError
+from stead_cli.steps import Steps
 
 
 @pytest.fixture
@@ -66,6 +67,9 @@ def test_what_would_hide_metrics_is_refused(given: dict[str, str]) -> None:
     (chosen.controller_dir / "metrics" / "data").mkdir(parents=True)
     with pytest.raises(CliError, match="the metrics of this cloud are in"):
         metrics_engine.require(chosen)
+    with pytest.raises(CliError, match="the metrics of this cloud are in"):
+        up.bring_up(chosen, Steps(), ())
+    assert not chosen.memory_file.exists(), "it is not remembered"
     metrics_engine.require(settings.load(given | {"STEAD_METRICS_ENDPOINT": "none", "STEAD_METRICS_TOKEN_FILE": ""}))
 
 

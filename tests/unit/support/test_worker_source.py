@@ -18,7 +18,8 @@ _SAYS = """
 import atexit, os, signal, sys, threading
 atexit.register(print, 'ended')
 loaded = 'tests.unit.support.test_waiting' in sys.modules
-print(os.getpid(), loaded, __name__, sys.argv, signal.getsignal(signal.SIGCHLD).name, threading.active_count())
+spawned = sys.modules['__main__'].__spec__  # what a process of multiprocessing would import
+print(os.getpid(), loaded, __name__, spawned, sys.argv, signal.getsignal(signal.SIGCHLD).name, threading.active_count())
 print(sys.stdin.read(), file=sys.stderr)
 """
 
@@ -44,7 +45,7 @@ def test_a_worker_is_a_fork_that_runs_what_it_is_sent_and_ends(command: list[str
     )
     said, ended = done.stdout.splitlines()
     process, *rest = said.split(" ", 1)
-    assert (rest, ended) == (["True __main__ ['-c'] SIG_DFL 1"], "ended")
+    assert (rest, ended) == (["True __main__ None ['-c'] SIG_DFL 1"], "ended")
     assert done.stderr == "the rest\n"
     wait_for(lambda: not Path("/proc", process).exists(), "it is gone", 10)
 
