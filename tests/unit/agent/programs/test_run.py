@@ -1,6 +1,8 @@
 """The function that runs programs: what comes back, what is refused, and that nothing stays behind."""
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -118,3 +120,26 @@ def test_listening_ends_with_the_program_at_the_deadline_or_at_too_much():
     assert listen(["sleep", "60"], enough=lambda _: False, timeout=0.1) == Heard(b"", None)
     assert listen(["sh", "-c", "exec >&- 2>&-; sleep 60"], enough=lambda _: False, timeout=0.3).status is None
     assert len(listen(["yes"], enough=lambda _: False, timeout=60, max_output=100_000).output) > 100_000
+
+
+_WITH_GRPC = """
+import os
+from concurrent import futures
+from stead_agent.programs.run import Identity, run
+import grpc
+server = grpc.server(futures.ThreadPoolExecutor(1))
+port = server.add_insecure_port("127.0.0.1:0")
+server.start()
+grpc.channel_ready_future(grpc.insecure_channel(f"127.0.0.1:{port}")).result(10)
+me = Identity(os.getuid(), os.getgid())
+print({run(["true"], timeout=60, identity=me if os.getuid() == 0 else None).stderr for _ in range(20)})
+os._exit(0)
+"""
+
+
+def test_grpc_says_and_does_nothing_where_a_program_is_begun_as_another_user():
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_")}
+    done = subprocess.run(
+        [sys.executable, "-c", _WITH_GRPC], capture_output=True, text=True, check=False, timeout=60, env=environment
+    )
+    assert (done.stdout, done.stderr, done.returncode) == ("{b''}\n", "", 0)
