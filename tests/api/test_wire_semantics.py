@@ -6,6 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_proto.v1 import desired_pb2 as pb
+from tests.api import base_requests
 from tests.api.conftest import SECRET
 from tests.api.test_instance_attributes import sent
 
@@ -16,6 +17,30 @@ ABSENT = "0123456789abcdef0"
 def test_no_instances_are_an_invalid_combination(api, operation):
     said = api.refused("InvalidParameterCombination", getattr(api.ec2, f"{operation}_instances"), InstanceIds=[])
     assert said == "No instances specified"
+
+
+ATTRIBUTES = {
+    "image_attribute": ("describe modify", "ImageId", "own_image"),
+    "instance_attribute": ("describe modify", "InstanceId", "stopped"),
+    "network_interface_attribute": ("describe modify", "NetworkInterfaceId", "interface"),
+    "private_dns_name_options": ("modify", "InstanceId", "stopped"),
+    "snapshot_attribute": ("describe modify", "SnapshotId", "snapshot"),
+    "subnet_attribute": ("modify", "SubnetId", "subnet"),
+    "volume_attribute": ("describe modify", "VolumeId", "data_volume"),
+    "vpc_attribute": ("describe modify", "VpcId", "vpc"),
+}
+
+
+def test_no_attributes_are_an_invalid_combination(api):
+    named = base_requests.build(api)
+    for noun, (verbs, member, resource) in ATTRIBUTES.items():
+        for verb in verbs.split():
+            unnamed = {"Attribute": ""} if verb == "describe" else {}  # boto3 wants it; EC2 takes it as absent
+            call = getattr(api.ec2, f"{verb}_{noun}")
+            said = api.refused("InvalidParameterCombination", call, **{member: named[resource]}, **unnamed)
+            assert said == "No attributes specified.", (verb, noun)
+    api.refused("MissingParameter", api.ec2.reset_instance_attribute, InstanceId=named["stopped"], Attribute="")
+    api.refused("MissingParameter", api.ec2.describe_vpc_attribute, VpcId="", Attribute="enableDnsSupport")
 
 
 @pytest.mark.parametrize(

@@ -150,12 +150,14 @@ class Ec2Codec(QueryCodec):
         return version in EC2_VERSIONS or super().knows_version(version)
 
     def parse(self, operation: str, request: Request) -> dict[str, Any]:
-        """Return the operation's parameters; EC2 does not answer MissingParameter if no instance is named."""
+        """Return the operation's parameters; without instances or an attribute, EC2 names no parameter."""
         try:
             return super().parse(operation, request)
         except MissingParameter as missing:
             if operation in _OF_INSTANCES and missing.name == "InstanceId":
                 raise InvalidCombination("No instances specified") from None
+            if missing.name == "Attribute" and operation.startswith("Describe"):
+                raise InvalidCombination("No attributes specified.") from None
             raise
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
