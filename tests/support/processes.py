@@ -87,7 +87,7 @@ class Child:
             self.process.kill()
             self.process.wait(60)
 
-    def stop(self, seconds: float = 15.0) -> None:
+    def stop(self, seconds: float = 30.0) -> None:
         """Terminate it; it must exit in time."""
         if self.process is None or self.process.poll() is not None:
             return
