@@ -1,13 +1,11 @@
 """Where the blocks of snapshots and images are: in a folder of the controller, or in a bucket of an S3 server."""
 
-import os
-import ssl
-import stat
 from pathlib import Path
 from typing import Any, Final
 
 from stead_cli import settings as all_settings
 from stead_cli.errors import CliError
+from stead_cli.server_elsewhere import given, read_key, require_certificate
 from stead_cli.settings import NO_BUCKET, Settings
 
 _PREFIX: Final = "stead/"  # of the controller's objects: stead_controller/blocks/bucket.py
@@ -19,15 +17,13 @@ def options(chosen: Settings) -> list[str]:
     """What names the bucket to the controller; nothing where blocks are in its folder."""
     if not chosen.bucket:
         return []
-    endpoint = [f"--block-endpoint={chosen.block_endpoint}"] if chosen.block_endpoint else []
-    authority = [f"--block-ca-file={chosen.block_ca_file}"] if chosen.block_ca_file else []
-    return [
-        f"--block-bucket={chosen.bucket}",
-        *endpoint,
-        f"--block-region={chosen.block_region}",
-        f"--block-key-file={chosen.block_key_file}",
-        *authority,
-    ]
+    return given(
+        block_bucket=chosen.bucket,
+        block_endpoint=chosen.block_endpoint,
+        block_region=chosen.block_region,
+        block_key_file=chosen.block_key_file,
+        block_ca_file=chosen.block_ca_file,
+    )
 
 
 def require(chosen: Settings) -> None:
@@ -37,8 +33,8 @@ def require(chosen: Settings) -> None:
     """
     has_keys = (chosen.controller_dir / "ca.pem").exists()
     folder = chosen.controller_dir / "blocks"
-    key = read_key(Path(chosen.block_key_file), "STEAD_BLOCK_KEY_FILE") if chosen.bucket else ("", "")
-    if chosen.bucket and chosen.block_ca_file:
+    key = read_key(chosen.block_key_file, "STEAD_BLOCK_KEY_FILE") if chosen.bucket else ("", "")
+    if chosen.bucket:
         require_certificate(chosen.block_ca_file, "STEAD_BLOCK_CA_FILE")
     if chosen.bucket and _has_blocks(folder):
         raise CliError(
@@ -84,34 +80,6 @@ def _named(chosen: Settings) -> str:
 def _has_blocks(folder: Path) -> bool:
     """Tell whether a controller's folder has a block, which is at `ab/cd/…`."""
     return next(folder.glob("[0-9a-f][0-9a-f]/[0-9a-f][0-9a-f]/*"), None) is not None
-
-
-def read_key(path: Path, setting: str) -> tuple[str, str]:
-    """Read id and secret of an access key, as the controller does; raises CliError for what it would refuse."""
-    try:
-        with path.open("rb") as file:
-            mode = os.fstat(file.fileno()).st_mode
-            lines = file.read().decode("ascii").split()
-    except OSError as error:
-        raise CliError(f"{setting}={path} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError:
-        lines = []
-    if stat.S_IMODE(mode) & 0o077:
-        raise CliError(f"others than root may read {path}", f"chmod 600 {path}")
-    if len(lines) != 2:
-        raise CliError(f"{path} is no access key", "two lines: its id and its secret")
-    return lines[0], lines[1]
-
-
-def require_certificate(path: str, setting: str) -> None:
-    """Raise CliError for a file that is no authority's certificate: the controller would start, and reach nothing."""
-    try:
-        ssl.create_default_context(cafile=path)
-    except OSError as error:
-        raise CliError(
-            f"{setting}={path} is no certificate: {error.strerror or error}",
-            "a file in PEM, of the authority",
-        ) from error
 
 
 def _is_used(chosen: Settings, key: tuple[str, str]) -> bool:

@@ -1,12 +1,9 @@
 """Where metrics are: in an engine that the controller starts, or in one that several share."""
 
-import os
-import stat
-from pathlib import Path
 from typing import Final
 
-from stead_cli.block_store import require_certificate
 from stead_cli.errors import CliError
+from stead_cli.server_elsewhere import given, read_secret, require_certificate, require_nothing_left
 from stead_cli.settings import NO_SERVER, Settings
 
 _MORE: Final = "docs/operate/settings.md#metrics-on-another-machine"
@@ -16,9 +13,11 @@ def options(chosen: Settings) -> list[str]:
     """What names the engine to the controller; nothing where the controller starts one."""
     if not chosen.metrics_server:
         return []
-    token = [f"--metrics-token-file={chosen.metrics_token_file}"] if chosen.metrics_token_file else []
-    authority = [f"--metrics-ca-file={chosen.metrics_ca_file}"] if chosen.metrics_ca_file else []
-    return [f"--metrics-endpoint={chosen.metrics_server}", *token, *authority]
+    return given(
+        metrics_endpoint=chosen.metrics_server,
+        metrics_token_file=chosen.metrics_token_file,
+        metrics_ca_file=chosen.metrics_ca_file,
+    )
 
 
 def require(chosen: Settings) -> None:
@@ -26,26 +25,18 @@ def require(chosen: Settings) -> None:
     if not chosen.metrics_server:
         return
     if chosen.metrics_token_file:
-        _require_secret(Path(chosen.metrics_token_file))
-    if chosen.metrics_ca_file:
-        require_certificate(chosen.metrics_ca_file, "STEAD_METRICS_CA_FILE")
-    folder = chosen.controller_dir / "metrics" / "data"
-    if folder.exists():
-        raise CliError(
-            f"the metrics of this cloud are in {folder}, and STEAD_METRICS_ENDPOINT names another place",
-            f"to move or leave them: {_MORE}; to stay: STEAD_METRICS_ENDPOINT={NO_SERVER}",
-        )
+        _require_token(chosen.metrics_token_file)
+    require_certificate(chosen.metrics_ca_file, "STEAD_METRICS_CA_FILE")
+    require_nothing_left(
+        chosen.controller_dir / "metrics" / "data",
+        "the metrics of this cloud",
+        "STEAD_METRICS_ENDPOINT",
+        f"to move or leave them: {_MORE}; to stay: STEAD_METRICS_ENDPOINT={NO_SERVER}",
+    )
 
 
-def _require_secret(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            mode, text = os.fstat(file.fileno()).st_mode, file.read().strip()
-    except OSError as error:
-        raise CliError(f"STEAD_METRICS_TOKEN_FILE={path} cannot be read: {error.strerror}") from error
-    if stat.S_IMODE(mode) & 0o077:
-        raise CliError(f"others than root may read {path}", f"chmod 600 {path}")
-    if not text:
+def _require_token(path: str) -> None:
+    if not read_secret(path, "STEAD_METRICS_TOKEN_FILE"):
         raise CliError(
             f"{path} has no token", "one line: the bearer token, or USER:PASSWORD, that the server of metrics wants"
         )

@@ -111,7 +111,8 @@ def test_what_names_no_bucket_is_refused(given: dict[str, str], more: dict[str, 
         (0o640, b"id\nsecret\n", "others than root may read"),
         (0o600, b"hidden\n", "is no access key"),
         (0o600, b"hidden\nhidden\nhidden\n", "is no access key"),
-        (0o600, b"\xff hidden\n", "is no access key"),
+        (0o600, "\xe9 hidden\n".encode(), "is no access key"),
+        (0o600, b"\xff hidden\n", "is no text in UTF-8"),
     ],
 )
 def test_a_key_file_that_others_read_or_that_has_no_key_is_refused(

@@ -88,3 +88,8 @@ def test_a_token_that_is_none_or_that_others_read_is_refused(
         token.chmod(mode)
     with pytest.raises(CliError, match=said):
         metrics_engine.require(settings.load(given))
+
+
+def test_a_password_may_have_letters_of_any_language(given: dict[str, str]) -> None:
+    Path(given["STEAD_METRICS_TOKEN_FILE"]).write_text("user:pässword\n", encoding="utf-8")
+    metrics_engine.require(settings.load(given))
