@@ -14,7 +14,7 @@ from typing import Final
 
 import libvirt
 
-from stead_agent import facts, heap, kvm_proof
+from stead_agent import facts, heap, kvm_proof, resident
 from stead_agent.agent import Agent
 from stead_agent.controllers import Controllers
 from stead_agent.credits.meter import Meter
@@ -127,11 +127,12 @@ async def _run(settings: Settings, version: str) -> None:
         threads=concurrent.futures.ThreadPoolExecutor(THREADS, "work"),
         question_threads=concurrent.futures.ThreadPoolExecutor(_QUESTION_THREADS, "question"),
     )
-    logs = asyncio.create_task(daemon_logs.run(settings))
+    chores = [asyncio.create_task(daemon_logs.run(settings)), asyncio.create_task(resident.run())]
     try:
         await _run_shown(agent, settings)
     finally:
-        logs.cancel()
+        for chore in chores:
+            chore.cancel()
         traces.stop(_TRACES_SECONDS)
         host.flow_logs.close()
         host.parts.reachability.close()

@@ -2,6 +2,8 @@
 
 import json
 
+from stead_proto import alone
+from tests.support.memory import memory_of
 from tests.support.real_cloud import RealCloud, User
 from tests.support.waiting import wait_for
 
@@ -30,3 +32,14 @@ def test_a_guest_that_computes_and_writes_is_seen(guest_owner: User, guest: str,
         login.run("rm /tmp/works")
     lines = real_cloud.stead_well("top", "--once", "--seconds", "0.5").splitlines()
     assert [line for line in lines if line.startswith(f"  {guest}\t") and " %\t" in line]
+
+
+def test_an_agent_has_no_memory_of_files_that_its_start_needed(real_cloud: RealCloud) -> None:
+    agent = alone.holder(real_cloud.settings.agent_dir / alone.FILE_NAME)
+    assert agent is not None
+
+    def is_little() -> bool:
+        found = memory_of(agent)
+        return found["Rss"] - found["Anonymous"] < 24  # 40 at its start
+
+    wait_for(is_little, "it is given back", 90, poll=1)

@@ -3,11 +3,15 @@
 The package is put in place without what it has; whoever asks it for any of that later gets it, and all the rest.
 """
 
+import contextlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any, Final
 
 _NAME: Final = "pyroute2"
+_TESTS: Final = "unittest"
 
 
 def _load_little() -> None:
@@ -29,9 +33,36 @@ def _load_little() -> None:
     sys.modules[_NAME] = package
 
 
+class _Mute:
+    """Stands for the queue of a kind of socket that is not used here, and which has none."""
+
+    def __getattr__(self, name: str) -> "_Mute":
+        return self
+
+    def __call__(self, *_args: Any, **_options: Any) -> "_Mute":
+        return self
+
+
+@contextlib.contextmanager
+def _without_tests() -> Iterator[None]:
+    """Spare this process `unittest`, 1 MiB with what that loads, of which one module there makes one object."""
+    if _TESTS in sys.modules:
+        yield
+        return
+    package, mock = ModuleType(_TESTS), ModuleType(f"{_TESTS}.mock")
+    package.__dict__.update(__path__=[], mock=mock)
+    mock.__dict__.update(Mock=_Mute)
+    sys.modules |= {package.__name__: package, mock.__name__: mock}
+    try:
+        yield
+    finally:
+        del sys.modules[package.__name__], sys.modules[mock.__name__]
+
+
 _load_little()
 
-from pyroute2.iproute import IPRoute  # noqa: E402 - after the package is in place
-from pyroute2.netlink.exceptions import NetlinkError  # noqa: E402 - the same
+with _without_tests():
+    from pyroute2.iproute import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError  # noqa: E402 - after the package is in place
 
 __all__ = ["IPRoute", "NetlinkError"]

@@ -19,6 +19,9 @@ def test_a_running_agent_is_spared_what_it_has_no_use_for():
         "botocore",
         "pyroute2.ndb",
         "opentelemetry",
+        "configparser",
+        "google.protobuf.text_format",
+        "unittest",
     )
     program = (
         "import sys, stead_agent.__main__, stead_agent.real_host;"
@@ -26,6 +29,17 @@ def test_a_running_agent_is_spared_what_it_has_no_use_for():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.split() == []
+
+
+def test_tests_can_be_written_with_unittest_beside_it():
+    program = (
+        "import stead_agent.network.routing_sockets;"
+        "import unittest.mock, pyroute2.netlink.rtnl.iprsocket as sockets;"
+        "print(unittest.TestCase.__name__, type(unittest.mock.Mock()).__name__);"
+        "print(sockets.NotLocal.msg_queue.put_nowait(0, b'') is not None)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["TestCase", "Mock", "True"]
 
 
 def test_what_else_pyroute2_has_is_loaded_when_it_is_asked_for():

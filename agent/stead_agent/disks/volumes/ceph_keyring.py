@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import configparser
 from pathlib import Path
 
 from stead_agent.disks.volumes.interface import VolumeError
@@ -21,6 +20,8 @@ def key_of(keyrings: str, user: str) -> str:
 
 def parse_keyring(text: str, path: Path) -> dict[str, str]:
     """Parse the keys in a keyring, by user; raises VolumeError if it is invalid."""
+    import configparser  # noqa: PLC0415 - only hosts with pools of Ceph need it
+
     parser = configparser.ConfigParser(interpolation=None, strict=False)
     try:
         parser.read_string("\n".join(line.strip() for line in text.splitlines()))
