@@ -62,7 +62,13 @@ WATCHFUL_MILLISECONDS: Final = 700
 WATCHFUL_TIMEOUT_MILLISECONDS: Final = 1_000
 CONNECT_MILLISECONDS: Final = 8_000
 
+READ_AHEAD: Final = MIB
+"""Bytes of a stream that are on their way before they are read: 100 MB/s to a host that is 10 ms away."""
+
 Options = list[tuple[str, int | str]]
+# gRPC would find out how much can be on its way by a ping after each message, to which the peer answers: of 500 hosts
+# that only say that they are there, half of what gRPC costs.
+_FLOW: Final[Options] = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", READ_AHEAD)]
 
 
 def channel_options(*, watchful: bool = False) -> Options:
@@ -86,6 +92,7 @@ def channel_options(*, watchful: bool = False) -> Options:
         # Its own subchannel pool: it shares its backoff and certificate with no other channel of the process.
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.enable_retries", 0),
+        *_FLOW,
         # How long an attempt to connect may take; gRPC's own is 20 seconds, for which whoever waits hangs.
         ("grpc.min_reconnect_backoff_ms", CONNECT_MILLISECONDS),
     ]
@@ -105,4 +112,5 @@ def server_options() -> Options:
         ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MILLISECONDS // 2),
         # Else a second server could listen on the same port, and each would get some of the connections.
         ("grpc.so_reuseport", 0),
+        *_FLOW,
     ]

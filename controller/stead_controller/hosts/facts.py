@@ -5,9 +5,10 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from stead_controller.catalog import boot_modes
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Transaction
 from stead_controller.db.tables import Host, NetworkInterface, RemovedHost, Volume
 from stead_controller.desired import desired_state, host_networks, topics
@@ -23,6 +24,7 @@ _FEATURES_LENGTH: Final = 8192
 _THREADS_LENGTH: Final = 256
 _EMULATES_LENGTH: Final = 64
 _MOST_NODES: Final = 256
+_SESSIONS: Final = Prepared(select(Host.id, Host.session).where(Host.id.in_(bindparam("ids", expanding=True))))
 
 
 class Taken(enum.Enum):
@@ -41,8 +43,7 @@ def is_known(tx: Transaction, host_id: str) -> bool:
 
 def sessions(tx: Transaction, host_ids: Collection[str]) -> dict[str, int]:
     """Return which of each host's streams, to whatever controller, is the present one."""
-    found = tx.session.execute(select(Host.id, Host.session).where(Host.id.in_(host_ids)))
-    return {row.id: row.session for row in found}
+    return dict(_SESSIONS.all(tx.connection, {"ids": sorted(host_ids)}))
 
 
 def take_facts(

@@ -23,3 +23,10 @@ def test_an_attempt_to_connect_ends_by_itself() -> None:
             with pytest.raises(grpc.RpcError) as caught:
                 list(stub.ListSegments(blocks_pb2.ListSegmentsRequest(), timeout=15))
     assert caught.value.code() == grpc.StatusCode.UNAVAILABLE  # DEADLINE_EXCEEDED after 15 seconds
+
+
+def test_no_ping_follows_a_message() -> None:
+    """With gRPC's own search for the bandwidth, each heartbeat would cost two messages more."""
+    for options in (limits.channel_options(), limits.channel_options(watchful=True), limits.server_options()):
+        assert dict(options)["grpc.http2.bdp_probe"] == 0
+        assert dict(options)["grpc.http2.lookahead_bytes"] == limits.READ_AHEAD  # which gRPC would have found out

@@ -1,6 +1,7 @@
 """The resources that a call is about, as LookupEvents lists them: by ids and names in parameters and result."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from stead_controller.catalog import ids
@@ -13,6 +14,16 @@ _S3: Final = "s3"
 _DEPTH: Final = 8
 _ID_LENGTH: Final = 40
 _NAME_LENGTH: Final = 2048
+_SINGLE: Final = (
+    bool,
+    int,
+    float,
+    datetime,
+    bytes,
+    list,
+    tuple,
+    type(None),
+)  # to ask whether it is a Mapping costs more
 _TYPES: Final[dict[str, str]] = {
     "instance": "Instance",
     "image": "Ami",
@@ -78,27 +89,26 @@ def _touched(names: Mapping[str, str], documents: Iterable[_Document]) -> list[T
     found: dict[Touched, None] = {}
     for document in documents:
         if document:
-            for one in _walk(document, names, 0):
-                found[one] = None
-                if len(found) >= _MOST:
-                    return list(found)
+            _walk(document, names, 0, found)
     return list(found)
 
 
-def _walk(value: Any, names: Mapping[str, str], depth: int) -> Iterator[Touched]:
-    if depth > _DEPTH:
+def _walk(value: Any, names: Mapping[str, str], depth: int, found: dict[Touched, None]) -> None:
+    """Add what a value names; of the types that values have, those that are most frequent are asked for first."""
+    if depth > _DEPTH or len(found) >= _MOST:
         return
-    if isinstance(value, Mapping):
+    if isinstance(value, str):
+        if len(value) <= _ID_LENGTH and "-" in value:
+            kind = _TYPES.get(ids.resource_type_of(value) or "")
+            if kind is not None:
+                found[f"AWS::EC2::{kind}", value] = None
+    elif isinstance(value, dict) or (not isinstance(value, _SINGLE) and isinstance(value, Mapping)):
         for name, item in value.items():
             kind = names.get(name)
-            if kind is not None and isinstance(item, str):
-                yield kind, item[:_NAME_LENGTH]
-            elif not isinstance(item, bytes):
-                yield from _walk(item, names, depth + 1)
+            if kind is None or not isinstance(item, str):
+                _walk(item, names, depth + 1, found)
+            elif len(found) < _MOST:
+                found[kind, item[:_NAME_LENGTH]] = None
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from _walk(item, names, depth + 1)
-    elif isinstance(value, str) and len(value) <= _ID_LENGTH and "-" in value:
-        kind = _TYPES.get(ids.resource_type_of(value) or "")
-        if kind is not None:
-            yield f"AWS::EC2::{kind}", value
+            _walk(item, names, depth + 1, found)
