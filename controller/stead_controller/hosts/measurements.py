@@ -12,9 +12,9 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import BindParameter, bindparam, select
 
 from stead_controller.catalog.metric_names import (
     EBS,
@@ -29,6 +29,7 @@ from stead_controller.catalog.metric_names import (
     VOLUME,
 )
 from stead_controller.clock import Clock
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Instance, NatGateway, ScalingGroup, ScalingInstance, Volume
 from stead_controller.hosts import traffic
@@ -49,6 +50,18 @@ _KINDS: Final[Mapping[str, tuple[str, str, Mapping[int, tuple[str, str]]]]] = {
     "nat": (NAT, NAT_GATEWAY, OF_NAT_GATEWAYS),
 }
 """Namespace, dimension and metrics by what an id begins with."""
+# Asked for each host each minute, of as many ids as it has: compiled once.
+_IDS: Final[BindParameter[Any]] = bindparam("ids", expanding=True)
+_VOLUMES: Final = Prepared(select(Volume.id, Volume.attached_host_id, Volume.account_id).where(Volume.id.in_(_IDS)))
+_INSTANCES: Final = Prepared(select(Instance.id, Instance.host_id, Instance.account_id).where(Instance.id.in_(_IDS)))
+_GATEWAYS: Final = Prepared(
+    select(NatGateway.id, NatGateway.host_id, NatGateway.account_id).where(NatGateway.id.in_(_IDS))
+)
+_MEMBERS: Final = Prepared(
+    select(ScalingInstance.instance_id, ScalingInstance.in_service, ScalingGroup.name, ScalingGroup.warmup)
+    .join(ScalingGroup, ScalingGroup.id == ScalingInstance.group_id)
+    .where(ScalingInstance.instance_id.in_(_IDS), ScalingInstance.lifecycle_state == _IN_SERVICE)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,20 +195,14 @@ def _owners(tx: Transaction, asked: Mapping[str, Sequence[str]]) -> Mapping[str,
 
 def _placed(tx: Transaction, ids: Sequence[str]) -> Iterator[tuple[str, str | None, str]]:
     """Yield id, host and account of each that there is."""
-    volumes = select(Volume.id, Volume.attached_host_id, Volume.account_id).where(Volume.id.in_(ids))
-    instances = select(Instance.id, Instance.host_id, Instance.account_id).where(Instance.id.in_(ids))
-    gateways = select(NatGateway.id, NatGateway.host_id, NatGateway.account_id).where(NatGateway.id.in_(ids))
     has_gateways = any(id_.startswith("nat-") for id_ in ids)
-    for query in (volumes, instances, *((gateways,) if has_gateways else ())):
-        yield from tx.session.execute(query)
+    for query in (_VOLUMES, _INSTANCES, *((_GATEWAYS,) if has_gateways else ())):
+        yield from query.all(tx.connection, {"ids": ids})
 
 
 def _members(tx: Transaction, ids: Sequence[str]) -> Iterator[tuple[str, str, datetime]]:
     """Yield the instances that are in service in a group, its name, and since when they count: after its warm-up."""
-    columns = ScalingInstance.instance_id, ScalingInstance.in_service, ScalingGroup.name, ScalingGroup.warmup
-    query = select(*columns).join(ScalingGroup, ScalingGroup.id == ScalingInstance.group_id)
-    in_service = ScalingInstance.lifecycle_state == _IN_SERVICE
-    for id_, since, group, warmup in tx.session.execute(query.where(ScalingInstance.instance_id.in_(ids), in_service)):
+    for id_, since, group, warmup in _MEMBERS.all(tx.connection, {"ids": ids}):
         if since is not None:
             yield id_, group, since + timedelta(seconds=warmup or 0)
 
