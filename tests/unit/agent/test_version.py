@@ -31,6 +31,12 @@ def test_a_running_agent_is_spared_what_it_has_no_use_for():
     assert done.stdout.split() == []
 
 
+def test_its_page_for_prometheus_needs_no_server_of_a_library():
+    program = "import sys, stead_agent.exposition; print('aiohttp' in sys.modules, 'prometheus_client' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["False", "True"]
+
+
 def test_tests_can_be_written_with_unittest_beside_it():
     program = (
         "import stead_agent.network.routing_sockets;"
