@@ -137,6 +137,7 @@ class Trail[Record: Noted]:
 
     async def _keep_saving(self, known: list[str]) -> None:
         await self._try(partial(self._save_missing, known))
+        known.clear()  # tens of MiB, which would stay as long as this program runs
         while not self._is_ending.is_set():
             try:
                 async with asyncio.timeout(_SAVE_SECONDS):

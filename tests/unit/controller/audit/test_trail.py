@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import weakref
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -248,6 +249,25 @@ async def test_records_not_yet_saved_before_a_kill_are_saved_later(trail, databa
     await trail.flush()
     assert lines(tmp_path)[-3:] == ["event 3", "event 4", "event 6"]
     assert stored(database, Search("ResourceName", "one", None, None)) == [6, 4, 3, 2, 1, 0]
+
+
+class Line(str):
+    """A line of a file of which it is seen whether it is in memory still."""
+
+    __slots__ = ("__weakref__",)
+
+
+async def test_what_was_read_at_the_start_does_not_stay_in_memory(trail, database, monkeypatch):
+    lines = [Line(f"event {number}") for number in range(3)]
+    seen = [weakref.ref(line) for line in lines]
+    monkeypatch.setattr(AuditFiles, "newest", lambda *_: [lines.pop(0) for _ in range(len(lines))])
+    task = asyncio.create_task(trail.run())
+    try:
+        await asyncio.to_thread(wait_for, lambda: stored(database) == [2, 1, 0], "they are saved", 20)
+        await asyncio.to_thread(wait_for, lambda: not any(ref() for ref in seen), "they are forgotten", 20)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_only_as_much_is_looked_at_as_may_be_missing(trail, database, tmp_path, monkeypatch):
