@@ -12,15 +12,14 @@ from typing import Any, Final
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    ColumnElement,
     Float,
     Integer,
     ScalarSelect,
-    and_,
     bindparam,
     case,
     exists,
     func,
-    not_,
     or_,
     select,
 )
@@ -157,13 +156,21 @@ def every(tx: Transaction, cloud: Cloud, search: Search) -> list[Room]:
     return list(_with_parts(tx, starmap(Room, _EVERY.all(tx.connection, _data(cloud, search))), search.need))
 
 
-def roomiest(zone: InstrumentedAttribute[str], *, accelerated: bool) -> ScalarSelect[int]:
-    """Return the free memory of the roomiest host in a zone, a column, where a need fits, in bytes; NULL without one.
+def roomiest(zone: InstrumentedAttribute[str]) -> tuple[ColumnElement[int], ColumnElement[int]]:
+    """Return the free memory of the host in a zone, a column, that has most of those where a need fits, in bytes.
 
-    It runs the guest by KVM, or not. The subquery has the parameters of `asked_by`.
+    The first is of hosts that run the guest by KVM, the second of those that emulate, as `best` tries them, and NULL
+    where there is one by KVM; each is NULL without a host. They have the parameters of `asked_by`. Each of the three
+    queries reads the index from its end, and ends at the first host that fits: otherwise each launch would read all.
     """
-    by_kvm = and_(Host.accelerated.is_(True), Host.architecture == bindparam("own"))
-    hosts = select(Host.memory_free).where(Host.zone == zone, by_kvm if accelerated else not_(by_kvm), *_LIKELY)
+    by_kvm = _most_free(zone, Host.accelerated.is_(True), Host.architecture == bindparam("own"))
+    without = _most_free(zone, Host.accelerated.is_(False))
+    beside = _most_free(zone, Host.accelerated.is_(True), Host.architecture != bindparam("own"))
+    return by_kvm, case((by_kvm.is_(None), func.coalesce(without, beside)))
+
+
+def _most_free(zone: InstrumentedAttribute[str], *of_kind: ColumnElement[bool]) -> ScalarSelect[int]:
+    hosts = select(Host.memory_free).where(Host.zone == zone, *of_kind, *_LIKELY)
     return hosts.order_by(Host.memory_free.desc()).limit(1).correlate(zone.class_).scalar_subquery()
 
 

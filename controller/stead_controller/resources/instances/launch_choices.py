@@ -42,13 +42,12 @@ from stead_controller.resources.instances.launch_interfaces import InterfacePlan
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.launch_volumes import DiskPlan
 
-# Each with the free memory of the roomiest host in its zone where the instance fits, with KVM and without.
+# Each with the free memory of the roomiest host in its zone where the instance fits, by KVM or, without such, emulated.
 _DEFAULT_SUBNETS: Final = Load(
     Subnet,
     select(
         *columns_of(Subnet),
-        rooms.roomiest(Subnet.zone, accelerated=True),
-        rooms.roomiest(Subnet.zone, accelerated=False),
+        *rooms.roomiest(Subnet.zone),
     )
     .join(Vpc, Vpc.id == Subnet.vpc_id)
     .where(Vpc.account_id == bindparam("account_id"), Vpc.is_default.is_(True), Subnet.default_for_zone.is_(True)),

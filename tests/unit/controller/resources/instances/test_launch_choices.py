@@ -141,6 +141,8 @@ def change_hosts(run, zone=None, **values):
         *((({}, {"memory_free": 999 * GIB} | wrong), 0) for wrong in ({"architecture": "arm64"}, {"cpus": 1})),
         (({}, {"memory_free": 999 * GIB, "cpus_free": 1}), 0),
         (({"memory_free": TAKEN - 1}, {"memory_free": TAKEN, "accelerated": False}), 1),
+        (({"memory_free": TAKEN - 1}, {"architecture": "arm64", "emulates": "x86_64"}), 1),
+        (({"accelerated": False}, {"architecture": "arm64", "emulates": "x86_64", "memory_free": 999 * GIB}), 1),
     ],
     ids=str,
 )

@@ -63,6 +63,10 @@ def test_a_launch_and_its_report_read_nothing_that_grows(database, world, life, 
         if step.split()[1] in _GROWS and "host_resources.revision" not in statement
     ]
     assert len(found) > 10
+    # Of hosts too it reads the first few of an index, however many there are.
+    hosts = [step for _, plan in plans() for step in plan if "ix_hosts_room" in step]
+    assert len(hosts) >= 5
+    assert {step.partition("ix_hosts_room ")[2] for step in hosts} == {"(zone=? AND accelerated=? AND memory_free>?)"}
     for statement, step in found:
         assert step.startswith("SEARCH"), (statement, step)
         assert not step.endswith(_TOO_FEW) or "LIMIT" in statement, (statement, step)
