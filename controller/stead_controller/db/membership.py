@@ -201,7 +201,10 @@ class Membership:
             url.render_as_string(hide_password=False),
             autocommit=True,
             connect_timeout=_CONNECT_SECONDS,
-            tcp_user_timeout=int(LOST_SECONDS * 1000),
+            tcp_user_timeout=int(LOST_SECONDS * 1000),  # where the server did not take what was said
+            keepalives_idle=1,  # where it owes an answer
+            keepalives_interval=1,
+            keepalives_count=1,
         )
 
     def _say(self, connection: Any) -> None:

@@ -27,7 +27,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
@@ -55,6 +55,15 @@ _TRIES: Final = 8
 # After which PostgreSQL ends a writing transaction that asks for nothing, as of a controller that is paused: the others
 # wait for it. It is begun anew.
 _MOST_IDLE_MS: Final = 1_500
+# Of a connection, unless the URL says otherwise: a server whose machine is cut off is noticed after 20 s. As the kernel
+# is set (tcp(7)) it is after two hours if the server owes an answer, and after a quarter of an hour otherwise.
+_OF_CONNECTIONS: Final = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
 # A connection that was used so lately is not asked whether it still is one: if not, the transaction is begun anew.
 _FRESH_SECONDS: Final = 1.0
 _USED: Final = "stead_used"
@@ -471,7 +480,9 @@ def _engine(url: str) -> Engine:
 
 
 def _postgresql_engine(url: str) -> Engine:
-    engine = create_engine(url, isolation_level=ISOLATION, pool_size=2 * _READERS, pool_use_lifo=True)
+    arguments = {name: value for name, value in _OF_CONNECTIONS.items() if name not in make_url(url).query}
+    options = {"pool_size": 2 * _READERS, "pool_use_lifo": True, "connect_args": arguments}
+    engine = create_engine(url, isolation_level=ISOLATION, **options)
 
     @event.listens_for(engine, "before_cursor_execute")
     def _send(connection: Connection, *_: Any) -> None:

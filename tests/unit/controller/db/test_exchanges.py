@@ -1,18 +1,21 @@
 """Statements for PostgreSQL go together, in order, and what one of them violates is raised."""
 
 import asyncio
+import contextlib
 import os
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import psycopg
 import pytest
-from sqlalchemy import bindparam, insert, select, text
+from sqlalchemy import bindparam, insert, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from stead_controller.db import exchanges, schema, session
 from stead_controller.db.insert import insert_if_absent, insert_new
+from stead_controller.db.membership import Membership
 from stead_controller.db.prepared import Prepared, ask
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Reservation
@@ -280,3 +283,55 @@ def test_connections_that_were_lost_while_nobody_used_them_are_made_anew(url, da
     tries.clear()
     assert not {database.run_blocking(pid, writes=False) for _ in range(3)} & before
     assert len(tries) == most, "only one of them may be tried that was used a moment ago"
+
+
+@contextlib.contextmanager
+def by_tcp(url):
+    """Give the URL of the same database by TCP: one connection to it goes on to the server's socket."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.socket(socket.AF_UNIX) as server:
+        given = make_url(url)
+
+        def pass_on(source, target):
+            with contextlib.suppress(OSError):  # the other end has closed
+                while data := source.recv(1 << 16):
+                    target.sendall(data)
+                target.shutdown(socket.SHUT_WR)
+
+        def serve():
+            client, _ = listener.accept()
+            with client, ThreadPoolExecutor() as threads:
+                server.connect(f"{given.query['host']}/.s.PGSQL.5432")
+                threads.submit(pass_on, client, server)
+                threads.submit(pass_on, server, client)
+
+        with ThreadPoolExecutor() as threads:
+            threads.submit(serve)
+            named = given.difference_update_query(["host"]).set(host="127.0.0.1", port=listener.getsockname()[1])
+            yield named.render_as_string(hide_password=False)
+
+
+def patience_of(driver):
+    """What the kernel does about a connection whose other end is silent."""
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT, socket.TCP_USER_TIMEOUT)
+    with socket.socket(fileno=os.dup(driver.fileno())) as one:
+        assert one.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        return [one.getsockopt(socket.IPPROTO_TCP, each) for each in options]
+
+
+@pytest.mark.parametrize(
+    ("query", "idle", "unsent"), [("", 5, 20_000), ("?keepalives_idle=7&tcp_user_timeout=9", 7, 9)]
+)
+def test_a_server_that_is_cut_off_is_noticed_after_a_while(url, query, idle, unsent):
+    with by_tcp(url) as by_port, contextlib.closing(Database(by_port + query)) as made, made.engine.connect() as one:
+        driver = one.connection.dbapi_connection
+        assert patience_of(driver) == [idle, 5, 3, unsent]
+        assert driver.info.get_parameters()["connect_timeout"] == "5"
+
+
+def test_who_serves_with_others_notices_it_sooner(url):
+    with (
+        by_tcp(url) as by_port,
+        contextlib.closing(Database(by_port)) as made,
+        Membership(made, "", {}, lambda: None)._connection() as driver,
+    ):
+        assert patience_of(driver) == [1, 1, 1, 1500]
