@@ -6,8 +6,8 @@
 
 Any error of the network or of ours ends a session, since Hello and the repetition of all statuses synchronise both
 sides again. Then the next controller address is dialled: quickly at first, so that a restarted controller has its
-hosts back within two seconds, and less often when it stays away. Where there are several, one that answers no ping for
-a second is left for the next one, since its machine may be lost or paused.
+hosts back soon (`channels.py`), and less often when it stays away. Where there are several, one that answers no ping
+for a second is left for the next one, since its machine may be lost or paused.
 """
 
 import asyncio
@@ -26,6 +26,7 @@ from typing import Final, Protocol
 import grpc
 
 from stead_agent import console_session, enrol, questions
+from stead_agent.channels import Channels
 from stead_agent.controllers import Controllers
 from stead_agent.desired import StoreError
 from stead_agent.logs import Log
@@ -104,6 +105,7 @@ class Link:
         self._measurements = measurements
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stub: host_pb2_grpc.HostLinkAsyncStub | None = None
+        self._channels = Channels()
         self._random = random.Random()
         self._heartbeat_seconds = float(limits.HEARTBEAT_SECONDS)
         self._last_session = time.monotonic()  # as if there had been one: a new agent may expect a controller soon
@@ -114,6 +116,12 @@ class Link:
     async def run(self) -> None:
         """Connect, and reconnect, until cancelled."""
         self._loop = asyncio.get_running_loop()
+        try:
+            await self._connect_again_and_again()
+        finally:
+            await self._channels.close()
+
+    async def _connect_again_and_again(self) -> None:
         failures = 0
         address = self._random.choice(self._dialling.controllers)  # so that hosts are shared evenly
         while True:
@@ -123,13 +131,16 @@ class Link:
             pause = self._pause(failures)
             say = _log.info if failures <= 1 else _log.debug
             say("controller_away", controller=address, reason=reason, retry_seconds=round(pause, 2))
-            await asyncio.sleep(pause)
             address = self._dialling.controllers.after(address)
+            await self._channels.wait(address, pause, alone=len(self._dialling.controllers) == 1)
+
+    @property
+    def _is_quick(self) -> bool:
+        return time.monotonic() - self._last_session < _QUICK_SECONDS
 
     def _pause(self, failures: int) -> float:
         """Return how long to wait before the next try, randomised so that a thousand hosts do not connect at once."""
-        quick = time.monotonic() - self._last_session < _QUICK_SECONDS
-        longest = _QUICK_PAUSE if quick else _LONGEST_PAUSE
+        longest = _QUICK_PAUSE if self._is_quick else _LONGEST_PAUSE
         return min(longest, 0.1 * 2.0 ** min(failures, 10)) * self._random.uniform(0.5, 1.0)
 
     # -- one session
@@ -139,8 +150,12 @@ class Link:
         try:
             identity = await self._in_thread(self._dialling.identity)
             watchful = len(self._dialling.controllers) > 1  # then another one is waiting
-            async with tls.channel_to_controller(address, identity, watchful=watchful) as channel:
+            channel = await self._channels.to(address, identity, watchful=watchful)
+            try:
                 await self._talk(channel, identity, address)
+            finally:
+                keep = self._is_quick and not self.connected.is_set()
+                await self._channels.give_back(address, identity, channel, keep=keep)
         except Exception as error:  # no error may end the link: a new session synchronises both sides
             if _says_removed(error):
                 await self._give_up()

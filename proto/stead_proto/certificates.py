@@ -67,8 +67,7 @@ class Authority:
         self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, also_trusted: Sequence[bytes] = ()
     ) -> None:
         """Store the pair, and other authorities' certificates, PEM; see `create` and `load_or_create`."""
-        self._pair = key, certificate
-        self._also_trusted = tuple(also_trusted)
+        self._hold(key, certificate, also_trusted)
 
     @classmethod
     def create(cls, name: str = "Stead CA") -> "Authority":
@@ -105,20 +104,26 @@ class Authority:
 
     def read_again(self, directory: Path) -> None:
         """Sign and trust from now on as the directory says, for all that hold this object."""
-        key, certificate, self._also_trusted = _read_authority(directory)
+        self._hold(*_read_authority(directory))
+
+    def _hold(
+        self, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate, also_trusted: Sequence[bytes]
+    ) -> None:
+        """Encode what each host that connects is told once for all of them."""
+        own = certificate.public_bytes(serialization.Encoding.PEM)
+        others = [pem + b"\n" for pem in dict.fromkeys(also_trusted) if pem != own.strip()]
         self._pair = key, certificate
+        self._pems = own, b"".join([own, *others])
 
     @property
     def certificate_pem(self) -> bytes:
         """The certificate of the key that signs."""
-        return self._pair[1].public_bytes(serialization.Encoding.PEM)
+        return self._pems[0]
 
     @property
     def ca_pem(self) -> bytes:
         """The certificates that clients and servers must trust: first that of the key that signs."""
-        own = self.certificate_pem
-        others = [pem + b"\n" for pem in dict.fromkeys(self._also_trusted) if pem != own.strip()]
-        return b"".join([own, *others])
+        return self._pems[1]
 
     def has_signed(self, certificate_pem: bytes) -> bool:
         """Tell whether a certificate is signed by this key, not by a former one."""

@@ -61,6 +61,7 @@ KEEPALIVE_TIMEOUT_MILLISECONDS: Final = 5_000
 WATCHFUL_MILLISECONDS: Final = 700
 WATCHFUL_TIMEOUT_MILLISECONDS: Final = 1_000
 CONNECT_MILLISECONDS: Final = 8_000
+QUICK_MILLISECONDS: Final = (100, 300)
 
 READ_AHEAD: Final = MIB
 """Bytes of a stream that are on their way before they are read: 100 MB/s to a host that is 10 ms away."""
@@ -96,6 +97,12 @@ def channel_options(*, watchful: bool = False) -> Options:
         # How long an attempt to connect may take; gRPC's own is 20 seconds, for which whoever waits hangs.
         ("grpc.min_reconnect_backoff_ms", CONNECT_MILLISECONDS),
     ]
+
+
+def quick_options() -> Options:
+    """Options of a channel that waits for a controller that starts: the first and the longest pause between tries."""
+    first, longest = QUICK_MILLISECONDS
+    return [("grpc.initial_reconnect_backoff_ms", first), ("grpc.max_reconnect_backoff_ms", longest)]
 
 
 def server_options() -> Options:

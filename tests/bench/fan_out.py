@@ -120,6 +120,7 @@ class Fleet:
             while sum(reached >= revision for reached in self.reached.values()) < self.hosts:
                 self.moved.clear()
                 await self.moved.wait()
+                await asyncio.sleep(0.005)  # the grain of the measurement: else counting them is work of its own
 
     async def revision(self) -> int:
         """The revision of the last change."""

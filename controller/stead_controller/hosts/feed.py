@@ -27,7 +27,7 @@ _log = logging.getLogger(__name__)
 _LOOK_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 # Hosts that say Hello at the same time are served in batches, so that connected hosts need not wait for all of them.
-_HELLOS_AT_ONCE: Final = 64
+_HELLOS_AT_ONCE: Final = 256
 # An agent with so many unread updates must say Hello again: then it gets them as one update.
 _UNREAD: Final = 256
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from stead_agent import link
+from stead_agent import channels, link
 from stead_agent.agent import Agent
 from stead_agent.controllers import Controllers
 from stead_agent.desired import SqliteStore, Store, StoreError
@@ -160,8 +160,9 @@ async def test_a_launch_is_made_true_and_reported(rig: Rig, controller: FakeCont
 
 
 async def test_after_a_controllers_restart_the_agent_is_back_quickly_and_says_all_again(
-    rig: Rig, controller: FakeController, caplog: pytest.LogCaptureFixture
+    rig: Rig, controller: FakeController, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(channels, "_PATIENCE", 0.1)
     caplog.set_level(logging.DEBUG, link.__name__)
     rig.start()
     controller.sender(HOST).change(make.host_network(), *make.launch())

@@ -237,3 +237,15 @@ def test_an_identity_knows_whom_it_names() -> None:
     assert authority.issue_operator("ann@example.org").peer == Peer(PeerKind.OPERATOR, "ann@example.org")
     with pytest.raises(UnknownPeerError):
         _ = authority.issue_server().peer
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [
+        ("192.0.2.1:7445", "ipv4:192.0.2.1:7445"),
+        ("[2001:db8::1]:7445", "ipv6:[2001:db8::1]:7445"),
+        ("stead.example.org:7445", "stead.example.org:7445"),
+    ],
+)
+def test_only_names_are_asked_for(address, expected):
+    assert tls.target(address) == expected

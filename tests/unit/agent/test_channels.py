@@ -1,0 +1,90 @@
+"""Channels to a controller that is away, and comes back."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from stead_agent import channels as agent_channels
+from stead_agent.channels import Channels
+from stead_proto.tls import Identity
+from stead_proto.v1 import host_pb2, host_pb2_grpc
+from tests.support.fake_controller import FakeController
+from tests.support.processes import free_ports
+
+
+@pytest.fixture
+async def channels() -> AsyncIterator[Channels]:
+    """None yet."""
+    channels = Channels()
+    yield channels
+    await channels.close()
+
+
+@pytest.fixture
+def identity() -> Identity:
+    """A host's."""
+    return FakeController().authority.issue_host("h-1")
+
+
+async def _tried(channels: Channels, address: str, identity: Identity, *, keep: bool = True) -> object:
+    """Try in vain to reach a controller; return the channel."""
+    channel = await channels.to(address, identity, watchful=False)
+    with pytest.raises(Exception, match="UNAVAILABLE"):
+        await host_pb2_grpc.HostLinkStub(channel).RenewCertificate(host_pb2.RenewCertificateRequest())
+    await channels.give_back(address, identity, channel, keep=keep)
+    return channel
+
+
+async def test_one_that_could_not_connect_is_used_again(channels: Channels, identity: Identity) -> None:
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    first = await _tried(channels, address, identity)
+    assert await _tried(channels, address, identity) is first
+    assert await _tried(channels, address, FakeController().authority.issue_host("h-1")) is not first, "is renewed"
+
+
+async def test_not_where_nobody_wants_it_or_for_long(
+    channels: Channels, identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    first = await _tried(channels, address, identity, keep=False)
+    monkeypatch.setattr(agent_channels, "_PATIENCE", 0.0)
+    second = await _tried(channels, address, identity)
+    assert second is not first
+    assert await _tried(channels, address, identity) is not second
+
+
+async def test_one_that_has_connected_is_closed(channels: Channels) -> None:
+    controller = FakeController()
+    await controller.start()
+    identity = controller.authority.issue_host("h-1")
+    channel = await channels.to(controller.address, identity, watchful=False)
+    await channel.channel_ready()
+    await channels.give_back(controller.address, identity, channel, keep=True)
+    assert await channels.to(controller.address, identity, watchful=False) is not channel
+    await controller.stop()
+
+
+async def test_the_pause_ends_when_the_only_controller_is_back(channels: Channels) -> None:
+    controller = FakeController()
+    await controller.start()
+    address, identity = controller.address, controller.authority.issue_host("h-1")
+    await controller.stop()
+    first = await _tried(channels, address, identity)
+    waiting = asyncio.create_task(channels.wait(address, 0.05, alone=True))
+    began = time.monotonic()
+    await controller.start()
+    await asyncio.wait_for(waiting, 4)
+    assert time.monotonic() - began < 3, "of five that it would wait"
+    channel = await channels.to(address, identity, watchful=False)
+    assert channel is first
+    await channel.close()
+    await controller.stop()
+
+
+async def test_another_controller_is_tried_meanwhile(channels: Channels, identity: Identity) -> None:
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    await _tried(channels, address, identity)
+    await asyncio.wait_for(channels.wait(address, 0.05, alone=False), 4)
+    await asyncio.wait_for(channels.wait("unknown.invalid:1", 0.05, alone=True), 4)
