@@ -80,6 +80,8 @@ def _what(resource: desired_pb2.Resource) -> host_pb2.Unclaimed:
     match resource.WhichOneof("body"):
         case "interface":
             return _of_interface(resource.interface)
+        case "mapping":
+            return _of_mapping(resource.mapping)
         case "machine" if resource.machine.power == desired_pb2.POWER_RUNNING:
             stores = sum(disk.instance_store.size for disk in resource.machine.disks)
             return host_pb2.Unclaimed(vcpus=resource.machine.vcpus, memory=resource.machine.memory, disk=stores)
@@ -96,4 +98,13 @@ def _of_interface(interface: desired_pb2.Interface) -> host_pb2.Unclaimed:
         mac_address=interface.mac_address,
         private_addresses=[address for address in ours if address],
         public_addresses=[each.public_address for each in interface.public_addresses],
+    )
+
+
+def _of_mapping(mapping: desired_pb2.Mapping) -> host_pb2.Unclaimed:
+    """An interface of any host of the VPC: the controller may know this host before it knows that one."""
+    return host_pb2.Unclaimed(
+        subnet_id=mapping.subnet_id,
+        mac_address=mapping.mac_address,
+        private_addresses=[address for address in mapping.addresses if address],
     )

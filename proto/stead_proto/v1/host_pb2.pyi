@@ -1252,7 +1252,7 @@ class Unclaimed(_message.Message):
     RESOURCE_FIELD_NUMBER: _builtins.int
     SECURITY_GROUPS_FIELD_NUMBER: _builtins.int
     subnet_id: _builtins.str
-    """of an interface, and so the next three"""
+    """of an interface, or of a mapping of one of any host, and so the next two"""
     mac_address: _builtins.str
     vcpus: _builtins.int
     """of a machine that is to run, and so its memory"""
@@ -1267,7 +1267,9 @@ class Unclaimed(_message.Message):
         """IPv4 and IPv6"""
 
     @_builtins.property
-    def public_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def public_addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """of an interface"""
+
     @_builtins.property
     def resource(self) -> _desired_pb2.Resource:
         """A machine, an interface or a volume as it was last desired, without any key or credential, by which the controller can

@@ -135,6 +135,18 @@ def test_what_is_off_or_at_home_elsewhere_takes_no_room() -> None:
     ]
 
 
+def test_interfaces_of_other_hosts_have_their_addresses() -> None:
+    """Their hosts may come to a new controller later than this one, and nobody may be given them meanwhile."""
+    wanted, key = Wanted(), Key(pb.KIND_MAPPING, "eni-9")
+    elsewhere = make.mapping("eni-9", "10.1.0.9")
+    elsewhere.mapping.addresses.append("fd00:1::9")
+    elsewhere.mapping.subnet_id, elsewhere.mapping.mac_address = "subnet-1", "02:00:00:00:00:09"
+    wanted.install(Change(1, "epoch-1", full=True, put=(elsewhere,), unclaimed=frozenset([key])))
+    assert what_it_has(wanted, key) == host_pb2.Unclaimed(
+        subnet_id="subnet-1", mac_address="02:00:00:00:00:09", private_addresses=["10.1.0.9", "fd00:1::9"]
+    )
+
+
 def test_an_instance_whose_disk_was_removed_is_said_to_be_off_and_its_volume_lost(
     bench: Bench, sender: make.Sender
 ) -> None:

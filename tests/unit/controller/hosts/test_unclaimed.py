@@ -105,6 +105,17 @@ def test_its_private_addresses_are_not_given_in_its_subnet(run, world, report):
     run(create(world, primary="172.31.0.7"))
 
 
+def test_nor_are_those_of_a_host_that_is_not_there_yet(run, world, report):
+    mapping = (desired.KIND_MAPPING, ENI[1])
+    report(mapping, subnet_id=world.one.subnet_ids[0], mac_address=MAC, private_addresses=["172.31.0.7"])
+    with pytest.raises(WrongState, match="in use"):
+        run(create(world, primary="172.31.0.7"))
+    report(ENI, host_id=world.host_id, subnet_id=world.one.subnet_ids[0], private_addresses=["172.31.0.7"])
+    report(mapping, pb.CONDITION_ABSENT)
+    with pytest.raises(WrongState, match="in use"):
+        run(create(world, primary="172.31.0.7"))
+
+
 def test_they_are_held_in_the_transaction_that_hears_of_them(run, world):
     def hear(tx):
         asked = (tx, world.one.subnet_ids[0], "172.31.0.7")
