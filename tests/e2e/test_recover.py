@@ -1,5 +1,6 @@
 """A controller's disk is lost and there is no backup: a new one learns from the host what it has; guests notice nothing."""
 
+import contextlib
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ from stead_cli.ssh import Login
 from tests.support import box, halting_image
 from tests.support.clients import FAST, Account
 from tests.support.lost_state import lose
+from tests.support.postgresql import PROGRAMS, PostgresqlServer
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
 from tests.support.waiting import wait_for
 
@@ -23,15 +25,24 @@ def test_a_cloud_comes_back_without_any_backup(tmp_path: Path) -> None:
 
 
 def _lose_it_and_recover(folder: Path) -> None:
-    cloud = RealCloud()
-    try:
+    with contextlib.ExitStack() as ends:
+        database = _of_a_server(ends) if PROGRAMS else ""
+        cloud = RealCloud()
+        ends.callback(cloud.purge)
         cloud.up()
-        _story(cloud, folder)
-    finally:
-        cloud.purge()
+        _story(cloud, folder, database)
 
 
-def _story(cloud: RealCloud, folder: Path) -> None:
+def _of_a_server(ends: contextlib.ExitStack) -> str:
+    """Start a PostgreSQL server, and return the URL of an empty database of it."""
+    server = PostgresqlServer()
+    ends.callback(server.stop)
+    server.start()
+    return server.new_database()
+
+
+def _story(cloud: RealCloud, folder: Path, database: str) -> None:
+    """Lose a controller whose state is in a file, and recover it there, and then in another database if there is one."""
     user = User(cloud, cloud.new_account(), folder)
     front, back = _two_subnets(user)
     [outer] = user.run(SubnetId=front)
@@ -59,8 +70,10 @@ def _story(cloud: RealCloud, folder: Path) -> None:
     assert "--master-key-file" in cloud.stead("unclaimed", "adopt", outer).stderr
     cloud.stead_well("down")
     cloud.settings.controller_dir.rename(folder / "without the key")
+    cloud.database = database
     cloud.stead_well("recover", "--master-key-file", str(saved), timeout=400)
     wait_for(lambda: {outer, inner} <= set(_unclaimed(cloud)), "the host says what it has", 60, explain=cloud.log_ends)
+    assert (cloud.settings.controller_dir / "stead.sqlite").exists() == (not database)
     adopted = json.loads(cloud.stead_well("unclaimed", "adopt", "--all", "--output", "json"))
     assert {outer, inner} <= {each["id"] for each in adopted if each["adopted"]}
     wait_for(lambda: not set(_unclaimed(cloud)) & {outer, inner, volume_id}, "all of it is known", 60)

@@ -60,6 +60,7 @@ class RealCloud:
     netns_dir: str = "/run/netns"
     pools: str = ""
     traces: str = ""  # URL of a server for traces
+    database: str = ""  # URL of a database, if the state is to be there from the next command on
     bare: bool = False  # it builds the micro image and proves KVM by itself, which takes half a minute of a processor
     settings: Settings = field(init=False)
 
@@ -100,6 +101,7 @@ class RealCloud:
             STEAD_NETNS_DIR=self.netns_dir,
             STEAD_POOLS=self.pools,
             STEAD_TRACES_ENDPOINT=self.traces,
+            **({"STEAD_DATABASE_URL": self.database} if self.database else {}),
         )
 
     def stead(self, *arguments: str, timeout: float = 240) -> "subprocess.CompletedProcess[str]":
