@@ -9,6 +9,7 @@ agents on two of them are more of the time than the controller is: CPU seconds a
 
 import argparse
 import asyncio
+import gc
 import http.client
 import json
 import os
@@ -238,6 +239,8 @@ async def _rules(fleet: Fleet, agents: list[Child], figures: Figures) -> None:
 async def _restart(fleet: Fleet, agents: list[Child], figures: Figures) -> None:
     """End the controller and start it again."""
     await fleet.controller.stop()
+    gc.collect()
+    gc.freeze()  # another process would begin without what the former controller and the client have left in this one
     spent, began = Spent(agents), time.perf_counter()
     answers = asyncio.create_task(asyncio.to_thread(fleet.wait_for_answer, 120))
     await fleet.start_controller()
