@@ -8,6 +8,7 @@ import pytest
 from tests.support.processes import ROOT, clean_environment
 
 DATABASE = {"stead_database_url": "postgresql+psycopg://db.internal/stead"}
+BUCKETS = {"stead_object_endpoint": "https://buckets.internal"}
 BLOCKS = {"stead_block_bucket": "blocks", "stead_block_endpoint": "https://blocks.internal"}
 
 
@@ -18,9 +19,10 @@ BLOCKS = {"stead_block_bucket": "blocks", "stead_block_endpoint": "https://block
         ({}, "share a database"),
         (DATABASE, "share the blocks"),
         (DATABASE | BLOCKS, "share the buckets"),
-        (DATABASE | BLOCKS | {"stead_object_endpoint": "https://buckets.internal"}, ""),
+        (DATABASE | BLOCKS | BUCKETS, "share the engine of metrics"),
+        (DATABASE | BLOCKS | BUCKETS | {"stead_metrics_endpoint": "https://metrics.internal"}, ""),
     ],
-    ids=["no database", "no blocks", "no buckets", "all that they share"],
+    ids=["no database", "no blocks", "no buckets", "no metrics", "all that they share"],
 )
 def test_several_controllers(client, tmp_path, shared, says):
     hosts = {name: {"ansible_host": f"192.0.2.{number}"} for number, name in enumerate(("one", "two"), 1)}

@@ -30,6 +30,7 @@ from tests.support.postgresql import PROGRAMS
 from tests.support.processes import ROOT, clean_environment
 from tests.support.rack import GATEWAY, POOL, VIRTUAL, Rack, Server, link, rack
 from tests.support.second_controller import client_of
+from tests.support.shared_metrics import shows_at_another
 from tests.support.waiting import wait_for
 
 CLIENTS: Final = ("ansible", "release", "ssh-server")
@@ -264,14 +265,23 @@ def in_block_store(operator: Operator) -> None:
     assert operator.controller.machine.run("ls", "/var/lib/stead/controller/blocks").stdout == ""
     listens = last.machine.must("ss", "--no-header", "--listening", "--tcp", "--numeric").split()
     ports = {each.rpartition(":")[2] for each in listens if each.startswith((f"{last.address}:", "0.0.0.0:", "*:"))}
-    assert ports - {"22", "*"} == {"8333", "5433"}, ports
-    for name in ("block-key", "object-key"):
-        secret = operator.controller.machine.must("cat", f"/etc/stead/{name}").split()[1]
-        are_known = {f"/etc/stead/{name}"} | {
-            f"/etc/stead/block-store/{file}" for file in ("key", "object-key", "identities.json")
-        }
+    assert ports - {"22", "*"} == {"8333", "5433", "8428"}, ports
+    blocks = {f"/etc/stead/block-store/{file}" for file in ("key", "object-key", "identities.json")}
+    places = {"block-key": blocks, "object-key": blocks, "metrics-token": {"/etc/stead/metrics/password"}}
+    for name, known in places.items():
+        secret = re.split(r"[\s:]", operator.controller.machine.must("cat", f"/etc/stead/{name}"))[1]
+        are_known = known | {f"/etc/stead/{name}"}
         for server in operator.rack.servers:
             assert written_with(server, secret) <= are_known
+
+
+def metrics_are_shared(operator: Operator) -> None:
+    """What was put at one controller is read at the other; who has no password reads nothing."""
+    ends = [f"https://{server.address}:8774" for server in operator.rack.servers[:2]]
+    shows_at_another(*(replace(operator.account(), endpoint=end).client("cloudwatch") for end in ends))
+    engine = f"https://{operator.rack.servers[-1].address}:8428/api/v1/labels"
+    asks = "curl --silent --cacert /etc/stead/metrics-ca.pem --write-out %{http_code} --output /dev/null"
+    assert operator.controller.machine.must(*asks.split(), engine) == "401"
 
 
 def written_with(server: Server, secret: str) -> set[str]:
@@ -453,7 +463,7 @@ def rotated(operator: Operator, trusted: int, *arguments: str) -> None:
 _PLACES: Final = (
     "/etc/stead /etc/sysctl.d/60-stead.conf /opt/stead /usr/local/bin/stead /var/lib/stead /run/stead "
     "/etc/systemd/system/*stead* /etc/systemd/system/*.wants/*stead* /etc/systemd/system/victoria-metrics.service /etc/prometheus/stead.rules.yml "
-    "/var/lib/stead-block-store /etc/keepalived/keepalived.conf "
+    "/var/lib/stead-block-store /var/lib/stead-metrics /etc/keepalived/keepalived.conf "
     "/etc/keepalived/stead-controller-serves"
 )
 
@@ -496,6 +506,8 @@ def tell(
         _step("bare machines become a cloud", lambda: operator.play("site.yml"))
         guest = _step("a guest is launched, and answers", lambda: launch(operator))
         boot = guest.boot()
+        if controllers > 1:
+            _step("metrics of one controller are those of all", lambda: metrics_are_shared(operator))
         if not is_brief:
             _tell_what_is_there(operator)
         if operator.virtual_address:
