@@ -47,7 +47,8 @@ class SimulatedNetwork:
             gone = {each.id for each in _interfaces(objects.networks.get(vpc.vpc_id))} - {
                 each.id for each in vpc.interfaces
             }
-            self._note_used(gone)
+            if gone:
+                self._note_used(gone)
             for each in gone:
                 objects.bandwidths.pop(each, None)
             objects.networks[vpc.vpc_id] = vpc

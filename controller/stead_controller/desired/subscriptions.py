@@ -54,7 +54,8 @@ def refresh(tx: Transaction, vpc_id: str, host_id: str, *, has_interface: bool =
     peers = peers_of(tx, vpc_id)
     for each in sorted({vpc_id, *peers}):
         around = peers if each == vpc_id else peers_of(tx, each)
-        wanted = (has_interface and each == vpc_id) or _has_interface(tx, host_id, {each, *around})
+        # A peering is a part of both VPCs, so each that is looked at has this one around it, or is it.
+        wanted = has_interface or _has_interface(tx, host_id, {each, *around})
         if _set(tx, each, host_id, wanted=wanted):
             begun.add(each)
     return begun

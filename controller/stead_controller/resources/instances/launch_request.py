@@ -17,7 +17,7 @@ from stead_controller.resources.storage.block_devices import BlockDevice
 
 @dataclass(frozen=True, slots=True)
 class LaunchRequest:
-    """RunInstances, parsed; `tags` are by resource type, `digest` that of all parameters (for ClientToken).
+    """RunInstances, parsed; `tags` are by resource type, `digest` that of all parameters with a ClientToken.
 
     Subnet, addresses and groups are those of the only interface, if `interfaces` is empty. `system_tags` are those of
     instances whose keys begin with `aws:`, which no request can set. `spot_request_ids` are the requests that wait for

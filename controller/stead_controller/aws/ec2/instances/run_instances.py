@@ -98,10 +98,12 @@ def launch_request(params: Params | Overridden) -> LaunchRequest:
         raise MissingParameter("ImageId")
     if isinstance(params, Overridden) and params.get("InstanceRequirements"):
         raise InvalidCombination("By a launch template with InstanceRequirements only fleets can launch.")
-    request = _launch_request(params, params["ImageId"], params["MinCount"], params["MaxCount"])
+    own = params.own if isinstance(params, Overridden) else params
+    digest = request_digest(own) if params.get("ClientToken") else ""  # of no other use
+    request = _launch_request(params, params["ImageId"], params["MinCount"], params["MaxCount"], digest)
     if isinstance(params, Overridden):
-        return replace(request, digest=request_digest(params.own), system_tags=params.template.system_tags)
-    return replace(request, digest=request_digest(params))
+        return replace(request, system_tags=params.template.system_tags)
+    return request
 
 
 def template_request(data: Params) -> LaunchRequest:
@@ -114,7 +116,7 @@ def template_request(data: Params) -> LaunchRequest:
     return _launch_request(data, data.get("ImageId", ""), 1, 1)
 
 
-def _launch_request(params: Params, image_id: str, min_count: int, max_count: int) -> LaunchRequest:
+def _launch_request(params: Params, image_id: str, min_count: int, max_count: int, digest: str = "") -> LaunchRequest:
     for name in _UNBUILT:
         if params.get(name):
             raise Unsupported(f"The parameter {name} is not supported yet.")
@@ -128,6 +130,7 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         key_name=params.get("KeyName"),
         user_data=user_data(params.get("UserData")),
         client_token=params.get("ClientToken", ""),
+        digest=digest,
         cpu_options=cpu_options.read(params.get("CpuOptions", {})),
         cpu_credits=params.get("CreditSpecification", {}).get("CpuCredits") or None,
         zone=placement.get("AvailabilityZone"),
