@@ -19,13 +19,25 @@ def main() -> int:
     parser.add_argument(
         "--quiet", type=int, default=10, help="rounds at the end without kills, when memory is measured"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help="at most; so many of them without kills, in proportion"
+    )
+    parser.add_argument("--controllers", type=int, choices=(1, 2), default=1)
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), help="default: what so many controllers need")
+    parser.add_argument("--trace", action="store_true", help="where controllers allocate, in FOLDER/memory; slow")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument(
         "--folder", type=Path, help="for the cloud; default: a new one below /var/tmp, removed at the end"
     )
     asked = parser.parse_args()
     share_among_clients()
-    plan = Plan(asked.seed, asked.lives, asked.round, asked.kills, asked.quiet)
+    is_shared = (asked.database or ("sqlite", "postgresql")[asked.controllers - 1]) == "postgresql"
+    if asked.controllers > 1 and not is_shared:
+        parser.error("two controllers need PostgreSQL")
+    plan = Plan(
+        asked.seed, asked.lives, asked.round, asked.kills, asked.quiet,
+        minutes=asked.minutes, controllers=asked.controllers, is_shared=is_shared, traces=asked.trace,
+    )  # fmt: skip
     print(f"seed {plan.seed}", flush=True)
     with tempfile.TemporaryDirectory(prefix="stead-lives-", dir="/var/tmp", delete=asked.folder is None) as made:
         folder = asked.folder or Path(made)

@@ -6,13 +6,16 @@ run, and with it what SQLite caches of that, so that nobody could tell what else
 python -m tests.recovery.lives.brief_controller run --state-dir=…        (the controller's own command line)
 """
 
+import sys
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 from stead_controller import controller
 from stead_controller.__main__ import cli
 from stead_controller.request import client_tokens
 from stead_controller.workflows import housekeeping
+from tests.support import held_memory
 
 _TOKENS_LIFETIME: Final = timedelta(minutes=5)  # longer than anybody here repeats a call
 
@@ -20,4 +23,5 @@ if __name__ == "__main__":
     setattr(controller, "_HOUSEKEEPING_SECONDS", 0.5)  # noqa: B010 - mypy knows that it is final
     for module in (client_tokens, housekeeping):
         setattr(module, "LIFETIME", _TOKENS_LIFETIME)  # noqa: B010 - the same
-    cli()
+    held_memory.listen(Path(sys.argv[1]))
+    cli(sys.argv[2:])

@@ -79,6 +79,15 @@ _WRONG: Final = {
     " FROM instances i JOIN placement_groups g ON g.id = i.placement_group_id"
     " WHERE g.strategy = 'partition' AND i.capacity_held GROUP BY 1, 2 HAVING count(DISTINCT i.partition_number) > 1",
 }
+# What of these is wrong at any moment, also while calls are under way.
+_NEVER: Final = (
+    "is an address that several have",
+    "is a public address that several have",
+    "is another count of vCPUs than its instances take",
+    "is a host of a spread group with several of it",
+    "is a host with several partitions of a group",
+    "has a device of another host, or has no room",
+)
 # Tables that are empty when all instances were terminated and forgotten, and hosts have said so.
 _GONE: Final = (
     *("instances", "reservations", "volumes", "network_interfaces", "interface_addresses", "workflows", "vpc_hosts"),
@@ -95,6 +104,15 @@ def opened(file: Path) -> Iterator[sqlite3.Connection]:
     """Open a controller's database to read it, while the controller may run."""
     with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as database:
         database.create_function("memory_of", 4, _memory_of, deterministic=True)
+        database.execute("BEGIN")  # all that is read is of one moment
+        yield database
+
+
+@contextlib.contextmanager
+def copy() -> Iterator[sqlite3.Connection]:
+    """Make an empty database in memory, for what another one has."""
+    with contextlib.closing(sqlite3.connect(":memory:")) as database:
+        database.create_function("memory_of", 4, _memory_of, deterministic=True)
         yield database
 
 
@@ -103,8 +121,19 @@ def _memory_of(memory: int, vcpus: int, boot_mode: str, tpm: int) -> int:
 
 
 def in_database(database: sqlite3.Connection, volume_overcommit: float) -> list[str]:
-    """Name what is wrong in the database, each in a line."""
+    """Name what is wrong in the database of a cloud at rest, each in a line."""
     found = [f"{_named(row)} {what}" for what, query in _WRONG.items() for row in database.execute(query)]
+    return found + _in_hosts(database, volume_overcommit)
+
+
+def at_any_time(database: sqlite3.Connection, volume_overcommit: float) -> list[str]:
+    """Name what is wrong even while calls are under way: given twice, or more than there is; each in a line."""
+    found = [f"{_named(row)} {what}" for what in _NEVER for row in database.execute(_WRONG[what])]
+    return found + _in_hosts(database, volume_overcommit)
+
+
+def _in_hosts(database: sqlite3.Connection, volume_overcommit: float) -> list[str]:
+    found = []
     for host, cpus, memory, cpus_reserved, memory_reserved, vcpus_held, memory_held in database.execute(_ROOM):
         if (cpus_reserved, memory_reserved) != (vcpus_held, memory_held):
             found.append(

@@ -1,13 +1,13 @@
 """Thousands of lives on simulated hosts, with random kills: nothing is given twice, oversubscribed or left, and nothing grows."""
 
 import random
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +16,7 @@ from stead_agent.simulated.world_file import read
 from stead_proto.tls import Identity
 from stead_proto.v1 import desired_pb2 as pb
 from tests.recovery.lives import held
+from tests.recovery.lives.clouds import Clouds
 from tests.recovery.lives.slope import Sample, grown, per_thousand
 from tests.recovery.lives.users import Lives, User, shapes
 from tests.support import kills
@@ -27,6 +28,7 @@ PATIENCE: Final = 300.0  # until all is in order, after the last call and the la
 OVERCOMMIT: Final = 0.05  # of volumes: with the size of simulated disks, so few that instances wait for instance store
 SIZE: Final = HostSize(cpus=4, memory=32 << 30, devices=["10de:1eb8"])
 USERS: Final = 4
+WATCHED_SECONDS: Final = 0.5
 MOST_EACH: Final = 16  # instances: together some more than there is room for
 SETTINGS: Final = (
     "--request-rate-factor=0",
@@ -51,7 +53,8 @@ _BOUNDED: Final = {
     "usage_days",
     "usage_days_mark",
 }
-_BASES: Final = f" WHERE kind != {pb.KIND_BASE}"  # of images, which hosts get one after the other, and keep
+_NO_BASE: Final = f"kind != {pb.KIND_BASE}"  # of images, which hosts get one after the other, and keep
+_UNLOOKED: Final = _LASTING | _BOUNDED | {"alembic_version"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,10 @@ class Plan:
     kills: int = 4
     quiet: int = 0
     away: float = 1.0  # seconds at most until what was killed is started again
+    minutes: float = 0.0  # of rounds with kills and of those without together; 0: until so many lived
+    controllers: int = 1
+    is_shared: bool = False  # the database is PostgreSQL
+    traces: bool = False  # allocations of controllers
     processes: int = 2  # of simulated hosts
     hosts: int = 2  # of each process
 
@@ -78,6 +85,7 @@ class Report:
     violations: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)  # with nothing there, after each round
     quiet: list[Sample] = field(default_factory=list)  # of processes that nobody killed meanwhile
+    looks: int = 0  # into the database, while instances lived and programs were killed
     seconds: float = 0.0
 
     def judge(self) -> None:
@@ -97,6 +105,7 @@ class Report:
             ),
             f"of these: {kinds}",
             f"killed: {killed or 'nothing'}; answers lost: {self.lives.lost}; refused: {refused or 'nothing'}",
+            f"looked while they lived: {self.looks} times",
         ]
         for what, samples in (("with kills", self.samples), ("without kills", self.quiet)):
             for name in sorted(samples[-1].figures) if samples else ():
@@ -116,45 +125,56 @@ class Story:
     """A cloud whose instances live and whose programs are killed."""
 
     plan: Plan
-    cloud: Cloud
+    clouds: Clouds
     report: Report
     chance: random.Random
     users: list[User] = field(default_factory=list)
 
     @property
-    def database(self) -> Path:
-        return self.cloud.settings.controller_dir / "stead.sqlite"
+    def cloud(self) -> Cloud:
+        """The one with hosts."""
+        return self.clouds.first
 
     def begin(self) -> None:
-        """Start all programs, and make accounts and placement groups."""
-        brief = [sys.executable, "-m", "tests.recovery.lives.brief_controller", *self.cloud.controller.command[1:]]
-        self.cloud.controller = replace(self.cloud.controller, command=brief)
-        self.cloud.start_controller()
+        """Add hosts, accounts and placement groups."""
         for _ in range(self.plan.processes):
             self.cloud.add_hosts(self.plan.hosts, SIZE, keep=True)
         image_id = self.cloud.add_image()
         for number in range(USERS):
             account = self.cloud.new_account(f"user-{number}")
-            ec2 = account.client("ec2", connect_timeout=2)
+            ends = [each.endpoint for each in self.clouds.all]
+            ends = ends[number % len(ends) :] + ends[: number % len(ends)]
+            clients = [replace(account, endpoint=each).client("ec2", connect_timeout=2) for each in ends]
+            ec2 = clients[0]
             ec2.create_placement_group(GroupName="spread", Strategy="spread")
             ec2.create_placement_group(GroupName="parts", Strategy="partition", PartitionCount=3)
             chance = random.Random(self.chance.random())
             choices = shapes("spread", "parts")
-            self.users.append(User(f"user-{number}", ec2, image_id, choices, MOST_EACH, chance, self.report.lives))
+            self.users.append(User(f"user-{number}", clients, image_id, choices, MOST_EACH, chance, self.report.lives))
 
     def run(self, say: Callable[[str], None]) -> None:
         """Rounds until as many lived as planned, or something is wrong."""
-        kinds = kills.kinds(self.cloud, self.chance, self.plan.away)
+        each_kind = [kills.kinds(cloud, self.chance, self.plan.away) for cloud in self.clouds.all]
+        kinds = chain.from_iterable(zip(*each_kind, strict=True))
         rounds = max(1, self.plan.lives // self.plan.round)
+        began = time.monotonic()
         for number in range(rounds):
-            is_quiet = number >= rounds - self.plan.quiet
+            part = (time.monotonic() - began) / 60 / self.plan.minutes if self.plan.minutes else 0.0
+            if part >= 1.0:
+                break
+            is_quiet = number >= rounds - self.plan.quiet or part >= 1.0 - self.plan.quiet / rounds
             self._round(number, 0 if is_quiet else self.plan.kills, kinds)
             if is_quiet:
                 self.report.quiet.append(Sample(self.report.lives.launched, self._processes()))
-            say(f"{self.report.lives.launched} lives, {self.report.kills.total()} kills")
+            say(f"{self.report.lives.launched} lives, {self.report.kills.total()} kills{self._told(is_quiet=is_quiet)}")
             if self.report.violations:
                 return
         self.report.judge()
+
+    def _told(self, *, is_quiet: bool) -> str:
+        """What processes have, in words, where it was measured."""
+        figures = self.report.quiet[-1].figures if is_quiet else {}
+        return "".join(f", {name} {figure:.4g}" for name, figure in figures.items())
 
     # --- a round
 
@@ -164,6 +184,8 @@ class Story:
         first, lives.wanted = lives.launched, (number + 1) * self.plan.round
         moments = sorted(self.chance.sample(range(first, max(lives.wanted, first + kills_in_it)), k=kills_in_it))
         threads = [threading.Thread(target=user.live, name=user.name) for user in self.users]
+        ended = threading.Event()
+        threads.append(threading.Thread(target=self._watch, args=(ended,), name="watcher"))
         for thread in threads:
             thread.start()
         try:
@@ -174,8 +196,10 @@ class Story:
             lives.abandoned = True
             raise
         finally:
-            for thread in threads:
+            for thread in threads[:-1]:
                 thread.join()
+            ended.set()
+            threads[-1].join()
         if lives.failures:
             raise lives.failures[0]
         self._await(self._out_of_order)
@@ -183,6 +207,16 @@ class Story:
             user.end_all()
         self._await(lambda: [*self._out_of_order(), *self._left()])
         self.report.samples.append(Sample(lives.launched, self._rows() | self._files()))
+
+    def _watch(self, ended: threading.Event) -> None:
+        """Look again and again, until the round has ended, for what is wrong at any moment."""
+        try:
+            while not ended.wait(WATCHED_SECONDS):
+                with self.clouds.opened(_UNLOOKED) as database:
+                    self.report.violations += held.at_any_time(database, OVERCOMMIT)
+                self.report.looks += 1
+        except Exception as failure:  # a thread has nobody to raise it to: who waits for all raises it
+            self.report.lives.failures.append(failure)
 
     def _has_come(self, moment: int) -> bool:
         """Tell whether so many were launched, or no more will be."""
@@ -200,7 +234,7 @@ class Story:
     def _out_of_order(self) -> list[str]:
         expected: set[str] = set().union(*(user.living for user in self.users))
         worlds = self._worlds()
-        with held.opened(self.database) as database:
+        with self.clouds.opened(_UNLOOKED) as database:
             there = held.living(database)
             return [
                 *(f"{each} is there, and nobody has it" for each in sorted(there - expected)),
@@ -211,7 +245,7 @@ class Story:
             ]
 
     def _left(self) -> list[str]:
-        with held.opened(self.database) as database:
+        with self.clouds.opened(_UNLOOKED) as database:
             return held.left(database, self._worlds())
 
     def _worlds(self) -> Mapping[str, Objects]:
@@ -227,37 +261,39 @@ class Story:
 
     def _rows(self) -> dict[str, float]:
         """How many rows each table has."""
-        with held.opened(self.database) as database:
-            names = [name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            found: dict[str, float] = {}
-            for name in names:
-                kinds = _BASES if name == "host_resources" else ""
-                [(count,)] = database.execute(f"SELECT count(*) FROM {name}{kinds}")
-                found[figure_of(name)] = float(count)
-            return found
+        found = self.clouds.counts({"host_resources": _NO_BASE})
+        return {figure_of(name): float(count) for name, count in found.items()}
 
     def _files(self) -> dict[str, float]:
-        """How many files there are, without the records of calls, and how large the databases are."""
-        controller = self.cloud.settings.controller_dir
-        folders = {"agents": [child.log.parent for child in self.cloud.simulators], "the controller": [controller]}
-        found: dict[str, float] = {}
+        """How many files there are, without the records of calls and those of metrics, and how large databases are."""
+        agents = [child.log.parent for child in self.cloud.simulators]
+        controllers = [cloud.settings.controller_dir for cloud in self.clouds.all]
+        folders = {"agents": agents, "controllers": controllers}
+        found = {f"KiB of {name}": size / 1024 for name, size in self.clouds.database_bytes().items()}
         for name, parts in folders.items():
-            paths = [path for part in parts for path in part.rglob("*") if controller / "audit" not in path.parents]
+            aside = {part / each for part in parts for each in ("audit", "metrics")}
+            paths = [path for part in parts for path in part.rglob("*") if aside.isdisjoint(path.parents)]
             found[f"files of {name}"] = float(sum(not path.name.endswith(".draft") for path in paths))
             sizes = [path.stat().st_size for path in paths if path.suffix in (".sqlite", ".pickle")]
             found[f"KiB of {name}"] = sum(sizes) / 1024
+        # VictoriaMetrics writes one each few seconds, and puts many together now and then.
+        found["metrics' files"] = float(sum(1 for part in controllers for _ in (part / "metrics").rglob("*")))
         return found
 
     def _processes(self) -> dict[str, float]:
-        """Memory, open files and threads of each process."""
-        pids = {"the controller": self.cloud.controller.serving}
+        """Memory without SQLite's, open files and threads of each process."""
+        pids: dict[str, int] = {}
+        found: dict[str, float] = {}
+        for number, cloud in enumerate(self.clouds.all):
+            pids[name := f"controller {number}"] = cloud.controller.serving
+            found |= {f"{what} of {name}": figure for what, figure in self.clouds.memory(cloud).items()}
         for number, simulator in enumerate(self.cloud.simulators):
             assert simulator.process is not None
             pids[f"agents {number}"] = simulator.process.pid
-        found: dict[str, float] = {}
         for name, pid in pids.items():
             process = Path(f"/proc/{pid}")
-            found[f"MiB of {name}"] = memory_of(pid)["Anonymous"]
+            # SQLite's pages and statements are bounded by settings, and grow with a database that is small until then.
+            found[f"MiB of {name}"] = memory_of(pid)["Anonymous"] - found.get(f"SQLite in MiB of {name}", 0.0)
             found[f"open files of {name}"] = float(len(list((process / "fd").iterdir())))
             found[f"threads of {name}"] = float(len(list((process / "task").iterdir())))
         return found
@@ -273,13 +309,12 @@ def figure_of(table: str) -> str:
 def run(plan: Plan, folder: Path, say: Callable[[str], None] = lambda _text: None) -> Report:
     """Make a cloud in a folder, let instances live as planned, and stop it."""
     report = Report(plan)
-    cloud = Cloud(folder, SETTINGS)
     began = time.monotonic()
     try:
-        story = Story(plan, cloud, report, random.Random(plan.seed))
-        story.begin()
-        story.run(say)
+        with Clouds(folder, SETTINGS, plan.controllers, plan.is_shared, plan.traces).run() as clouds:
+            story = Story(plan, clouds, report, random.Random(plan.seed))
+            story.begin()
+            story.run(say)
     finally:
-        cloud.stop()
         report.seconds = time.monotonic() - began
     return report

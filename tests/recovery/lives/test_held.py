@@ -163,6 +163,24 @@ def test_what_is_wrong_in_the_database_is_named(scene: Scene, statement: str, sa
     assert [line for line in scene.wrong() if said in line], scene.wrong()
 
 
+@pytest.mark.parametrize(
+    ("statement", "is_wrong"),
+    [
+        ("UPDATE hosts SET cpus_reserved = 2 WHERE id = HOST", True),
+        ("UPDATE storage_pools SET total = 1", True),
+        ("UPDATE account_usage SET value = 9", True),
+        ("UPDATE instances SET state = 'pending'", False),
+        ("UPDATE volumes SET state = 'deleting'", False),
+    ],
+)
+def test_only_what_is_wrong_at_any_moment_is_named_while_calls_are_under_way(
+    scene: Scene, statement: str, is_wrong: bool
+) -> None:
+    scene.change(statement)
+    with held.opened(scene.file) as database:
+        assert bool(held.at_any_time(database, OVERCOMMIT)) is is_wrong
+
+
 def _twin(scene: Scene, **changes: str) -> None:
     """Add another instance, as the first is but for these columns."""
     with contextlib.closing(sqlite3.connect(scene.file)) as database, database:

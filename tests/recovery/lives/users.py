@@ -3,7 +3,7 @@
 import random
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -68,10 +68,13 @@ class Lives:
 
 @dataclass
 class User:
-    """One of several; `name` is in its client tokens, `most` is how many instances it has at once."""
+    """One of several; `name` is in its client tokens, `most` is how many instances it has at once.
+
+    It has a client for each controller, and goes to the next one when an answer was lost.
+    """
 
     name: str
-    ec2: Any
+    clients: list[Any]
     image_id: str
     choices: list[tuple[int, dict[str, Any]]]
     most: int
@@ -79,6 +82,7 @@ class User:
     lives: Lives
     living: set[str] = field(default_factory=set)
     _calls: int = 0
+    _lost: int = 0
 
     def live(self) -> None:
         """Launch, stop, start and terminate until enough were launched."""
@@ -107,7 +111,7 @@ class User:
         weights, params = zip(*self.choices, strict=True)
         [chosen] = self.chance.choices(params, weights)
         asked = {"MinCount": 1, "MaxCount": 1, "ImageId": self.image_id, "ClientToken": f"{self.name}-{self._calls}"}
-        answer = self._ask(self.ec2.run_instances, **asked | chosen)
+        answer = self._ask("run_instances", **asked | chosen)
         if answer is not None:
             made = {each["InstanceId"] for each in answer["Instances"]}
             self.living |= made
@@ -116,22 +120,24 @@ class User:
                 self.lives.kinds[chosen["InstanceType"]] += len(made)
 
     def _stop_or_start(self, instance_id: str) -> None:
-        call = self.chance.choice((self.ec2.stop_instances, self.ec2.start_instances))
+        call = self.chance.choice(("stop_instances", "start_instances"))
         self._ask(call, InstanceIds=[instance_id])
 
     def _end(self, instance_ids: set[str]) -> None:
         """Terminate some; of one that is forgotten by now the call is done, since nobody else ends instances."""
-        self._ask(self.ec2.terminate_instances, gone_is_done=True, InstanceIds=sorted(instance_ids))
+        self._ask("terminate_instances", gone_is_done=True, InstanceIds=sorted(instance_ids))
         self.living -= instance_ids
 
-    def _ask(self, call: Callable[..., Any], *, gone_is_done: bool = False, **params: Any) -> dict[str, Any] | None:
+    def _ask(self, call: str, *, gone_is_done: bool = False, **params: Any) -> dict[str, Any] | None:
         """Call until there is an answer; None for one of the refusals that are expected, others are raised."""
         for was_lost in _first_and_repeated():
             try:
-                answer: dict[str, Any] = call(**params)
+                client = self.clients[self._lost % len(self.clients)]
+                answer: dict[str, Any] = getattr(client, call)(**params)
             except BotoCoreError:
                 if self.lives.abandoned:
                     raise
+                self._lost += 1
                 with self.lives.lock:
                     self.lives.lost += 1
                 threading.Event().wait(_PAUSE)
