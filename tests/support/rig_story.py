@@ -33,7 +33,7 @@ from tests.support.waiting import wait_for
 
 BOOT: Final = "cat /proc/sys/kernel/random/boot_id"
 BASELINE: Final = 20  # percent of the vCPU
-MBPS: Final = (32, 100)
+MBPS: Final = (16, 32, 100)
 AGENT_MIB: Final = 60.0
 SPARE: Final = 1.5  # times what is limited, which guests must be able to carry
 FREE_SECONDS, HELD_SECONDS, BAND_SECONDS = 60.0, 120.0, 20.0

@@ -43,8 +43,9 @@ LIMITS_OF_PROCESSES: Final = {"open files of ": 0.5, "threads of ": 0.5, "MiB of
 # What was used stays for ever, in a line for each use that has ended: of an instance, its volumes and its public address.
 _LASTING: Final = {"usage_lines"}
 # Client tokens are remembered for some minutes here, of records of calls as many as the settings say, and one row for each start of a
-# controller, each file of its records, and each day of an account's use of a kind: counted, and not judged.
+# controller, each file of its records, each day of an account's use of a kind, and each kind of fact: counted, and not judged.
 _BOUNDED: Final = {
+    "cloud_facts",
     "client_tokens",
     "audit_events",
     "audit_event_resources",
