@@ -345,7 +345,7 @@ def agents(story: Story) -> None:
     for number in story.rig.plan.numbers:
         pid = alone.holder(story.rig.plan.host_settings(number).agent_dir / alone.FILE_NAME)
         assert pid is not None
-        with contextlib.suppress(AssertionError):
+        with contextlib.suppress(AssertionError):  # it is said below
             wait_for(partial(_is_small, pid), "it has given back what its start needed", 90, poll=2)
         found = memory_of(pid)
         kinds = ", ".join(f"{name} {found[name]:.1f}" for name in ("Rss", "Anonymous", "Pss"))

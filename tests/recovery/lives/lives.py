@@ -42,10 +42,12 @@ LIMITS: Final = {"rows of ": 0.0, "files of ": 0.0, "lasting rows of ": 4000.0}
 LIMITS_OF_PROCESSES: Final = {"open files of ": 0.5, "threads of ": 0.5, "MiB of ": 0.5}
 # What was used stays for ever, in a line for each use that has ended: of an instance, its volumes and its public address.
 _LASTING: Final = {"usage_lines"}
-# Client tokens are remembered for some minutes here, of records of calls as many as the settings say, and one row for each start of a
-# controller, each file of its records, each day of an account's use of a kind, and each kind of fact: counted, and not judged.
+# Counted, and not judged: client tokens are remembered for some minutes here, of records of calls as many as the settings say, a controller
+# until its end is some minutes ago, and there is a row for each start of one, each file of its records, each day of an account's use of
+# a kind, and each kind of fact.
 _BOUNDED: Final = {
     "cloud_facts",
+    "controllers",
     "client_tokens",
     "audit_events",
     "audit_event_resources",

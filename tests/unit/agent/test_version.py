@@ -48,6 +48,17 @@ def test_tests_can_be_written_with_unittest_beside_it():
     assert done.stdout.split() == ["TestCase", "Mock", "True"]
 
 
+def test_unittest_that_is_loaded_before_stays_as_it_is():
+    program = (
+        "import sys, unittest.mock as before;"
+        "import stead_agent.network.routing_sockets;"
+        "import pyroute2.netlink.rtnl.iprsocket as sockets;"
+        "print(sys.modules.get('unittest.mock') is before, isinstance(sockets.NotLocal.msg_queue, before.Mock))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.split() == ["True", "True"]
+
+
 def test_what_else_pyroute2_has_is_loaded_when_it_is_asked_for():
     program = (
         "import sys, stead_agent.network.routing_sockets as mine;"
