@@ -17,6 +17,7 @@ REFUSALS: Final = {
     "IncorrectState",
     "Unsupported",
 }
+_BUSY: Final = "RequestLimitExceeded"  # nothing was changed: who asks again may have a turn
 _PAUSE: Final = 0.05  # before a call is repeated whose answer was lost
 _STORE: Final = "m5d.large"
 _DEVICE: Final = "g4dn.xlarge"
@@ -143,6 +144,11 @@ class User:
                 threading.Event().wait(_PAUSE)
             except ClientError as refusal:
                 code = str(refusal.response["Error"]["Code"])
+                if code == _BUSY and not self.lives.abandoned:
+                    with self.lives.lock:
+                        self.lives.refused[code] += 1
+                    threading.Event().wait(_PAUSE)
+                    continue
                 if refusal.response["ResponseMetadata"]["HTTPStatusCode"] >= 500 and code not in REFUSALS:
                     raise
                 if gone_is_done and was_lost and code == "InvalidInstanceID.NotFound":
