@@ -11,6 +11,7 @@ Rss:                  12 kB
 Anonymous:             0 kB
 VmFlags: rd ex mr mw me
 55d0c0003000-55d0c0005000 r--p 00004000 fe:00 1234                       /usr/bin/python3.13
+Shared_Clean:          0 kB
 Anonymous:             8 kB
 VmFlags: rd mr mw me ac
 55d0c0005000-55d0c0006000 rw-p 00006000 fe:00 1234                       /usr/bin/python3.13
