@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -53,6 +55,25 @@ class PostgresqlServer:
         """Start it again after `stop_at_once`, with what was stored."""
         self._serve()
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Hold all its processes meanwhile: connections stay open, and nobody answers, as of a machine that hangs."""
+        held = self._processes()
+        for each in held:
+            os.kill(each, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for each in reversed(held):
+                with suppress(ProcessLookupError):  # it had been told to end before it was held
+                    os.kill(each, signal.SIGCONT)
+
+    def _processes(self) -> list[int]:
+        """The server, which starts all others, and then these."""
+        (pid, *_) = (self._folder / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()
+        living = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        return [*map(int, (pid, *living))]
+
     def new_database(self, copy_of: str = "template1") -> str:
         """Make a database, empty or a copy of another one, by its name, that nobody uses, and return its URL."""
         self._count += 1
@@ -65,10 +86,8 @@ class PostgresqlServer:
 
     def cpu_seconds(self) -> float:
         """Give the processor time of the server and all of its processes, of which each connection has one."""
-        (pid, *_) = (self._folder / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()
-        living = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
         ticks = 0
-        for each in (pid, *living):
+        for each in self._processes():
             words = Path(f"/proc/{each}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
             ticks += sum(map(int, words[11:15]))  # proc_pid_stat(5): utime, stime and those of ended children
         return ticks / os.sysconf("SC_CLK_TCK")

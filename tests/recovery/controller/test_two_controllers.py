@@ -1,13 +1,15 @@
 """Two controllers with one database of PostgreSQL: one is killed, one is paused, both are restarted, under load.
 
-Then the server is killed, too, and starts again.
+Then the server is killed, too, and starts again, and hangs for a while.
 """
 
+import http.client
 import os
 import signal
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -113,6 +115,13 @@ def address(cloud):
     return f"127.0.0.1:{cloud.settings.host_port}"
 
 
+def says_away(cloud):
+    """Tell whether a controller says that it has lost the database."""
+    with closing(http.client.HTTPConnection(cloud.endpoint.removeprefix("http://"), timeout=10)) as connection:
+        connection.request("GET", "/_stead/health")
+        return b"the database is away" in connection.getresponse().read()
+
+
 def moved_to(database, cloud):
     """Wait until all hosts are at a controller, and return how long it took."""
     began = time.monotonic()
@@ -168,6 +177,9 @@ def test_no_call_is_lost_while_one_dies_is_paused_and_both_are_restarted(
                 each.start_controller()
             server.stop_at_once()
             server.start_again()
+            load.goes_on()
+            with server.frozen():
+                wait_for(lambda: says_away(first) and says_away(second), "both say that it is away", 60)
             load.goes_on()
         assert load.failed == []
         _all_is_as_answered(database, client_of(account, *ends), load)
