@@ -1,6 +1,6 @@
 """Which tests must run in the same process, with several of them (`--numprocesses`, pytest-xdist), and the order."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from xdist.scheduler import LoadScopeScheduling
@@ -31,6 +31,7 @@ _LONG = ("tests/recovery/storm/test_storm.py",)  # with guests, though not in a 
 # These wait for their clients' pauses most of the time: less than a quarter of a processor is in use.
 _WAITING: Final = (*(f"tests/clients/test_{client}.py" for client in ("machines", "terraform")), "host/metrics")
 _TOOLS: Final = "tests/house/test_tools.py"  # waits for programs; the other house tests read all files of the checkout
+_FEW: Final = 3
 _LIGHT: Final = ("gw2", "gw3", "gw4")  # all but two, as pytest-xdist names them
 _NO_LIBVIRTD: Final = "test_libvirtd.py"  # needs a process in which the cloud has not started the system's libvirtd
 _RANKS = (  # longer ones first, so that no process is left with one at the end
@@ -89,19 +90,29 @@ def is_light(worker: str) -> bool:
     return worker in _LIGHT
 
 
-def choose(waiting: Iterable[str], worker: str, current: str = "") -> str | None:
+def choose(waiting: Iterable[str], worker: str, hindrance: str = "") -> str | None:
     """Return the next share for a process, of the shares that wait, in their order; None if there is none.
 
-    A light process takes the others when nothing light waits any more. Before its last test a process must know the next
-    one, so that a share behind a `current` one that is long waits until it is done: the last, a small one, can.
+    A light process takes the others when nothing light waits any more. Behind a `hindrance` a share waits until that is
+    done: the last, a small one, can.
     """
     shares = list(waiting)
-    if current and rank_of(current) < len(_RANKS):
+    if hindrance:
         return next(
             (share for share in reversed(shares) if rank_of(share) == len(_RANKS)), shares[-1] if shares else None
         )
     light = (share for share in shares if rank_of(share) in (0, len(_RANKS)) or share in _WAITING)
     return next(light if is_light(worker) else iter(()), next(iter(shares), None))
+
+
+def hindering(begun: Mapping[str, Mapping[str, bool]]) -> str:
+    """Return the share behind which the next one waits long, of those of a process and which of their tests are done.
+
+    pytest-xdist asks for the next share two tests before the end. Of a share with many tests these are no longer than
+    others; one that has no more was just begun.
+    """
+    under_way = (share for share, tests in begun.items() if len(tests) <= _FEW and not all(tests.values()))
+    return next((share for share in under_way if rank_of(share) < len(_RANKS)), "")
 
 
 class Shares(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
@@ -111,8 +122,6 @@ class Shares(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no 
         return share_of(nodeid)
 
     def _assign_work_unit(self, node: Any) -> None:
-        begun = self.assigned_work.get(node, {}).items()
-        current = next((share for share, tests in begun if not all(tests.values())), "")
-        chosen = choose(self.workqueue, node.gateway.id, current)
+        chosen = choose(self.workqueue, node.gateway.id, hindering(self.assigned_work.get(node, {})))
         self.workqueue.move_to_end(chosen, last=False)
         super()._assign_work_unit(node)

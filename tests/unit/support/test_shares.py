@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from tests.support.shares import choose, rank_of, share_of
+from tests.support.shares import choose, hindering, rank_of, share_of
 
 E2E = Path(__file__).parents[2] / "e2e"
 HOUSE = E2E.parent / "house"
@@ -74,10 +74,18 @@ def test_the_light_process_runs_what_waits_for_a_client():
 
 def test_nothing_that_others_could_run_waits_behind_a_long_one():
     waiting = ["host/object_store", "tests/unit/agent/test_a.py", "tests/unit/agent/test_b.py", "host/test_release.py"]
+    long = "tests/e2e/test_bill_of_a_rig.py"
     for worker in ("gw0", "gw4"):
-        assert choose(waiting, worker, "tests/e2e/test_bill_of_a_rig.py") == "tests/unit/agent/test_b.py"
-        assert choose(waiting, worker, "cloud") == "tests/unit/agent/test_b.py"
-        assert choose([waiting[0], waiting[3]], worker, "cloud") == "host/test_release.py"
-        assert choose([], worker, "cloud") is None
-    assert choose(waiting, "gw0", "tests/unit/agent/test_c.py") == choose(waiting, "gw0") == "host/object_store"
-    assert choose(waiting, "gw4", "tests/unit/agent/test_c.py") == "tests/unit/agent/test_a.py"
+        assert choose(waiting, worker, long) == "tests/unit/agent/test_b.py"
+        assert choose([waiting[0], waiting[3]], worker, long) == "host/test_release.py"
+        assert choose([], worker, long) is None
+    assert choose(waiting, "gw0") == "host/object_store"
+
+
+def test_behind_many_tests_the_longest_that_waits_is_next():
+    done = {"tests/e2e/test_readme.py": {"a": True}}
+    few, many = {"a": True, "b": False, "c": False}, {"a": True, "b": True, "c": False, "d": False}
+    assert hindering(done | {"tests/clients/test_terraform.py": few}) == "tests/clients/test_terraform.py"
+    assert hindering(done | {"cloud": many}) == hindering(done) == hindering({}) == ""
+    assert hindering(done | {"tests/unit/agent/test_c.py": few}) == ""
+    assert hindering({"cloud": many, "tests/e2e/test_rack.py": {"a": False}}) == "tests/e2e/test_rack.py"
