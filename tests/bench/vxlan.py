@@ -17,6 +17,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from pyroute2 import IPRoute
 from stead_agent.network import interface as net
 from tests.host.network.hosts import Cloud, new_cloud, underlay_address
 from tests.host.network.world import Guest
+from tests.support.waiting import wait_for
 
 LIMIT = 0.95
 BYTES, ROUND_TRIPS = 16 << 20, 300  # of a measurement
@@ -258,7 +260,7 @@ def main() -> None:
             "bridges alone": _guests(cloud, "flat", _plug_bridged, _FLAT),
         }
         for one, two in guests.values():
-            assert one.pings(two.address) or one.pings(two.address)  # the first may wait for ARP
+            wait_for(partial(one.pings, two.address), "the guests to reach each other")
         clock = Clock()
         pairs = {name: Pair(clock, *each) for name, each in guests.items()}
         before = _fragments(cloud, vpc)
