@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 
+import grpc
 import pytest
 
 from stead_agent import channels as agent_channels
@@ -28,7 +29,7 @@ def identity() -> Identity:
     return FakeController().authority.issue_host("h-1")
 
 
-async def _tried(channels: Channels, address: str, identity: Identity, *, keep: bool = True) -> object:
+async def _tried(channels: Channels, address: str, identity: Identity, *, keep: bool = True) -> grpc.aio.Channel:
     """Try in vain to reach a controller; return the channel."""
     channel = await channels.to(address, identity, watchful=False)
     with pytest.raises(Exception, match="UNAVAILABLE"):
@@ -72,15 +73,33 @@ async def test_the_pause_ends_when_the_only_controller_is_back(channels: Channel
     address, identity = controller.address, controller.authority.issue_host("h-1")
     await controller.stop()
     first = await _tried(channels, address, identity)
-    waiting = asyncio.create_task(channels.wait(address, 0.05, alone=True))
+    waiting = asyncio.create_task(channels.wait(address, 0.0, alone=True))
+    assert await asyncio.wait({waiting}, timeout=0.1) == (set(), {waiting}), "it is away"
     began = time.monotonic()
     await controller.start()
     await asyncio.wait_for(waiting, 4)
     assert time.monotonic() - began < 3, "of five that it would wait"
     channel = await channels.to(address, identity, watchful=False)
     assert channel is first
+    assert channel.get_state() is grpc.ChannelConnectivity.READY
     await channel.close()
     await controller.stop()
+
+
+async def test_the_only_one_is_not_waited_for_longer_than_its_channel_is_kept(
+    channels: Channels, identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = f"127.0.0.1:{free_ports(1)[0]}"
+    monkeypatch.setattr(agent_channels, "_PATIENCE", 0.1)
+    await _tried(channels, address, identity)
+    await asyncio.wait_for(channels.wait(address, 0.0, alone=True), 4)
+
+
+async def test_those_that_are_kept_are_closed_at_the_end(identity: Identity) -> None:
+    channels = Channels()
+    kept = await _tried(channels, f"127.0.0.1:{free_ports(1)[0]}", identity)
+    await channels.close()
+    assert kept.get_state() is grpc.ChannelConnectivity.SHUTDOWN
 
 
 async def test_another_controller_is_tried_meanwhile(channels: Channels, identity: Identity) -> None:
