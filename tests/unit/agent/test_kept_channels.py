@@ -1,0 +1,67 @@
+"""When an agent keeps the channel to a controller that is away: with a real link, whose channels are noted."""
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import pytest
+
+from stead_agent import channels, link
+from stead_proto.tls import Identity
+from tests.support.fake_controller import FakeController
+from tests.support.processes import free_ports
+from tests.unit.agent.test_link import Rig
+
+
+class Noted(channels.Channels):
+    """Notes what it is told: whether a channel is to be kept, whether its controller is the only one, and the end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[bool] = []
+        self.alone: list[bool] = []
+        self.waits = asyncio.Event()
+        self.is_closed = False
+
+    async def give_back(self, address: str, identity: Identity, channel: grpc.aio.Channel, *, keep: bool) -> None:
+        self.kept.append(keep)
+        await super().give_back(address, identity, channel, keep=keep)
+
+    async def wait(self, address: str, seconds: float, *, alone: bool) -> None:
+        self.alone.append(alone)
+        self.waits.set()
+        await super().wait(address, seconds, alone=alone)
+
+    async def close(self) -> None:
+        self.is_closed = True
+        await super().close()
+
+
+@pytest.mark.parametrize(("quick", "others"), [(60.0, 0), (60.0, 1), (0.0, 0)])
+async def test_a_channel_is_kept_as_long_as_its_controller_is_expected_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: float, others: int
+) -> None:
+    noted = Noted()
+    monkeypatch.setattr(link, "Channels", lambda: noted)
+    monkeypatch.setattr(link, "_QUICK_SECONDS", quick)
+    rig = Rig(FakeController(), tmp_path)
+    rig.start(addresses=tuple(f"127.0.0.1:{port}" for port in free_ports(1 + others)))
+    await asyncio.wait_for(noted.waits.wait(), 20)
+    await rig.stop()
+    assert noted.kept[0] is (quick > 0)
+    assert noted.alone[0] is (others == 0)
+    assert noted.is_closed
+
+
+async def test_none_is_kept_of_a_session_that_there_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = Noted()
+    monkeypatch.setattr(link, "Channels", lambda: noted)
+    controller = FakeController()
+    await controller.start()
+    rig = Rig(controller, tmp_path)
+    rig.start()
+    await rig.session()
+    await controller.stop()
+    await asyncio.wait_for(noted.waits.wait(), 20)
+    await rig.stop()
+    assert noted.kept[0] is False
