@@ -3,6 +3,8 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import MappingProxyType
 
 import pytest
 
@@ -214,6 +216,24 @@ def test_resources_are_found_wherever_they_stand():
         ("AWS::IAM::User", "ann"),
         ("AWS::IAM::Policy", "arn:p"),
     ]
+    users = [{"UserName": f"u{number}"} for number in range(1001)]
+    assert touched("iam", {"Users": users})[-1] == ("AWS::IAM::User", "u999")
+    assert touched("iam", {"Users": users[:999], "UserName": "one", "PolicyArn": "more"})[-1][1] == "one"
+
+
+@pytest.mark.parametrize("wrap", [lambda value: {"A": value}, lambda value: [value], lambda value: (value,)])
+def test_they_are_looked_for_eight_levels_deep(wrap):
+    value = VOLUME
+    for _ in range(7):
+        value = wrap(value)
+    assert touched("ec2", {"B": value}) == [("AWS::EC2::Volume", VOLUME)]
+    assert touched("ec2", {"B": wrap(value)}) == []
+
+
+def test_they_are_looked_for_in_any_mapping_and_below_any_name():
+    for value in (MappingProxyType({"A": VOLUME}), {"UserName": [VOLUME]}):
+        assert touched("iam", {"B": value, "C": NOW, "D": None, "E": Decimal(1)}) == [("AWS::EC2::Volume", VOLUME)]
+    assert touched("ec2", None, {"B": f"{VOLUME}{'0' * 20}"}) == []
 
 
 VOLUME = "vol-0123456789abcdef0"
