@@ -1,7 +1,6 @@
 """Channels to a controller that is away, and comes back."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import grpc
@@ -67,7 +66,10 @@ async def test_one_that_has_connected_is_closed(channels: Channels) -> None:
     await controller.stop()
 
 
-async def test_the_pause_ends_when_the_only_controller_is_back(channels: Channels) -> None:
+async def test_the_pause_ends_when_the_only_controller_is_back(
+    channels: Channels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_channels, "_PATIENCE", 240.0)
     controller = FakeController()
     await controller.start()
     address, identity = controller.address, controller.authority.issue_host("h-1")
@@ -75,10 +77,8 @@ async def test_the_pause_ends_when_the_only_controller_is_back(channels: Channel
     first = await _tried(channels, address, identity)
     waiting = asyncio.create_task(channels.wait(address, 0.0, alone=True))
     assert await asyncio.wait({waiting}, timeout=0.1) == (set(), {waiting}), "it is away"
-    began = time.monotonic()
     await controller.start()
-    await asyncio.wait_for(waiting, 4)
-    assert time.monotonic() - began < 3, "of five that it would wait"
+    await asyncio.wait_for(waiting, 60)
     channel = await channels.to(address, identity, watchful=False)
     assert channel is first
     assert channel.get_state() is grpc.ChannelConnectivity.READY
@@ -92,7 +92,7 @@ async def test_the_only_one_is_not_waited_for_longer_than_its_channel_is_kept(
     address = f"127.0.0.1:{free_ports(1)[0]}"
     monkeypatch.setattr(agent_channels, "_PATIENCE", 0.1)
     await _tried(channels, address, identity)
-    await asyncio.wait_for(channels.wait(address, 0.0, alone=True), 4)
+    await asyncio.wait_for(channels.wait(address, 0.0, alone=True), 60)
 
 
 async def test_those_that_are_kept_are_closed_at_the_end(identity: Identity) -> None:
@@ -102,8 +102,11 @@ async def test_those_that_are_kept_are_closed_at_the_end(identity: Identity) -> 
     assert kept.get_state() is grpc.ChannelConnectivity.SHUTDOWN
 
 
-async def test_another_controller_is_tried_meanwhile(channels: Channels, identity: Identity) -> None:
+async def test_another_controller_is_tried_meanwhile(
+    channels: Channels, identity: Identity, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_channels, "_PATIENCE", 240.0)
     address = f"127.0.0.1:{free_ports(1)[0]}"
     await _tried(channels, address, identity)
-    await asyncio.wait_for(channels.wait(address, 0.05, alone=False), 4)
-    await asyncio.wait_for(channels.wait("unknown.invalid:1", 0.05, alone=True), 4)
+    await asyncio.wait_for(channels.wait(address, 0.05, alone=False), 20)
+    await asyncio.wait_for(channels.wait("unknown.invalid:1", 0.05, alone=True), 20)
