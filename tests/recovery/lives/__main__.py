@@ -39,7 +39,7 @@ def main() -> int:
         minutes=asked.minutes, controllers=asked.controllers, is_shared=is_shared, traces=asked.trace,
     )  # fmt: skip
     print(f"seed {plan.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="stead-lives-", dir="/var/tmp", delete=asked.folder is None) as made:
+    with tempfile.TemporaryDirectory(prefix="stead-lives-", dir="/var/tmp") as made:
         folder = asked.folder or Path(made)
         folder.mkdir(parents=True, exist_ok=True)
         report = run(plan, folder, lambda text: print(text, flush=True))
