@@ -143,6 +143,7 @@ def change_hosts(run, zone=None, **values):
         (({"memory_free": TAKEN - 1}, {"memory_free": TAKEN, "accelerated": False}), 1),
         (({"memory_free": TAKEN - 1}, {"architecture": "arm64", "emulates": "x86_64"}), 1),
         (({"accelerated": False}, {"architecture": "arm64", "emulates": "x86_64", "memory_free": 999 * GIB}), 1),
+        (({}, {"architecture": "arm64", "emulates": "x86_64", "memory_free": 999 * GIB}), 0),
     ],
     ids=str,
 )
