@@ -63,7 +63,8 @@ class Prepared:
     ) -> None:
         """Store the statement; it is compiled when it is first used."""
         self.statement = statement
-        self._compiled: dict[tuple[str, tuple[str, ...] | None], _Compiled] = {}
+        self._columns_vary = isinstance(statement, Insert)
+        self._compiled: dict[str | tuple[str, ...], _Compiled] = {}
 
     def all(self, connection: Connection, params: Mapping[str, Any]) -> list[Row]:
         """Execute and return all rows; none for a statement that returns nothing."""
@@ -114,10 +115,12 @@ class Prepared:
         _execute(connection, compiled, compiled.sql, arguments, many=True)
 
     def _for(self, dialect: Dialect, params: Mapping[str, Any]) -> _Compiled:
-        columns = tuple(params) if isinstance(self.statement, Insert) else None
-        known = self._compiled.get((dialect.name, columns))
+        name = dialect.name
+        key = (name, *params) if self._columns_vary else name
+        known = self._compiled.get(key)
         if known is None:
-            known = self._compiled[dialect.name, columns] = _compile(self.statement, dialect, columns)
+            columns = tuple(params) if self._columns_vary else None
+            known = self._compiled[key] = _compile(self.statement, dialect, columns)
         return known
 
 

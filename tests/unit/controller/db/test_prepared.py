@@ -13,7 +13,7 @@ from stead_controller.catalog import ids
 from stead_controller.db.insert import insert_new, new_row
 from stead_controller.db.prepared import Prepared, _arguments, _compile
 from stead_controller.db.session import Database, _asks_for_retry
-from stead_controller.db.tables import Host, Instance, Reservation, Tag
+from stead_controller.db.tables import Host, Instance, PublicAddress, Reservation, Tag
 from tests.support import rows
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678_000, tzinfo=UTC)
@@ -89,6 +89,18 @@ def test_changes_are_those_of_sqlalchemy(database):
         assert tx.session.get(Host, "h-2") is None
 
     database.run_blocking(look)
+
+
+def test_an_insert_has_the_columns_that_it_is_given_each_time(database):
+    put = Prepared(insert(PublicAddress))
+
+    def run(tx):
+        put.all(tx.connection, {"address": "192.0.2.1", "account_id": "1"})
+        put.all(tx.connection, {"address": "192.0.2.2", "account_id": "1", "released": AT})
+        query = select(PublicAddress.address, PublicAddress.released).order_by(PublicAddress.address)
+        assert tx.connection.execute(query).all() == [("192.0.2.1", None), ("192.0.2.2", AT)]
+
+    database.run_blocking(run)
 
 
 def test_an_error_is_sqlalchemys_and_undoes_the_transaction(database):
