@@ -229,16 +229,17 @@ def build_volumes(
             planned.snapshot,
             key_id=planned.key_id,
             now=now,
+            host_id=instance.host_id,
+            attached_host_id=instance.host_id,
+            pool=pool,
+            state="in-use",
+            instance_id=instance.id,
+            device_name=planned.device_name,
+            attachment_state="attaching",
+            attach_time=now,
+            delete_on_termination=planned.delete_on_termination,
+            generation=1,
         )
-        volume.host_id = volume.attached_host_id = instance.host_id
-        volume.pool = pool
-        volume.state = "in-use"
-        volume.instance_id = instance.id
-        volume.device_name = planned.device_name
-        volume.attachment_state = "attaching"
-        volume.attach_time = now
-        volume.delete_on_termination = planned.delete_on_termination
-        volume.generation = 1
         made.append(volume)
     return made
 

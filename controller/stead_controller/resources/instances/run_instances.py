@@ -114,7 +114,7 @@ def launch(
     common = _Launch(
         caller, cloud, request, choices, metadata, request.all_tags, belongings, reservation_id, credited, now
     )
-    insert_new(tx.session, Reservation(id=reservation_id, account_id=caller.account_id, created=now))
+    insert_new(tx.session, new_row(Reservation, id=reservation_id, account_id=caller.account_id, created=now))
     launched: dict[str, list[Instance]] = defaultdict(list)
     made: dict[str, Parts] = {}
     places = LaunchPlaces(tx, cloud, caller.account_id, choices, spot=request.spot, now=now)

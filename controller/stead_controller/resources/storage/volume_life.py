@@ -6,7 +6,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CreateVolume.html
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import select
 
@@ -93,8 +93,13 @@ def build(
     *,
     key_id: str | None,
     now: datetime,
+    **columns: Any,
 ) -> Volume:
-    """Make the row of a volume, of a snapshot or blank, that is attached to nothing; with a key of KMS, encrypted."""
+    """Make the row of a volume, of a snapshot or blank; with a key of KMS, encrypted.
+
+    It is attached to nothing, unless `columns`, which are further ones of the row or others, say so.
+    """
+    values = {"state": "available", "generation": 0, **columns}
     volume = new_row(
         Volume,
         id=ids.new_id("volume"),
@@ -106,9 +111,8 @@ def build(
         throughput=shape.throughput,
         encrypted=False,
         snapshot_id=snapshot.id if snapshot is not None else None,
-        state="available",
         created=now,
-        generation=0,
+        **values,
     )
     if key_id is not None:
         volume_keys.encrypt(cloud, volume, key_id, snapshot)
