@@ -17,7 +17,7 @@ from stead_controller.audit.files import both_kinds
 from stead_controller.audit.stored_events import AuditEvent
 from stead_controller.audit.trail import Trail
 from stead_controller.aws import operations, pages
-from stead_controller.aws.app import AwsApp
+from stead_controller.aws.app import LONGEST_WAIT, AwsApp
 from stead_controller.aws.audit import record
 from stead_controller.aws.audit.recall import recall
 from stead_controller.aws.authenticate import by_opened_keys
@@ -36,6 +36,7 @@ from stead_controller.blocks.collection import collecting
 from stead_controller.blocks.open_files import open_files
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock, ClockSteps, now
+from stead_controller.db.answered import Answered
 from stead_controller.db.schema import bring_up_to_date
 from stead_controller.db.session import Database, Transaction
 from stead_controller.desired import desired_state, host_networks, revisions
@@ -156,7 +157,8 @@ class Controller:
         self._clock = clock
         self._clock_steps = ClockSteps(clock)
         self._liveness = Liveness(clock, settings.host_timeout_seconds)
-        self._keys = KeyCache(self.database, self._sealer)
+        self._answered = Answered(self.database, LONGEST_WAIT)
+        self._keys = KeyCache(self._answered, self._sealer)
         self._authorizer = PolicyAuthorizer(policies_of)
         self._uses = KeyUses(self.database, settings.region)
         self._block_files = open_files(settings)
@@ -177,12 +179,11 @@ class Controller:
         self._trail = self._new_trail()
         self._throttle = Throttle(settings.request_rate_factor)
         self._failed_logins = FailedLogins(settings.request_rate_factor)
-        find_key = by_opened_keys(self._keys.find)
         self._objects = build_handler(
             settings,
-            self.database,
+            self._answered,
             objects,
-            find_key,
+            by_opened_keys(self._keys.find),
             self._authorizer,
             on_call=self._note_call,
             require_room=self._room.require,
@@ -339,7 +340,7 @@ class Controller:
     def _app(self, page_key: bytes) -> AwsApp:
         """Build the application that answers the AWS APIs."""
         return AwsApp(
-            transactions=self.database,
+            transactions=self._answered,
             find_key=by_opened_keys(self._keys.find),
             cloud=self.cloud,
             page_key=page_key,
@@ -498,7 +499,7 @@ class Controller:
         """Build the native API, which checks the same policies as the AWS APIs."""
         gate = native_gate(self._authorizer, self.cloud, self._clock)
         return Compute(
-            self.database,
+            self._answered,
             self.cloud,
             events,
             self._keys.find,

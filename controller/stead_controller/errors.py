@@ -14,6 +14,7 @@
         │   └── Overloaded      all accounts together change more than the database can follow
         ├── NoCapacity          no host has enough free capacity
     ├── OutOfRoom           the controller's own disk is full
+    ├── Unavailable         the database does not answer
     ├── IdempotencyMismatch a ClientToken came again with other parameters
     ├── NotAuthorized       known caller, not allowed
     └── NotAuthenticated    unknown caller, bad signature, expired
@@ -161,6 +162,15 @@ class OutOfRoom(SteadError):
             "Instances, volumes, snapshots and images can be deleted as long as what is reserved for that lasts."
         )
         super().__init__(message, code="ServiceUnavailable")
+
+
+class Unavailable(SteadError):
+    """The database's server is gone, or hangs; whether a change that was asked for is made may not be known."""
+
+    def __init__(self, *, is_known: bool = True) -> None:
+        """State what became of the request; every service of AWS has this code."""
+        outcome = "nothing was changed" if is_known else "it is not known whether what was asked for is done"
+        super().__init__(f"The database of this cloud does not answer: {outcome}.", code="ServiceUnavailable")
 
 
 class IdempotencyMismatch(SteadError):

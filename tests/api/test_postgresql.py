@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from botocore.exceptions import ClientError
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
@@ -221,6 +222,29 @@ def test_a_controller_launches_is_killed_and_terminates(server, own_cloud):
     assert {each["State"]["Name"] for each in found["Instances"]} == {"running"}
     ec2.terminate_instances(InstanceIds=ids)
     ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig=FAST)
+    server.stop_at_once()
+    try:
+        _every_protocol_says_that_the_database_is_away(cloud.first_account)
+    finally:
+        server.start_again()
+    wait_for(lambda: cloud.answers() and ec2.describe_instances(InstanceIds=ids), "it serves again", 30)
+
+
+def _every_protocol_says_that_the_database_is_away(account):
+    asked = {
+        "ec2": ("describe_vpcs", {}),
+        "iam": ("create_user", {"UserName": "ann"}),
+        "cloudtrail": ("describe_trails", {}),
+        "cloudwatch": ("describe_alarms", {}),
+        "ebs": ("start_snapshot", {"VolumeSize": 1}),
+        "s3": ("list_buckets", {}),
+    }
+    for service, (name, params) in asked.items():
+        with pytest.raises(ClientError, match="does not answer: nothing was changed") as refused:
+            getattr(account.client(service), name)(**params)
+        answer = refused.value.response
+        found = (answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"])
+        assert found == ("ServiceUnavailable", 503), service
 
 
 STATE = {"blocks": "a", "buckets": "b"}

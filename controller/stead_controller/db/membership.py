@@ -253,10 +253,12 @@ class Fenced(Database):
         dry_run: bool = False,
         urgent: bool = False,
         within: float = math.inf,
+        answered_within: float = math.inf,
     ) -> T:
         """Do the same as the database, if the check passes in the same transaction."""
         checked = self._checked(function) if writes else function
-        return await self._inner.run(checked, writes=writes, dry_run=dry_run, urgent=urgent, within=within)
+        waits = {"within": within, "answered_within": answered_within}
+        return await self._inner.run(checked, writes=writes, dry_run=dry_run, urgent=urgent, **waits)
 
     def run_blocking[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
         """Do the same in the calling thread."""

@@ -18,36 +18,30 @@ import asyncio
 import contextlib
 import math
 import secrets
-import sqlite3
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import NullPool
 
-from stead_controller.db.exchanges import ISOLATION, let_wait
+from stead_controller.db.connections import open_engine, open_writers_engine
+from stead_controller.db.exchanges import let_wait
+from stead_controller.db.failures import asks_for_retry, is_away, is_full
 from stead_controller.db.flush import flush
 from stead_controller.db.prepared import execute_text, send
 from stead_controller.db.wakes import Wakes, written
-from stead_controller.errors import OutOfRoom, Overloaded
+from stead_controller.errors import OutOfRoom, Overloaded, Unavailable
 from stead_controller.room import Room
 
 _READERS: Final = 4
-_CACHE_KIB: Final = 2 << 10  # of a reader, of which little is left after the next write
 _WRITERS_CACHE_KIB: Final = 8 << 10
-# Pages of the log after which they are written to the database: a page that many transactions change is written once.
-# At most 16 MiB are read again at the next start, which takes some milliseconds.
-_CHECKPOINT_PAGES: Final = 4096
-# Statements that a connection keeps prepared, of 18 KiB each; a launch and what its host reports are 70.
-_STATEMENTS: Final = 32
-_WRITERS_STATEMENTS: Final = 128
 # How many transactions share a commit, and how long the first of them may wait for those that come meanwhile.
 _SHARING: Final = 16
 _SHARING_SECONDS: Final = 0.03
@@ -55,26 +49,11 @@ _TRIES: Final = 8
 # After which PostgreSQL ends a writing transaction that asks for nothing, as of a controller that is paused: the others
 # wait for it. It is begun anew.
 _MOST_IDLE_MS: Final = 1_500
-# Of a connection, unless the URL says otherwise: a server whose machine is cut off is noticed after 20 s. As the kernel
-# is set (tcp(7)) it is after two hours if the server owes an answer, and after a quarter of an hour otherwise.
-_OF_CONNECTIONS: Final = {
-    "connect_timeout": 5,
-    "keepalives_idle": 5,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 20_000,
-}
-# A connection that was used so lately is not asked whether it still is one: if not, the transaction is begun anew.
-_FRESH_SECONDS: Final = 1.0
-_USED: Final = "stead_used"
-_RETRY_SQLSTATES: Final = frozenset({"40001", "40P01"})
-_FULL_SQLSTATE: Final = "53100"
+# After which a server that has not let one writing transaction end, or those with which it shares a commit, hangs.
+_HANGS_SECONDS: Final = 10.0
 CHANNEL: Final = "stead_commits"
 """At which controllers that share a database of PostgreSQL tell each other of their commits."""
 _NOTIFY: Final = f"SELECT pg_notify('{CHANNEL}', $1)"
-# SQLITE_FULL, and the extended code for the memory that WAL's readers and writers share.
-_FULL_SQLITE: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE})
-_RETRY_SQLITE: Final = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_BUSY_SNAPSHOT, sqlite3.SQLITE_LOCKED})
 
 
 @dataclass(slots=True)
@@ -123,6 +102,10 @@ class _LostBeforeCommit(Exception):
         self.error = error
 
 
+class _TooLateError(Exception):
+    """Whoever awaits a transaction was told that nothing comes of it."""
+
+
 type CommitListener = Callable[[Wakes], None]
 
 
@@ -130,7 +113,8 @@ type CommitListener = Callable[[Wakes], None]
 class _Writing:
     """A transaction that waits for the thread that writes; it may be begun again, and is answered once.
 
-    `tx` is what has run and is to be committed; `result` or `error` is what came of it. What `is_late` never ran.
+    `tx` is what has run and is to be committed; `result` or `error` is what came of it. What `is_late` never ran. Once
+    it `is_committing` nobody but the server knows whether it is committed.
     """
 
     function: Callable[[Transaction], Any]
@@ -140,10 +124,35 @@ class _Writing:
     result: Any = None
     error: Exception | None = None
     is_late: bool = False
+    is_committing: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def give_up(self) -> None:
         """Let it not run any more, unless it has begun."""
         self.is_late = self.answer.cancel()
+
+    def abandon(self) -> None:
+        """Answer what has begun and does not end: what is not committed by now never is."""
+        with self._lock:
+            if not self.answer.done():
+                self.answer.set_exception(Unavailable(is_known=not self.is_committing))
+
+    def begin_to_commit(self) -> None:
+        """Raise _TooLateError if it was abandoned; if it is from now on, its outcome is not known."""
+        with self._lock:
+            if self.answer.done():
+                raise _TooLateError
+            self.is_committing = True
+
+    def tell(self, error: BaseException | None) -> None:
+        """Answer with an error, or else its result, unless it was abandoned."""
+        with self._lock:
+            if self.answer.done():
+                return
+            if error is not None:
+                self.answer.set_exception(error)
+            else:
+                self.answer.set_result(self.result)
 
     def run(self, connection: Connection) -> None:
         """Run it in a savepoint, which what fails and a dry run undo; raises where all that came before is undone."""
@@ -177,10 +186,10 @@ class Database:
         """
         self._room = room
         self.id = secrets.token_hex(8)  # of this process, among the controllers that share the database
-        self.engine = _engine(url)
+        self.engine = open_engine(url, _READERS)
         self._sqlite = self.engine.dialect.name == "sqlite"
         # Opens the connection that writes, which keeps more statements than those of readers.
-        self._opener = _sqlite_engine(url, _WRITERS_STATEMENTS, poolclass=NullPool) if self._sqlite else self.engine
+        self._opener = open_writers_engine(url) if self._sqlite else self.engine
         self._readers = ThreadPoolExecutor(_READERS, "db-read")
         self._writers = ThreadPoolExecutor(1, "db-write")
         self._write_lock = threading.Lock() if self._sqlite else None
@@ -191,6 +200,7 @@ class Database:
         self._waiting: deque[_Writing] = deque()
         self._urgent: deque[_Writing] = deque()  # those that go before them
         self._refused = 0  # that waited too long
+        self._silent_since = math.inf  # when the thread that writes began what the server has not answered
 
     def on_commit(self, listener: CommitListener) -> None:
         """Call `listener` after each commit, in the thread that committed; it must be quick and not raise.
@@ -223,22 +233,40 @@ class Database:
         dry_run: bool = False,
         urgent: bool = False,
         within: float = math.inf,
+        answered_within: float = math.inf,
     ) -> T:
         """Run a function in a worker thread inside one transaction and return its result.
 
         An `urgent` one that writes goes before the others that wait: what few hosts say must not wait for many calls.
         One that writes and has not begun `within` so many seconds is not begun; raises Overloaded then.
+        With `answered_within` it raises Unavailable where the server is gone, or has hung for so long; what is not
+        committed by then never is.
         """
         self._asked[writes] += 1
+        answered_within = math.inf if self._sqlite else answered_within
         try:
             if writes:
+                queue = self._urgent if urgent else self._waiting
                 writing = _Writing(function, dry_run)
-                result: T = await self._wait_to_write(writing, self._urgent if urgent else self._waiting, within)
+                result: T = await self._wait_to_write(writing, queue, within, answered_within)
                 return result
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._readers, self._attempt, function, writes, dry_run)
+            return await self._read(function, answered_within)
         finally:
             self._asked[writes] -= 1
+
+    async def _read[T](self, function: Callable[[Transaction], T], answered_within: float) -> T:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(answered_within if answered_within < math.inf else None) as patience:
+                return await loop.run_in_executor(self._readers, self._attempt, function, False)
+        except TimeoutError:
+            if patience.expired():
+                raise Unavailable from None
+            raise
+        except DBAPIError as error:
+            if answered_within < math.inf and is_away(error):
+                raise Unavailable from error
+            raise
 
     def waiting(self, *, writes: bool) -> int:
         """Return how many transactions of `run` wait for a thread or have one."""
@@ -251,7 +279,7 @@ class Database:
 
     def run_blocking[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
         """Do the same as `run` in the calling thread (for programs without an event loop)."""
-        return self._attempt(function, writes, dry_run)
+        return self._attempt(function, writes, dry_run=dry_run)
 
     def close(self) -> None:
         """Stop the threads and close the connections."""
@@ -262,31 +290,62 @@ class Database:
             self._writer = None
         self.engine.dispose()
 
-    async def _wait_to_write(self, writing: _Writing, queue: deque[_Writing], within: float) -> Any:
+    async def _wait_to_write(
+        self, writing: _Writing, queue: deque[_Writing], within: float, answered_within: float
+    ) -> Any:
         queue.append(writing)
         self._writers.submit(self._write)
         answer = asyncio.wrap_future(writing.answer)
-        if within == math.inf:
+        if within == answered_within == math.inf:
             return await answer
         # By the clock and not in the thread that writes, which may itself wait for the database.
-        patience = asyncio.get_running_loop().call_later(within, writing.give_up)
+        later = asyncio.get_running_loop().call_later
+        patience = [
+            later(seconds, act)
+            for seconds, act in ((within, writing.give_up), (answered_within, partial(self._lose_patience, writing)))
+            if seconds < math.inf
+        ]
         try:
             return await answer
         except asyncio.CancelledError:
             if not writing.is_late:
                 raise
+        except DBAPIError as error:
+            if answered_within < math.inf and is_away(error):
+                raise Unavailable(is_known=not writing.is_committing) from error
+            raise
         finally:
-            patience.cancel()
+            for each in patience:
+                each.cancel()
         with contextlib.suppress(ValueError):  # the thread that writes has it already
             queue.remove(writing)
+        if answered_within < math.inf and self._hangs_in() <= 0:
+            raise Unavailable
         self._refused += 1
         raise Overloaded
+
+    def _lose_patience(self, writing: _Writing) -> None:
+        """Let a transaction not wait any more, once the server hangs."""
+        if writing.answer.done():
+            return
+        if (seconds := self._hangs_in()) > 0:
+            asyncio.get_running_loop().call_later(seconds, self._lose_patience, writing)
+            return
+        writing.give_up()
+        if not writing.is_late:
+            writing.abandon()
+
+    def _hangs_in(self) -> float:
+        """Return after how many seconds without an answer the server is known to hang; negative if it is."""
+        now = time.monotonic()
+        return min(self._silent_since, now) + _HANGS_SECONDS - now
 
     def _write(self) -> None:
         """Run what waits, if an earlier call did not run it with others."""
         first = self._next()
         if first is None:
             return
+        self._silent_since = min(self._silent_since, time.monotonic())
         if self._waiting or self._urgent:
             self._write_together(first)
         else:
@@ -301,12 +360,18 @@ class Database:
         return None
 
     def _write_alone(self, writing: _Writing) -> None:
+        if writing.answer.done():  # it was begun before, with others, and abandoned
+            return
+        self._silent_since = min(self._silent_since, time.monotonic())
+        writing.is_committing = False
+        error: BaseException | None = None
         try:
-            result = self._attempt(writing.function, writes=True, dry_run=writing.dry_run)
-        except BaseException as error:  # it is raised to the caller that awaits the answer
-            writing.answer.set_exception(error)
-        else:
-            writing.answer.set_result(result)
+            writing.result = self._attempt(writing.function, True, writing.begin_to_commit, dry_run=writing.dry_run)
+        except BaseException as raised:  # it is raised to the caller that awaits the answer
+            error = raised
+        if not isinstance(error, DBAPIError) or not is_away(error):
+            self._silent_since = math.inf
+        writing.tell(error)
 
     def _write_together(self, first: _Writing) -> None:
         """Run a transaction and those that come soon with one commit; if that fails, each is begun again alone."""
@@ -321,6 +386,7 @@ class Database:
             for writing in begun:
                 self._write_alone(writing)
             return
+        self._silent_since = math.inf
         for writing in begun:
             self._tell(writing)
 
@@ -339,6 +405,7 @@ class Database:
     def _commit_together(self, begun: Sequence[_Writing], connection: Connection) -> None:
         for each in begun:
             if each.tx is not None:
+                each.begin_to_commit()
                 self._announce(each.tx)
         try:
             connection.commit()
@@ -366,30 +433,41 @@ class Database:
                 self.wake(writing.tx)
             except Exception as raised:  # it is raised to the caller that awaits the answer
                 error = raised
-        if error is not None:
-            writing.answer.set_exception(error)
-        else:
-            writing.answer.set_result(writing.result)
+        writing.tell(error)
 
-    def _attempt[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
+    def _attempt[T](
+        self,
+        function: Callable[[Transaction], T],
+        writes: bool,
+        begin_to_commit: Callable[[], None] | None = None,
+        *,
+        dry_run: bool = False,
+    ) -> T:
         for attempt in range(_TRIES):
             try:
-                return self._once(function, writes, dry_run)
+                return self._once(function, writes, begin_to_commit, dry_run=dry_run)
             except _LostBeforeCommit as lost:
                 if attempt + 1 == _TRIES:
                     raise lost.error from lost
                 time.sleep(0.002 * 2**attempt)
             except DBAPIError as error:
-                if _is_full(error):
+                if is_full(error):
                     if self._room is not None and self._room.give_up():
                         continue
                     raise OutOfRoom from error
-                if attempt + 1 == _TRIES or not _asks_for_retry(error):
+                if attempt + 1 == _TRIES or not asks_for_retry(error):
                     raise
                 time.sleep(0.002 * 2**attempt)
         raise AssertionError("unreachable")
 
-    def _once[T](self, function: Callable[[Transaction], T], writes: bool, dry_run: bool) -> T:
+    def _once[T](
+        self,
+        function: Callable[[Transaction], T],
+        writes: bool,
+        begin_to_commit: Callable[[], None] | None,
+        *,
+        dry_run: bool,
+    ) -> T:
         with self._connection(writes=writes) as connection, contextlib.closing(Transaction(connection)) as tx:
             with self._known_as_lost(connection):
                 self._begin(connection, writes=writes)
@@ -400,6 +478,8 @@ class Database:
                     return result
                 if not self._sqlite:
                     self._notify(connection, [tx])
+            if begin_to_commit is not None:
+                begin_to_commit()
             self._announce(tx)
             # The session only joined the connection's transaction, which must be ended here.
             connection.commit()
@@ -470,74 +550,3 @@ def _queue_of_writers() -> tuple[str, ...]:
         f"SET LOCAL idle_in_transaction_session_timeout = '{_MOST_IDLE_MS}ms'",
         "LOCK TABLE alembic_version IN SHARE UPDATE EXCLUSIVE MODE",
     )
-
-
-def _engine(url: str) -> Engine:
-    if not url.startswith("sqlite"):
-        return _postgresql_engine(url)
-    # The connection that was used last is used next: of many idle ones few have a cache.
-    return _sqlite_engine(url, _STATEMENTS, pool_size=2 * _READERS, pool_use_lifo=True)
-
-
-def _postgresql_engine(url: str) -> Engine:
-    arguments = {name: value for name, value in _OF_CONNECTIONS.items() if name not in make_url(url).query}
-    options = {"pool_size": 2 * _READERS, "pool_use_lifo": True, "connect_args": arguments}
-    engine = create_engine(url, isolation_level=ISOLATION, **options)
-
-    @event.listens_for(engine, "before_cursor_execute")
-    def _send(connection: Connection, *_: Any) -> None:
-        send(connection)
-
-    @event.listens_for(engine, "checkin")
-    def _note(_driver: Any, record: Any) -> None:
-        record.info[_USED] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def _look(driver: Any, record: Any, _proxy: Any) -> None:
-        """Ask the server whether it is still there, as `pool_pre_ping` does, of a connection that was idle."""
-        if time.monotonic() - record.info.get(_USED, -math.inf) < _FRESH_SECONDS:
-            return
-        try:
-            engine.dialect.do_ping(driver)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise InvalidatePoolError from error  # all connections are made anew: the server was away
-
-    return engine
-
-
-def _sqlite_engine(url: str, statements: int, **options: Any) -> Engine:
-    """Return an engine whose connections each keep so many statements prepared."""
-    arguments = {"timeout": 10, "check_same_thread": False, "cached_statements": statements}
-    engine = create_engine(url, connect_args=arguments, **options)
-
-    @event.listens_for(engine, "connect")
-    def _set_up(connection: Any, _record: Any) -> None:
-        # Transactions are begun explicitly (IMMEDIATE for writers), not by the driver at the first write.
-        connection.isolation_level = None
-        # Each connection has its own cache; pages outside it come from the kernel's page cache, which all share.
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "foreign_keys=ON",
-            f"cache_size=-{_CACHE_KIB}",
-            f"wal_autocheckpoint={_CHECKPOINT_PAGES}",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-        # The service may write to its state directory only: a statement that needs a temporary file would fail.
-        connection.execute("PRAGMA temp_store=MEMORY")
-
-    return engine
-
-
-def _is_full(error: DBAPIError) -> bool:
-    original = error.orig
-    if isinstance(original, sqlite3.Error):
-        return getattr(original, "sqlite_errorcode", None) in _FULL_SQLITE
-    return getattr(original, "sqlstate", None) == _FULL_SQLSTATE
-
-
-def _asks_for_retry(error: DBAPIError) -> bool:
-    original = error.orig
-    if isinstance(original, sqlite3.Error):
-        return getattr(original, "sqlite_errorcode", None) in _RETRY_SQLITE
-    return getattr(original, "sqlstate", None) in _RETRY_SQLSTATES

@@ -25,7 +25,7 @@ from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import S3, UNSIGNED_PAYLOAD, Reason, Refused, check_time, read_claim
 from stead_controller.aws.throttle import Throttle
 from stead_controller.clock import Clock, now
-from stead_controller.errors import BadRequest, NotFound, OutOfRoom, SteadError, TooManyRequests
+from stead_controller.errors import BadRequest, NotFound, OutOfRoom, SteadError, TooManyRequests, Unavailable
 from stead_controller.object_store import (
     addressing,
     answers,
@@ -146,7 +146,7 @@ class ObjectStoreHandler:
             failure: Exception = error
             if exchange.caller is None:
                 is_noise = request.method == browsers.ASKING or isinstance(error, TooManyRequests)
-                if isinstance(error, SteadError) and not is_noise:
+                if isinstance(error, SteadError) and not isinstance(error, Unavailable) and not is_noise:
                     failure = self._failed_logins.failed(request.source, error)
                     is_noise = isinstance(failure, TooManyRequests)
             answer, code, message = self._refusal(exchange, failure)

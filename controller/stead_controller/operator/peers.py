@@ -16,6 +16,7 @@ from stead_controller.errors import (
     OutOfRoom,
     SteadError,
     TooManyRequests,
+    Unavailable,
     WrongState,
 )
 from stead_proto import tls
@@ -30,6 +31,7 @@ _STATUS = (
     (TooManyRequests, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (NoCapacity, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (OutOfRoom, grpc.StatusCode.UNAVAILABLE),
+    (Unavailable, grpc.StatusCode.UNAVAILABLE),
     (WrongState, grpc.StatusCode.FAILED_PRECONDITION),
     (InUse, grpc.StatusCode.FAILED_PRECONDITION),
 )

@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from stead_controller.aws.token_buckets import TokenBuckets
+from stead_controller.errors import Unavailable
 from stead_controller.object_store.concurrency_limit import AtOnce
 from tests.host.object_store.conftest import ROLE_KEY
 
@@ -221,6 +222,19 @@ def test_too_many_requests_get_slow_down(store, bucket, monkeypatch):
     refused("SlowDown", stranger.list_buckets)
     assert not [call for call in store.calls if call.caller is None]
     store.s3.list_buckets()
+
+
+def test_who_cannot_be_looked_up_has_not_failed_to_log_in(store, bucket, monkeypatch):
+    async def away(*_asked):
+        raise Unavailable
+
+    monkeypatch.setattr(store.failed_logins, "_failures", TokenBuckets(0.1, lambda: 0.0))  # one failure
+    with monkeypatch.context() as patch:
+        patch.setattr(store.handler, "_find_key", away)
+        for _ in range(3):
+            said = refused("ServiceUnavailable", store.s3.get_object, Bucket=bucket, Key="open/a")
+            assert "does not answer" in said
+    store.s3.get_object(Bucket=bucket, Key="open/a")
 
 
 def test_too_many_concurrent_requests_get_slow_down(store, bucket, monkeypatch):

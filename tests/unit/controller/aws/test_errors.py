@@ -119,7 +119,8 @@ def test_internal_errors_are_logged_and_not_shown(caplog: pytest.LogCaptureFixtu
     "service",
     ["ec2", "iam", "sts", "ebs", "dlm", "cloudtrail", "service-quotas", "sns", "ssm", "ce", "budgets", "pricing"],
 )
-def test_a_full_disk_is_the_same_to_every_service(service: str) -> None:
-    error = translate(errors.OutOfRoom(), service, "r-1", Wire.EC2)
-    assert (error.code, error.status) == ("ServiceUnavailable", 503)
-    assert "full" in error.message
+def test_a_full_disk_and_a_database_that_is_away_are_the_same_to_every_service(service: str) -> None:
+    for failure, said in ((errors.OutOfRoom(), "full"), (errors.Unavailable(), "does not answer")):
+        error = translate(failure, service, "r-1", Wire.EC2)
+        assert (error.code, error.status) == ("ServiceUnavailable", 503)
+        assert said in error.message

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import bindparam, insert, make_url, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from stead_controller.db import exchanges, schema, session
+from stead_controller.db import connections, exchanges, schema
 from stead_controller.db.insert import insert_if_absent, insert_new
 from stead_controller.db.membership import Membership
 from stead_controller.db.prepared import Prepared, ask
@@ -260,7 +260,7 @@ def test_an_answer_of_what_was_undone_is_not_used(database):
 
 @pytest.mark.parametrize(("fresh", "most"), [(0.0, 3), (60.0, 4)])
 def test_connections_that_were_lost_while_nobody_used_them_are_made_anew(url, database, monkeypatch, fresh, most):
-    monkeypatch.setattr(session, "_FRESH_SECONDS", fresh)
+    monkeypatch.setattr(connections, "_FRESH_SECONDS", fresh)
     together, tries = threading.Barrier(3), []
 
     def pid(tx):
