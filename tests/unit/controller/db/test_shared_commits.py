@@ -88,7 +88,8 @@ _ON_A_SERVER = (
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=_ON_A_SERVER)])
-def queue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[_Queue]:
+def queue(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[_Queue]:
+    monkeypatch.setattr(session, "_SHARING_SECONDS", _PATIENCE)  # that a busy machine is slow ends no sharing
     if request.param == "sqlite":
         made = _Queue(f"sqlite:///{tmp_path / 'd.sqlite'}")
     else:
@@ -209,8 +210,7 @@ def test_a_listener_that_fails_leaves_nobody_without_an_answer(queue: _Queue) ->
     assert (second, queue.rows) == (2, [1, 2])
 
 
-def test_no_more_than_some_share_a_commit(queue: _Queue, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_SHARING_SECONDS", _PATIENCE)
+def test_no_more_than_some_share_a_commit(queue: _Queue) -> None:
     queue.run(*map(_insert, range(session._SHARING * 2)))
     assert queue.commits == 2
 
