@@ -12,7 +12,7 @@ from stead_cli.ssh import Login
 from tests.support import box, halting_image
 from tests.support.clients import FAST, Account
 from tests.support.lost_state import lose
-from tests.support.postgresql import PROGRAMS, PostgresqlServer
+from tests.support.postgresql import PostgresqlServer
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
 from tests.support.waiting import wait_for
 
@@ -26,19 +26,11 @@ def test_a_cloud_comes_back_without_any_backup(tmp_path: Path) -> None:
 
 def _lose_it_and_recover(folder: Path) -> None:
     with contextlib.ExitStack() as ends:
-        database = _of_a_server(ends) if PROGRAMS else ""
+        database = PostgresqlServer.empty_database(ends)
         cloud = RealCloud()
         ends.callback(cloud.purge)
         cloud.up()
         _story(cloud, folder, database)
-
-
-def _of_a_server(ends: contextlib.ExitStack) -> str:
-    """Start a PostgreSQL server, and return the URL of an empty database of it."""
-    server = PostgresqlServer()
-    ends.callback(server.stop)
-    server.start()
-    return server.new_database()
 
 
 def _story(cloud: RealCloud, folder: Path, database: str) -> None:

@@ -1,6 +1,11 @@
-"""A controller of several hosts is lost without a backup: hosts join a new one, one by one, and guests notice nothing."""
+"""A controller of several hosts is lost without a backup: hosts join a new one, one by one, and guests notice nothing.
 
+The new one has its state in PostgreSQL, where that is installed.
+"""
+
+import contextlib
 import json
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,6 +18,7 @@ from stead_proto import tls
 from tests.support import box
 from tests.support.clients import FAST, Account
 from tests.support.lost_state import lose
+from tests.support.postgresql import PostgresqlServer
 from tests.support.real_cloud import kill
 from tests.support.rig import RigUser, TestRig
 from tests.support.street import disk
@@ -27,18 +33,18 @@ def test_a_cloud_of_several_hosts_comes_back_without_any_backup(tmp_path: Path) 
 
 
 def _lose_it_and_recover(folder: Path) -> None:
-    rig = TestRig(hosts_wanted=2)
-    try:
+    with contextlib.ExitStack() as ends:
+        database = PostgresqlServer.empty_database(ends)
+        rig = TestRig(hosts_wanted=2)
+        ends.callback(rig.down)
         rig.up()
-        _story(rig, folder)
-    finally:
-        rig.down()
+        _story(rig, folder, database)
 
 
 SAME = ("PrivateIpAddress", "PublicIpAddress", "SubnetId", "VpcId", "KeyName")
 
 
-def _story(rig: TestRig, folder: Path) -> None:
+def _story(rig: TestRig, folder: Path, database: str) -> None:
     one, two = rig.hosts
     user = RigUser(rig, rig.new_account(), folder, rig=rig)
     with rig.only(one):
@@ -68,7 +74,8 @@ def _story(rig: TestRig, folder: Path) -> None:
     all_is_well()
     kill(rig.rig.controller)
     lose(rig.plan.cloud.controller_dir)
-    rig.rig.start_controller()
+    cloud.start_controller(replace(rig.plan.cloud, database_url=database), rig.rig.underlay.start)
+    assert rig.plan.cloud.database_file.exists() == (not database)
     cloud.share_access(rig.plan.cloud)
     all_is_well()
 

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -73,6 +73,16 @@ class PostgresqlServer:
         (pid, *_) = (self._folder / "data" / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         living = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
         return [*map(int, (pid, *living))]
+
+    @classmethod
+    def empty_database(cls, ends: ExitStack) -> str:
+        """Start a server that is stopped at the end, and return the URL of an empty database; empty where there is none."""
+        if not PROGRAMS:
+            return ""
+        server = cls()
+        ends.callback(server.stop)
+        server.start()
+        return server.new_database()
 
     def new_database(self, copy_of: str = "template1") -> str:
         """Make a database, empty or a copy of another one, by its name, that nobody uses, and return its URL."""
