@@ -54,9 +54,11 @@ class S3Server:
             "-master.telemetry=false",
             "-master.volumeSizeLimitMB=64",
             "-volume.max=0",
+            "-s3.port.iceberg=0",  # which have numbers that another server here may have taken
+            "-s3.port.lance=0",
         ]
         environment = clean_environment(
-            GOMEMLIMIT="160MiB",
+            GOMEMLIMIT="320MiB",
             GOGC="50",
             WEED_S3_SSE_KEK=secrets.token_hex(32),  # it encrypts, as a server for accounts' buckets must
             WEED_MASTER_VOLUME_GROWTH_COPY_1="1",  # volumes at once, of which each bucket has its own
