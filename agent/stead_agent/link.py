@@ -35,6 +35,7 @@ from stead_agent.reconcile.loop import Reconciler
 from stead_agent.traced import TracedChanges
 from stead_agent.wanted import Key, OtherEpochError, after_removal
 from stead_proto import limits, tls
+from stead_proto.digests import digest_of
 from stead_proto.tls import Identity
 from stead_proto.v1 import host_pb2, host_pb2_grpc
 from stead_proto.v1.host_pb2 import HostReport, HostUpdate
@@ -108,6 +109,8 @@ class Link:
         self._channels = Channels()
         self._random = random.Random()
         self._heartbeat_seconds = float(limits.HEARTBEAT_SECONDS)
+        self._throttle = b""  # the digest of the last one
+        self._certified = (b"", b"")  # the authorities that a controller was told, and with which certificate
         self._last_session = time.monotonic()  # as if there had been one: a new agent may expect a controller soon
         self._asking = asyncio.Semaphore(limits.QUESTIONS_AT_ONCE)
         self._consoles: set[asyncio.Task[None]] = set()
@@ -178,7 +181,7 @@ class Link:
         stub = host_pb2_grpc.HostLinkStub(channel)
         call = stub.Session()
         outgoing = _Outgoing(call)
-        await outgoing.write(HostReport(hello=await self._hello()))
+        await outgoing.write(HostReport(hello=await self._hello(identity)))
         self._stub = stub  # the first state may name images, which are fetched at once
         async with asyncio.TaskGroup() as tasks:
             helpers = []
@@ -202,11 +205,13 @@ class Link:
 
         async def tell(authorities: bytes) -> None:
             await outgoing.write(HostReport(certified=host_pb2.Certified(authorities=authorities)))
+            self._certified = authorities, identity.certificate_pem
 
         return enrol.Renewing(channel, identity, state_dir, is_used=is_used, tell=tell)
 
-    async def _hello(self) -> host_pb2.Hello:
+    async def _hello(self, identity: Identity) -> host_pb2.Hello:
         wanted = self._reconciler.wanted
+        certified, certificate = self._certified
         return host_pb2.Hello(
             # If an agent did not know some kinds of resources, the next one, perhaps newer, asks for all again.
             revision=0 if wanted.is_partial else wanted.revision,
@@ -214,6 +219,8 @@ class Link:
             desired_epoch=wanted.epoch,
             agent_version=self._dialling.version,
             facts=await self._in_thread(self._host.facts),
+            throttle=self._throttle,
+            certified=certified if certificate == identity.certificate_pem else b"",
         )
 
     def _begun(self, address: str) -> None:
@@ -238,6 +245,7 @@ class Link:
                 else:
                     tasks.create_task(self._answer(update.question, outgoing))
             case "throttle":
+                self._throttle = digest_of(update.throttle)
                 self._heartbeat_seconds = float(max(1, update.throttle.heartbeat_seconds))
                 if self._dialling.controllers.learn(update.throttle.controllers):
                     _log.info("controllers_told", controllers=list(self._dialling.controllers))

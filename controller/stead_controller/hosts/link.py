@@ -40,6 +40,7 @@ from stead_controller.resources.storage import volume_keys
 from stead_controller.secrets.sealing import Sealer
 from stead_proto import traces
 from stead_proto.certificates import Authority
+from stead_proto.digests import digest_of
 from stead_proto.tls import authorities_digest
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import host_pb2_grpc
@@ -138,7 +139,7 @@ class HostLink:
 
     def send_authorities(self) -> None:
         """Tell all hosts the authorities of now: those that have others renew their certificates."""
-        self._feed.put_to_all(self._throttle())
+        self._feed.put_to_all(_encoded(self._throttle()))
 
     def is_certified(self, host_id: str) -> bool:
         """Tell whether a host has said to this controller that all it has uses certificates of these authorities."""
@@ -157,17 +158,24 @@ class HostLink:
         """
         self._addresses, self._serves = tuple(addresses), serves
         if serves:
-            self._feed.put_to_all(self._throttle())
+            self._feed.put_to_all(_encoded(self._throttle()))
         else:
             self._feed.end_all()
 
-    def _throttle(self) -> bytes:
-        throttle = pb.Throttle(
+    def _throttle(self) -> pb.Throttle:
+        return pb.Throttle(
             heartbeat_seconds=self._heartbeat_seconds,
             controllers=self._addresses,
             authorities=authorities_digest(self._authority.ca_pem),
         )
-        return pb.HostUpdate(throttle=throttle).SerializeToString()
+
+    def _begin(self, stream: Stream, hello: pb.Hello) -> None:
+        """Send a host how often and where it is to call, unless it has heard that and is certified accordingly."""
+        throttle = self._throttle()
+        if hello.certified == throttle.authorities and hello.throttle == digest_of(throttle):
+            self._certified[stream.host_id] = hello.certified
+        else:
+            stream.put(_encoded(throttle))
 
     async def Session(  # noqa: N802 - the name of the RPC
         self, request_iterator: AsyncIterator[pb.HostReport], context: grpc.aio.ServicerContext[Any, Any]
@@ -194,7 +202,7 @@ class HostLink:
             self._first_reports.came(host_id)
         _log.info("host_connected", extra={"host": host_id, "revision": hello.hello.revision})
         stream = Stream(host_id, hello.hello.revision, hello.hello.desired_epoch, _known(hello.hello), session)
-        stream.put(self._throttle())
+        self._begin(stream, hello.hello)
         self._feed.join(stream)
         receiver = asyncio.create_task(self._receive(stream, request_iterator))
         try:
@@ -310,6 +318,10 @@ class HostLink:
             if tx.trace:  # for the second time, unless another controller committed it
                 self._feed.traced.note(tx)
             self._feed.committed(tx.revision, gathers=tx.gathers)
+
+
+def _encoded(throttle: pb.Throttle) -> bytes:
+    return pb.HostUpdate(throttle=throttle).SerializeToString()
 
 
 def _known(hello: pb.Hello) -> int:

@@ -786,6 +786,8 @@ class Hello(_message.Message):
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     KNOWN_REVISION_FIELD_NUMBER: _builtins.int
+    THROTTLE_FIELD_NUMBER: _builtins.int
+    CERTIFIED_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """last revision persisted by the agent; 0 = none: send all"""
     desired_epoch: _builtins.str
@@ -793,6 +795,11 @@ class Hello(_message.Message):
     agent_version: _builtins.str
     known_revision: _builtins.int
     """the last one persisted, also where `revision` is 0 to ask for all"""
+    throttle: _builtins.bytes
+    """The digest (`digests.py`) of the last Throttle, and of Certified's `authorities` those that the host has said with its
+    present certificate. Where both are what they would be now, neither is sent again. Empty: not known to this agent.
+    """
+    certified: _builtins.bytes
     @_builtins.property
     def facts(self) -> Global___HostFacts: ...
     def __init__(
@@ -803,10 +810,12 @@ class Hello(_message.Message):
         agent_version: _builtins.str = ...,
         facts: Global___HostFacts | None = ...,
         known_revision: _builtins.int = ...,
+        throttle: _builtins.bytes = ...,
+        certified: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "desired_epoch", b"desired_epoch", "facts", b"facts", "known_revision", b"known_revision", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "certified", b"certified", "desired_epoch", b"desired_epoch", "facts", b"facts", "known_revision", b"known_revision", "revision", b"revision", "throttle", b"throttle"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

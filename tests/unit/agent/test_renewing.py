@@ -7,7 +7,9 @@ import pytest
 
 from stead_proto import tls
 from stead_proto.certificates import AUTHORITY_FILE, NEXT_FILE, Authority
+from stead_proto.digests import digest_of
 from stead_proto.tls import Identity
+from stead_proto.v1.host_pb2 import Throttle
 from tests.support.fake_controller import FakeController
 from tests.support.waiting import wait_for
 from tests.unit.agent.test_link import Rig, controller, rig
@@ -46,7 +48,14 @@ async def test_a_host_renews_for_other_authorities_and_says_so_when_all_use_it(
     session.trust(b"")
     session.trust(wanted)
     session.end()
-    await rig.session(after=1)
+    again = await rig.session(after=1)
+    heard = digest_of(Throttle(heartbeat_seconds=60, authorities=wanted))
+    assert (again.hello.throttle, again.hello.certified) == (heard, b""), "its certificate is another one"
+    again.trust(wanted)
+    await controller.until(lambda: again.certified == [wanted], "it says it of this one")
+    again.end()
+    last = await rig.session(after=2)
+    assert (last.hello.throttle, last.hello.certified) == (heard, wanted)
     assert controller.renewals == 1
 
 

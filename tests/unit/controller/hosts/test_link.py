@@ -10,6 +10,7 @@ from stead_controller.hosts.liveness import Liveness
 from stead_controller.metrics.engine_store import EngineStore
 from stead_controller.metrics.http_engine import HttpEngine
 from stead_proto.certificates import Authority
+from stead_proto.digests import digest_of
 from stead_proto.v1 import host_pb2 as pb
 from tests.support.rows import CLOUD, NOW
 
@@ -39,6 +40,25 @@ async def test_hosts_are_told_of_all_controllers(link):
     link.share(["a:1", "b:1"], serves=True)
     (throttle,) = await told(stream)
     assert (list(throttle.controllers), throttle.heartbeat_seconds) == (["a:1", "b:1"], 5)
+
+
+async def test_a_host_that_has_heard_it_and_is_certified_is_not_told_again(link):
+    link.share(["a:1"], serves=True)
+    throttle = link._throttle()
+    known = {"throttle": digest_of(throttle), "certified": throttle.authorities}
+    for host_id, hello, is_told in (
+        ("h-1", pb.Hello(), True),  # of an earlier release
+        ("h-2", pb.Hello(throttle=known["throttle"]), True),  # it is still to say which certificate it uses
+        ("h-3", pb.Hello(certified=known["certified"]), True),
+        ("h-4", pb.Hello(**known), False),
+    ):
+        stream = Stream(host_id, 0, "")
+        link._begin(stream, hello)
+        assert await told(stream) == ([throttle] if is_told else [])
+        assert link.is_certified(host_id) == (not is_told)
+    link.share(["a:1", "b:1"], serves=True)
+    link._begin(stream := Stream("h-5", 0, ""), pb.Hello(**known))
+    assert [list(each.controllers) for each in await told(stream)] == [["a:1", "b:1"]]
 
 
 async def test_hosts_leave_a_controller_without_its_database(link):
