@@ -55,6 +55,7 @@ WITHOUT_HOSTS: Final = MappingProxyType(
         ),
         "launches_at_once": Smallest(("--sqlite", "--launches", "4", "--at-once", "2", "--hosts", "2")),
         "placement": Smallest(("--hosts", "3", "--volumes", "1", "--times", "2"), {"LIMIT_MS": 1e9}),
+        "places_elsewhere": Smallest(("--vpcs", "1", "--messages", "1"), {"PRESENT": (2, 4), "ROUNDS": 1}),
         "prepared_statements": Smallest(("--rounds", "1"), {"TIMES": 20, "LEAST": 0}),
         "snapshot_ingest": Smallest((), {"BLOCKS": 64, "CHANGED": 4, "ROUNDS": 1}),
         "tenant_timing": Smallest(("--samples", "20")),
