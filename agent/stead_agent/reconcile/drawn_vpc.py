@@ -1,8 +1,9 @@
 """What a VPC is to each subsystem; where only interfaces of other hosts change, little is translated again."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from stead_agent.dhcp.interface import VpcDhcp
 from stead_agent.endpoints.interface import Endpoint
@@ -12,7 +13,14 @@ from stead_agent.network.interface import VpcNetwork
 from stead_agent.reconcile import translate_vpc
 from stead_agent.reconcile.plan import VpcContents
 from stead_agent.reconcile.translate_vpc import Beyond, VpcSettings
+from stead_agent.replacing import replacer
 from stead_proto.v1.desired_pb2 import Resource
+
+# For each place elsewhere that is new.
+_with_remotes: Final = replacer(VpcNetwork, "remotes")
+_with_groups: Final = replacer(VpcFirewall, "groups")
+_with_names: Final = replacer(VpcDhcp, "names")
+_with_other_members: Final = replacer(Group, "members")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +103,15 @@ def _only_places_differ(before: Beyond, now: Beyond) -> bool:
 def _with_places(drawn: DrawnVpc, beyond: Beyond) -> DrawnVpc:
     groups = tuple(_with_members(each, beyond.members.get(each.id, each.members)) for each in drawn.firewall.groups)
     return DrawnVpc(
-        network=replace(drawn.network, remotes=beyond.remotes),
+        network=_with_remotes(drawn.network, beyond.remotes),
         owners=drawn.owners,
         peers=drawn.peers,
-        firewall=replace(drawn.firewall, groups=groups),
+        firewall=_with_groups(drawn.firewall, groups),
         flow_logs=drawn.flow_logs,
-        dhcp=replace(drawn.dhcp, names=beyond.names),
+        dhcp=_with_names(drawn.dhcp, beyond.names),
         endpoints=drawn.endpoints,
     )
 
 
 def _with_members(group: Group, members: frozenset[str]) -> Group:
-    return group if members is group.members else replace(group, members=members)
+    return group if members is group.members else _with_other_members(group, members)

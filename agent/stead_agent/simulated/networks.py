@@ -3,8 +3,8 @@
 import socket
 from collections.abc import Callable, Collection, Iterable, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from pathlib import Path
+from typing import Final
 
 from stead_agent import findings
 from stead_agent.dhcp.interface import VpcDhcp
@@ -21,7 +21,10 @@ from stead_agent.network.interface import (
     Touched,
     VpcNetwork,
 )
+from stead_agent.replacing import replacer
 from stead_agent.simulated.world import World
+
+_with_names: Final = replacer(VpcDhcp, "names")
 
 
 class SimulatedNetwork:
@@ -204,7 +207,7 @@ class SimulatedDhcp:
             if wanted.vpc_id not in objects.networks:
                 self._world.broken(f"DHCP applied before the network: {wanted.vpc_id}")
             # Of other hosts' interfaces there may be thousands of names, which nothing here resolves.
-            objects.dhcps[wanted.vpc_id] = replace(wanted, names=())
+            objects.dhcps[wanted.vpc_id] = _with_names(wanted, ())
 
     def remove(self, vpc_id: str) -> None:
         """Forget the server."""
