@@ -251,8 +251,11 @@ class Wanted:
         self._drop_tombstone(key)
         self._drop_resource(key)
         self.resources[key] = resource
-        if key.kind != desired_pb2.KIND_MAPPING:
-            self._by_kind.setdefault(key.kind, {})[key] = resource
+        if key.kind == desired_pb2.KIND_MAPPING:
+            if resource.mapping.vpc_id:
+                self._link_member(key, resource.mapping.vpc_id)
+            return
+        self._by_kind.setdefault(key.kind, {})[key] = resource
         for need in needs_of(resource):
             self._users.setdefault(need, set()).add(key)
         if vpc_id := vpc_of(resource):
@@ -330,7 +333,7 @@ def change_of(wanted: Wanted, state: DesiredState, *, answers_hello: bool = Fals
     unclaimed = unnamed if older else unnamed & wanted.unclaimed
     unclaimed -= _without_use(wanted, unclaimed)
     buried = _burials(wanted, state, unnamed - unclaimed, foreign=foreign)
-    if not state.full:
+    if not state.full and wanted.unclaimed:
         unclaimed = wanted.unclaimed - {key_of(each) for each in put} - {each.key for each in buried}
         useless = _without_use(wanted, unclaimed, after=buried)
         buried += tuple(Tombstone(key, state.revision, False, wanted.known(key)) for key in sorted(useless))

@@ -287,16 +287,31 @@ class Reconciler:
             _log.warning("kept_unclaimed", ids=",".join(sorted(key.id for key in change.unclaimed)[:_SHOWN]))
         if change.unknown:
             _log.warning("unknown_kinds", ids=",".join(change.unknown))
-        for key in change.touched:
-            self._touch(key, patient=change.patient)
+        self._touch_each(change.touched, patient=change.patient)
         if not self._preparer.host_is_ready:
             self._schedule.touch(HOST_NETWORK)
         if change.full:
             self._full_state.set()
         self._wake.set()
 
-    def _touch(self, key: Key, *, patient: bool = False) -> None:
-        """Schedule a changed resource, and all that depends on it."""
+    def _touch_each(self, keys: Iterable[Key], *, patient: bool = False) -> None:
+        """Schedule changed resources, and all that depends on them; places, of which there may be many, in one pass."""
+        places = []
+        for key in keys:
+            if not self._expect(key, patient=patient):
+                continue
+            if key.kind == desired_pb2.KIND_MAPPING:
+                places.append(key)
+                continue
+            if unit := unit_of(key, self.wanted):
+                self._schedule.touch(unit)
+            for user in self._preparer.dependents(key):
+                self._schedule.touch(user)
+        for unit in self._preparer.follow(places):
+            self._schedule.touch(unit)
+
+    def _expect(self, key: Key, *, patient: bool) -> bool:
+        """Expect a report of a changed resource; tell whether there is anything to do."""
         resource = self.wanted.resources.get(key)
         tombstone = self.wanted.tombstones.get(key)
         if resource is not None:
@@ -307,20 +322,16 @@ class Reconciler:
         elif tombstone is not None:
             if tombstone.done or (unit_of(key, self.wanted) is None):
                 self._gone_all([key])
-                return
+                return False
             self.reports.expect(key, tombstone.revision, patient=patient)
-        if unit := unit_of(key, self.wanted):
-            self._schedule.touch(unit)
-        for user in self._preparer.dependents(key):
-            self._schedule.touch(user)
+        return True
 
     def _touch_all(self) -> None:
         """Schedule everything: it is unknown what happened while the agent was not running."""
         if self.wanted.revision == 0:
             return
         self._schedule.touch(HOST_NETWORK)
-        for key in [*self.wanted.resources, *self.wanted.tombstones]:
-            self._touch(key)
+        self._touch_each([*self.wanted.resources, *self.wanted.tombstones])
         for machine_id in self.wanted.holding_machines():
             self._schedule.touch(Key(desired_pb2.KIND_MACHINE, machine_id))
 
@@ -358,6 +369,8 @@ class Reconciler:
         if isinstance(result, Failure):
             self._note_failure(work, result.error)
             return
+        for key, revision in result.ready:
+            self.reports.put_ready(key, revision)
         for each in result.statuses:
             self.reports.put(each)
         self._gone_all(result.gone, result.last_words)

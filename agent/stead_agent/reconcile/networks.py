@@ -83,7 +83,8 @@ class VpcWork:
         for key in self.gone:
             self.drawings.forget(key.id)
         self.is_well = not refusals
-        return Outcome(statuses=self._statuses(self.resource, refusals), gone=list(self.gone))
+        statuses = self._statuses(self.resource, refusals)
+        return Outcome(statuses=statuses, ready=self.open_mappings, gone=list(self.gone))
 
     def _apply(self, vpc: Resource) -> tuple[Refusal, ...]:
         drawn = self.drawings.of(vpc, self.contents, self.beyond, self.settings)
@@ -122,12 +123,12 @@ class VpcWork:
         return Outcome(statuses=statuses, gone=list(self.gone), wait_seconds=60)
 
     def _statuses(self, vpc: Resource, refusals: tuple[Refusal, ...]) -> list[ResourceStatus]:
-        """Report each desired part as ready, except what the firewall left out."""
+        """Report each desired part but its places as ready, except what the firewall left out."""
         reasons: dict[str, list[str]] = {}
         for refusal in refusals:
             reasons.setdefault(refusal.id, []).append(f"{refusal.id}: {refusal.reason}")
             _log.warning("firewall_refused", vpc=vpc.id, what=refusal.id, reason=refusal.reason)
-        statuses = [status(key, revision, host_pb2.CONDITION_READY) for key, revision in self.open_mappings]
+        statuses: list[ResourceStatus] = []
         if self.parts_are_told and not refusals:
             return statuses
         if self.is_wanted:

@@ -81,6 +81,7 @@ class Preparer:
         self._parts_of_vpcs = PartsOfVpcs()
         self._well: dict[str, VpcContents] = {}  # by VPC: parts that all were told to be ready
         self._mappings = Mappings()
+        self._due: dict[str, dict[Key, None]] = {}  # by VPC: mappings that may have to be reported
         self._foreign_groups: dict[str, frozenset[str]] = {}  # by VPC: groups of other VPCs that its rules refer to
         self._machines: dict[str, MachineMemory] = {}
         self._leaving: dict[Key, float] = {}  # volumes to be removed by force, and since when
@@ -146,9 +147,12 @@ class Preparer:
             self._well[work.unit.id] = work.contents
         else:
             self._well.pop(work.unit.id, None)
+        due = {key: None for key in self._due.pop(work.unit.id, ()) if self._is_due(key)}
+        if due:
+            self._due[work.unit.id] = due
 
     def dependents(self, key: Key) -> AbstractSet[Key]:
-        """List the other units that show or use data of a resource that has changed."""
+        """List the other units that show or use data of a resource that has changed; of mappings see `follow`."""
         match key.kind:
             case desired_pb2.KIND_VPC:  # guests' metadata shows address blocks
                 return self._guests_of(self._wanted.members(key.id)) | self._peers_of(key.id)
@@ -161,15 +165,21 @@ class Preparer:
                     and (interface := self._wanted.known(member)) is not None
                     and interface.interface.subnet_id == key.id
                 )
-            case desired_pb2.KIND_MAPPING:
-                groups = self._mappings.follow(key, self._wanted)
-                return {
-                    Key(desired_pb2.KIND_VPC, vpc_id)
-                    for vpc_id, foreign in self._foreign_groups.items()
-                    if not groups.isdisjoint(foreign)
-                }
             case _:
                 return self._wanted.users(key)
+
+    def follow(self, places: Iterable[Key]) -> AbstractSet[Key]:
+        """Note mappings that have changed or gone; list their VPCs, and those with rules that refer to their groups."""
+        vpc_ids: set[str] = set()
+        groups: set[str] = set()
+        for key in places:
+            resource = self._wanted.known(key)
+            if resource is not None and (vpc_id := resource.mapping.vpc_id):
+                vpc_ids.add(vpc_id)
+                self._due.setdefault(vpc_id, {})[key] = None
+            groups |= self._mappings.follow(key, self._wanted)
+        vpc_ids.update(vpc_id for vpc_id, each in self._foreign_groups.items() if not groups.isdisjoint(each))
+        return {Key(desired_pb2.KIND_VPC, vpc_id) for vpc_id in vpc_ids}
 
     def _guests_of(self, members: Iterable[Key]) -> set[Key]:
         return {user for member in members for user in self._wanted.users(member)}
@@ -314,12 +324,16 @@ class Preparer:
     def _mappings_of(self, vpc_id: str) -> tuple[tuple[tuple[Key, int], ...], tuple[Key, ...]]:
         """List the mappings of a VPC whose status is due, with their revisions, and those to be removed."""
         mine = self._wanted.mappings(vpc_id)
-        due = [key for key in self._reports.open_keys() if key.kind == desired_pb2.KIND_MAPPING and key in mine]
+        due = [key for key in self._due.get(vpc_id, ()) if key in mine and self._is_due(key)]
         resources = self._wanted.resources
         return (
             tuple((key, resources[key].revision) for key in due if key in resources),
             tuple(key for key in due if key not in resources),
         )
+
+    def _is_due(self, mapping: Key) -> bool:
+        """Tell whether a mapping must be reported: it was not, or as failed, which ends when its VPC is applied."""
+        return mapping in self._reports.open_keys() or self._reports.is_failed(mapping)
 
     def _are_told(self, unit: Key, parts: VpcParts) -> bool:
         """Tell whether it was reported that a VPC and all its parts are ready: none was expected anew since then.
@@ -335,7 +349,10 @@ class Preparer:
             for each in parts.contents.peerings
             if Key(desired_pb2.KIND_VPC, peer := each.peering.peer_vpc_id) in self._wanted.resources
         )
-        self._foreign_groups[vpc_id] = parts.foreign
+        if parts.foreign:
+            self._foreign_groups[vpc_id] = parts.foreign
+        else:
+            self._foreign_groups.pop(vpc_id, None)
         return translate_vpc.Beyond(
             remotes=self._mappings.remotes(vpc_id, parts.local),
             routers=self._mappings.routers(vpc_id, parts.local),

@@ -112,6 +112,18 @@ class Reports:
         if self._unsent or self._reached_changed:
             self._news()
 
+    def put_ready(self, key: Key, revision: int) -> None:
+        """Record that a place is ready: of most nothing is said, so that no status of it is made."""
+        if self.is_failed(key):
+            self.put(status(key, revision, host_pb2.CONDITION_READY))
+            return
+        if self._open.get(key, revision + 1) <= revision:
+            self._close(key)
+        self._latest.pop(key, None)
+        self._unsent.pop(key, None)
+        if self._unsent or self._reached_changed:
+            self._news()
+
     def _is_unclaimed(self, key: Key) -> bool:
         """Tell whether a shared resource that is well must be reported: it is unclaimed, or was and is not any more."""
         if key.kind == KIND_MAPPING:  # there may be thousands, and nobody adopts them by themselves

@@ -44,6 +44,7 @@ class Outcome:
     """The result of a unit that did not fail: settled, or waiting if `wait_on` or `wait_seconds` is given."""
 
     statuses: list[ResourceStatus] = field(default_factory=list)
+    ready: tuple[tuple[Key, int], ...] = ()  # places that are known, with their revisions; most are not told of
     gone: list[Key] = field(default_factory=list)  # nothing of these is left
     last_words: host_pb2.MachineStatus | None = None  # what is to be known of a machine that is gone
     wait_on: frozenset[Key] = frozenset()

@@ -105,3 +105,23 @@ def test_what_is_forgotten_is_not_repeated() -> None:
     reports.resend_all()
     assert [each.id for each in reports.take()] == ["vol-2"]
     assert reports.reached(9) == 9
+
+
+def test_a_place_that_is_ready_is_told_of_only_where_it_had_failed() -> None:
+    reports, calls = _reports()
+    place = Key(pb.KIND_MAPPING, "eni-1")
+    reports.expect(place, 3)
+    reports.put_ready(place, 2)  # an older one settles nothing
+    assert (calls, reports.reached(3)) == ([], 2)
+    reports.put(status(place, 3, PENDING))
+    reports.put_ready(place, 3)
+    assert calls
+    assert reports.take() == []
+    assert (reports.latest(place), reports.reached(3)) == (None, 3)
+    calls.clear()
+    reports.put_ready(place, 3)
+    assert calls == []
+    reports.put(status(place, 3, FAILED, "no room"))
+    reports.take()
+    reports.put_ready(place, 3)
+    assert [each.condition for each in reports.take()] == [READY]

@@ -89,20 +89,53 @@ def test_a_place_elsewhere_changes_only_where_interfaces_are(seen: _Seen) -> Non
     assert bench.reached == sender.revision
 
 
+def _told_by(bench: Bench) -> dict[str, list[str]]:
+    """Work, and return what each unit has said is ready or not."""
+    told = {}
+    while (work := bench.reconciler.begin()) is not None:
+        result = perform(work)
+        assert isinstance(result, Outcome)
+        told[work.unit.id] = [each.id for each in result.statuses] + [key.id for key, _ in result.ready]
+        bench.reconciler.finish(work, result)
+    return told
+
+
 def test_only_its_own_places_are_told_of() -> None:
     bench, sender = _launched()
     second = [*make.launch("2", vpc_id="vpc-2"), make.route_table(_SMALL, table_id="rtb-2", vpc_id="vpc-2")]
     bench.settle(sender.change(*second))
     other = make.mapping("eni-10", "10.2.0.10", vpc_id="vpc-2", group_id="sg-2")
     bench.tell(sender.change(_elsewhere(9), other, make.volume("vol-9")))
-    told = {}
-    while (work := bench.reconciler.begin()) is not None:
-        result = perform(work)
-        assert isinstance(result, Outcome)
-        told[work.unit.id] = [each.id for each in result.statuses]
-        bench.reconciler.finish(work, result)
+    told = _told_by(bench)
     assert told["vpc-1"] == ["eni-9"]
     assert told["vpc-2"] == ["eni-10"]
+
+
+def test_a_place_concerns_the_vpcs_whose_rules_refer_to_its_group() -> None:
+    bench, sender = _launched()
+    peering = pb.Peering(vpc_id="vpc-1", peering_id="pcx-1", peer_vpc_id="vpc-2")
+    resources = [*make.launch("2", vpc_id="vpc-2"), pb.Resource(id="pcx-1", peering=peering), make.group(peer="sg-2")]
+    bench.settle(sender.change(*resources))
+    bench.settle(sender.change(make.mapping("eni-10", "10.2.0.10", vpc_id="vpc-2", group_id="sg-2")))
+    members = {each.id: each.members for each in bench.host.world.objects.firewalls["vpc-1"].groups}
+    assert members["sg-2"] == {"10.2.0.10"}
+    bench.settle(sender.change(make.group(peer="sg-1")))
+    bench.tell(sender.change(make.mapping("eni-11", "10.2.0.11", vpc_id="vpc-2", group_id="sg-2")))
+    assert _told_by(bench) == {"vpc-2": ["eni-11"]}
+
+
+def test_places_are_reported_while_they_are_due_and_no_longer() -> None:
+    bench, sender = _launched()
+    for number in (9, 10):
+        bench.settle(sender.change(_elsewhere(number)))
+    bench.settle(sender.change(gone=(Key(pb.KIND_MAPPING, "eni-9"),)))
+    assert bench.reached == sender.revision
+    bench.tell(sender.change(_elsewhere(11)))
+    assert _told_by(bench)["vpc-1"] == ["eni-11"]
+    bench.reconciler.look_at_everything()
+    told = _told_by(bench)["vpc-1"]
+    assert {each for each in told if each.startswith("eni-")} == {"eni-1", "eni-10", "eni-11"}
+    assert not bench.reconciler._preparer._due  # nothing is remembered of what was told
 
 
 def test_routes_follow_an_interface_that_begins_to_forward() -> None:
@@ -119,10 +152,12 @@ def test_a_failure_is_told_and_so_is_its_end() -> None:
     bench.tell(sender.change(_elsewhere(9)))
     bench.work()
     found = bench.report()
-    assert found[_VPC].condition == found[_GROUP].condition == host_pb2.CONDITION_FAILED
+    place = Key(pb.KIND_MAPPING, "eni-9")
+    assert {found[key].condition for key in (_VPC, _GROUP, place)} == {host_pb2.CONDITION_FAILED}
     bench.settle()
     found = bench.report()
-    assert found[_VPC].condition == found[_GROUP].condition == host_pb2.CONDITION_READY
+    assert {found[key].condition for key in (_VPC, _GROUP, place)} == {host_pb2.CONDITION_READY}
+    assert bench.reached == sender.revision
 
 
 def test_what_the_firewall_refuses_because_of_a_place_is_told_and_so_is_its_end(seen: _Seen) -> None:
