@@ -4,6 +4,7 @@ Every method blocks for milliseconds, may be called from any thread (for one VPC
 repeated: applying the current state again changes nothing. The servers outlive the agent. Errors are `DhcpError`s.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -74,7 +75,7 @@ class VpcDhcp:
     domain: str = ""  # sent to guests
     dns_servers: tuple[str, ...] = (RESOLVER_ADDRESS,)  # sent to guests; empty: none is
     resolver_addresses: tuple[str, ...] = (RESOLVER_ADDRESS,)  # where it answers DNS itself; empty: nowhere
-    names: tuple[DnsName, ...] = ()
+    names: Collection[DnsName] = ()
     # Resolvers for all other names, reachable from the namespace: loopback ones are skipped; empty: those are refused.
     upstreams: tuple[str, ...] = ()
     mtu: int = 0  # sent to guests; 0: not sent

@@ -239,7 +239,7 @@ class VpcNetwork:
     mtu: int = 1500
     ipv6_cidrs: tuple[str, ...] = ()
     route_tables: tuple[RouteTable, ...] = ()
-    remotes: tuple[RemoteInterface, ...] = ()
+    remotes: Collection[RemoteInterface] = ()
     peers: tuple[Peer, ...] = ()
     nat_gateways: tuple[NatGateway, ...] = ()
     endpoints: tuple[GatewayEndpoint, ...] = ()  # those that routes of subnets on this host lead to

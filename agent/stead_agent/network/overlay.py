@@ -6,7 +6,7 @@ router (an interface without source/destination check) is an address of its own 
 the receiving host recognises that the packet must be forwarded by the router and not delivered to its IP destination.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
@@ -79,7 +79,7 @@ class Whereabouts:
     """The host of each address of a VPC that is on another host, and the state that it was computed from."""
 
     hosts: Mapping[str, str]  # address -> underlay address; without those on this host
-    remotes: tuple[RemoteInterface, ...]
+    remotes: Collection[RemoteInterface]
     local: frozenset[str]
     with_ipv6: bool
     # The only addresses that may differ from the earlier hosts.

@@ -3,7 +3,7 @@
 Belongs to the event loop; a unit's work gets immutable copies.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain
@@ -11,30 +11,46 @@ from typing import Final
 
 from stead_agent.dhcp.interface import DnsName
 from stead_agent.network.interface import RemoteInterface
+from stead_agent.reconcile.journal import Journal
 from stead_agent.wanted import Key, Wanted
 from stead_proto.v1.desired_pb2 import Mapping
 
 _NO_UNITS: Final[frozenset[str]] = frozenset()
 
 
+type _Names = tuple[DnsName, ...]  # of an interface
+
+
+def _elsewhere(all_of_them: dict[str, RemoteInterface], local: AbstractSet[str]) -> tuple[RemoteInterface, ...]:
+    for name in local:
+        all_of_them.pop(name, None)
+    return tuple(all_of_them.values())
+
+
+def _resolved(all_of_them: dict[str, _Names], local: AbstractSet[str]) -> tuple[DnsName, ...]:
+    for name in local & all_of_them.keys():  # of these the private name is added elsewhere
+        all_of_them[name] = tuple(each for each in all_of_them[name] if not each.main)
+    return tuple(chain.from_iterable(all_of_them.values()))
+
+
+def _remotes() -> Journal[RemoteInterface, RemoteInterface]:
+    return Journal(_elsewhere)
+
+
+def _names() -> Journal[_Names, DnsName]:
+    return Journal(_resolved)
+
+
 @dataclass(slots=True)
 class _VpcMappings:
     """The mappings of one VPC, in the form that subsystems need."""
 
-    remotes: dict[str, RemoteInterface] = field(default_factory=dict)  # all that are on any host, including this one
-    private_names: dict[str, DnsName] = field(default_factory=dict)
-    public_names: dict[str, DnsName] = field(default_factory=dict)
-    resource_names: dict[str, tuple[DnsName, ...]] = field(default_factory=dict)
+    # All that are on any host, including this one.
+    remotes: Journal[RemoteInterface, RemoteInterface] = field(default_factory=_remotes)
+    names: Journal[_Names, DnsName] = field(default_factory=_names)
     routers: set[str] = field(default_factory=set)  # those of them that may forward
     members: dict[str, dict[str, str]] = field(default_factory=dict)  # by group: address -> interface
     frozen: dict[str, frozenset[str]] = field(default_factory=dict)  # members by group, as last returned
-    # As last returned, and for which local interfaces: returning the same object shows that nothing has changed.
-    remotes_for: tuple[AbstractSet[str], tuple[RemoteInterface, ...]] | None = None
-    names_for: tuple[AbstractSet[str], tuple[DnsName, ...]] | None = None
-
-    def thaw(self) -> None:
-        """Forget the returned values: something has changed."""
-        self.remotes_for = self.names_for = None
 
 
 class Mappings:
@@ -72,53 +88,43 @@ class Mappings:
                 return found
         return _NO_UNITS
 
-    def remotes(self, vpc_id: str, local: AbstractSet[str]) -> tuple[RemoteInterface, ...]:
-        """List the interfaces of a VPC that are on other hosts; `local` are the ids of those here."""
+    def remotes(self, vpc_id: str, local: AbstractSet[str]) -> Collection[RemoteInterface]:
+        """List the interfaces of a VPC that are on other hosts; `local` are the ids of those here.
+
+        The same object shows that nothing has changed; so it does of `names`.
+        """
         vpc = self._vpcs.get(vpc_id)
-        if vpc is None:
-            return ()
-        if vpc.remotes_for is None or vpc.remotes_for[0] != local:
-            vpc.remotes_for = local, tuple(_without(vpc.remotes, local).values())
-        return vpc.remotes_for[1]
+        return vpc.remotes.view(local) if vpc is not None else ()
 
     def routers(self, vpc_id: str, local: AbstractSet[str]) -> frozenset[str]:
         """List the ids of a VPC's interfaces on other hosts that may forward, to which routes may lead."""
         vpc = self._vpcs.get(vpc_id)
         return frozenset(vpc.routers - local) if vpc is not None and vpc.routers else _NO_UNITS
 
-    def names(self, vpc_id: str, local: AbstractSet[str]) -> tuple[DnsName, ...]:
+    def names(self, vpc_id: str, local: AbstractSet[str]) -> Collection[DnsName]:
         """List the names of a VPC's interfaces; the private names of local ones are added elsewhere."""
         vpc = self._vpcs.get(vpc_id)
-        if vpc is None:
-            return ()
-        if vpc.names_for is None or vpc.names_for[0] != local:
-            private = _without(vpc.private_names, local).values()
-            by_resource = chain.from_iterable(vpc.resource_names.values())
-            vpc.names_for = local, (*vpc.public_names.values(), *by_resource, *private)
-        return vpc.names_for[1]
+        return vpc.names.view(local) if vpc is not None else ()
 
     def _add(self, interface_id: str, mapping: Mapping) -> None:
-        vpc = self._vpcs.setdefault(mapping.vpc_id, _VpcMappings())
-        vpc.thaw()
+        vpc = self._vpcs.get(mapping.vpc_id)
+        if vpc is None:
+            vpc = self._vpcs[mapping.vpc_id] = _VpcMappings()
         addresses = tuple(mapping.addresses)
         if mapping.host_address and addresses:
-            vpc.remotes[interface_id] = RemoteInterface(
+            remote = RemoteInterface(
                 id=interface_id,
                 mac=mapping.mac_address,
                 addresses=addresses,
                 host=mapping.host_address,
                 is_router=not mapping.source_dest_check,
             )
+            vpc.remotes.put(interface_id, remote)
             if not mapping.source_dest_check:
                 vpc.routers.add(interface_id)
-        if addresses and mapping.private_dns_name:
-            vpc.private_names[interface_id] = DnsName(mapping.private_dns_name, addresses[0])
-        if addresses and mapping.public_dns_name:
-            vpc.public_names[interface_id] = DnsName(mapping.public_dns_name, addresses[0], main=False)
-        if mapping.resource_name_addresses:
-            vpc.resource_names[interface_id] = tuple(
-                DnsName(mapping.resource_name, each, main=False) for each in mapping.resource_name_addresses
-            )
+        names = _names_of(mapping, addresses)
+        if names:
+            vpc.names.put(interface_id, names)
         for group_id in mapping.security_group_ids:
             members = vpc.members.setdefault(group_id, {})
             members.update(dict.fromkeys(addresses, interface_id))
@@ -126,12 +132,9 @@ class Mappings:
 
     def _remove(self, interface_id: str, mapping: Mapping) -> None:
         vpc = self._vpcs[mapping.vpc_id]
-        vpc.thaw()
-        vpc.remotes.pop(interface_id, None)
+        vpc.remotes.drop(interface_id)
         vpc.routers.discard(interface_id)
-        vpc.private_names.pop(interface_id, None)
-        vpc.public_names.pop(interface_id, None)
-        vpc.resource_names.pop(interface_id, None)
+        vpc.names.drop(interface_id)
         for group_id in mapping.security_group_ids:
             members = vpc.members[group_id]
             for address in mapping.addresses:
@@ -140,13 +143,15 @@ class Mappings:
             vpc.frozen.pop(group_id, None)
             if not members:
                 del vpc.members[group_id]
-        if not (vpc.remotes or vpc.private_names or vpc.public_names or vpc.resource_names or vpc.members):
+        if not (vpc.remotes.values or vpc.names.values or vpc.members):
             del self._vpcs[mapping.vpc_id]
 
 
-def _without[V](all_of_them: dict[str, V], few: AbstractSet[str]) -> dict[str, V]:
-    """Copy a large dictionary without a few keys: in two steps with almost no time per entry."""
-    rest = all_of_them.copy()
-    for key in few:
-        rest.pop(key, None)
-    return rest
+def _names_of(mapping: Mapping, addresses: tuple[str, ...]) -> _Names:
+    names: list[DnsName] = []
+    if addresses and mapping.public_dns_name:
+        names.append(DnsName(mapping.public_dns_name, addresses[0], main=False))
+    names += [DnsName(mapping.resource_name, each, main=False) for each in mapping.resource_name_addresses]
+    if addresses and mapping.private_dns_name:
+        names.append(DnsName(mapping.private_dns_name, addresses[0]))
+    return tuple(names)

@@ -1,6 +1,6 @@
 """Translates the controller's resources for the network, the firewall and DHCP: pure."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,10 +53,10 @@ class VpcSettings:
 class Beyond:
     """What a VPC on this host needs besides its parts: immutable values from `mappings.py`."""
 
-    remotes: tuple[network.RemoteInterface, ...] = ()
+    remotes: Collection[network.RemoteInterface] = ()
     routers: frozenset[str] = frozenset()  # ids of those of them that may forward
     members: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by group, for the groups that rules refer to
-    names: tuple[dhcp.DnsName, ...] = ()
+    names: Collection[dhcp.DnsName] = ()
     peers: frozenset[str] = frozenset()  # VPCs with an active peering that are on this host
 
 
