@@ -162,7 +162,6 @@ class Wanted:
         self._holders: dict[Key, set[str]] = {}
         self._users: dict[Key, set[Key]] = {}
         self._members: dict[str, set[Key]] = {}  # parts of VPCs, without mappings
-        self._mappings: dict[str, set[Key]] = {}  # there may be thousands of these
         self._by_kind: dict[int, dict[Key, Resource]] = {}  # of `resources`, without mappings
         self._stamps: dict[str, int] = {}  # by VPC: the number of the last change of its parts
         self._changes = itertools.count(1)
@@ -188,10 +187,6 @@ class Wanted:
     def stamp(self, vpc_id: str) -> int:
         """Return a number that no other state of a VPC's parts had; 0 when it has none. Mappings do not count."""
         return self._stamps.get(vpc_id, 0)
-
-    def mappings(self, vpc_id: str) -> AbstractSet[Key]:
-        """Return the mappings of a VPC, desired or being removed."""
-        return self._mappings.get(vpc_id, frozenset())
 
     def users(self, key: Key) -> frozenset[Key]:
         """List the desired resources that depend on this one."""
@@ -252,8 +247,6 @@ class Wanted:
         self._drop_resource(key)
         self.resources[key] = resource
         if key.kind == desired_pb2.KIND_MAPPING:
-            if resource.mapping.vpc_id:
-                self._link_member(key, resource.mapping.vpc_id)
             return
         self._by_kind.setdefault(key.kind, {})[key] = resource
         for need in needs_of(resource):
@@ -272,8 +265,9 @@ class Wanted:
         resource = self.resources.pop(key, None)
         if resource is None:
             return
-        if key.kind != desired_pb2.KIND_MAPPING:
-            del self._by_kind[key.kind][key]
+        if key.kind == desired_pb2.KIND_MAPPING:
+            return
+        del self._by_kind[key.kind][key]
         for need in needs_of(resource):
             _discard(self._users, need, key)
         self._unlink_member(key, resource)
@@ -284,17 +278,12 @@ class Wanted:
             self._unlink_member(key, tombstone.body)
 
     def _link_member(self, key: Key, vpc_id: str) -> None:
-        if key.kind == desired_pb2.KIND_MAPPING:
-            self._mappings.setdefault(vpc_id, set()).add(key)
-        else:
+        if key.kind != desired_pb2.KIND_MAPPING:
             self._members.setdefault(vpc_id, set()).add(key)
             self._stamps[vpc_id] = next(self._changes)
 
     def _unlink_member(self, key: Key, resource: Resource | None) -> None:
-        if resource is None or not (vpc_id := vpc_of(resource)):
-            return
-        if key.kind == desired_pb2.KIND_MAPPING:
-            _discard(self._mappings, vpc_id, key)
+        if key.kind == desired_pb2.KIND_MAPPING or resource is None or not (vpc_id := vpc_of(resource)):
             return
         _discard(self._members, vpc_id, key)
         if vpc_id in self._members:

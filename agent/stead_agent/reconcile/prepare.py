@@ -323,8 +323,7 @@ class Preparer:
 
     def _mappings_of(self, vpc_id: str) -> tuple[tuple[tuple[Key, int], ...], tuple[Key, ...]]:
         """List the mappings of a VPC whose status is due, with their revisions, and those to be removed."""
-        mine = self._wanted.mappings(vpc_id)
-        due = [key for key in self._due.get(vpc_id, ()) if key in mine and self._is_due(key)]
+        due = tuple(self._due.get(vpc_id, ()))
         resources = self._wanted.resources
         return (
             tuple((key, resources[key].revision) for key in due if key in resources),

@@ -112,3 +112,20 @@ def test_an_address_that_moved_on_stays_with_its_new_owner() -> None:
     del wanted.resources[old]
     mappings.follow(old, wanted)
     assert mappings.members("sg-1", ["vpc-1"]) == {"10.0.0.5"}
+
+
+def test_only_names_that_are_given_resolve() -> None:
+    wanted, mappings = Wanted(), Mappings()
+    bodies = {
+        "eni-public": pb.Mapping(vpc_id="vpc-1", addresses=["10.0.0.5"], public_dns_name="public"),
+        "eni-private": pb.Mapping(vpc_id="vpc-1", addresses=["10.0.0.6"], private_dns_name="private"),
+        "eni-nowhere": pb.Mapping(vpc_id="vpc-1", public_dns_name="lost", private_dns_name="lost"),
+    }
+    for name, body in bodies.items():
+        wanted.resources[Key(pb.KIND_MAPPING, name)] = pb.Resource(id=name, mapping=body)
+        mappings.follow(Key(pb.KIND_MAPPING, name), wanted)
+    names = mappings.names("vpc-1", frozenset())
+    assert (*names,) == (DnsName("public", "10.0.0.5", main=False), DnsName("private", "10.0.0.6"))
+    del wanted.resources[Key(pb.KIND_MAPPING, "eni-private")]
+    mappings.follow(Key(pb.KIND_MAPPING, "eni-private"), wanted)
+    assert (*mappings.names("vpc-1", frozenset()),) == (DnsName("public", "10.0.0.5", main=False),)
