@@ -63,6 +63,18 @@ def test_a_view_is_read_from_the_last_one_on_that_was_read() -> None:
     assert later.before is None  # nothing is kept of what was before
 
 
+def test_what_was_read_before_the_changes_were_made_shorter_is_not_gone_on_from() -> None:
+    journal = Journal(_sorted)
+    journal.put("gone", 1)
+    journal.put("a", 1)
+    assert journal.view(frozenset()) == (1, 1)
+    journal.drop("gone")
+    for number in range(100):
+        journal.put("a", number)
+        view = journal.view(frozenset())
+    assert view == (99,)
+
+
 def test_few_changes_are_added_to_those_before() -> None:
     journal = Journal(_sorted)
     journal.put("a", 1)
