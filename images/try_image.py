@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from pathlib import Path
@@ -113,9 +114,12 @@ class Trial:
         )
 
     def start(self, name: str) -> Machine:
-        """Start the guest and wait for its SSH banner."""
-        machine = Machine(self.hardware, self.disk, self.folder, self.key, self.kind.user)
-        self.report.time(f"{name}: SSH banner", machine.wait_for_ssh(self.kind.boot))
+        """Start the guest and wait for its SSH banner; a guest that sends none is ended."""
+        with ExitStack() as unless_it_comes:
+            machine = Machine(self.hardware, self.disk, self.folder, self.key, self.kind.user)
+            unless_it_comes.enter_context(machine)
+            self.report.time(f"{name}: SSH banner", machine.wait_for_ssh(self.kind.boot))
+            unless_it_comes.pop_all()
         return machine
 
     def root(self, machine: Machine, command: str) -> str:
@@ -378,6 +382,13 @@ def prepare(options: argparse.Namespace, folder: Path, report: Report) -> Trial:
     )
 
 
+def what_it_was_given(trial: Trial, dhcp: subprocess.Popen[bytes]) -> str:
+    """Say what the guest asked for and got: without an address it would wait in silence."""
+    state = "runs" if dhcp.poll() is None else f"ended with status {dhcp.returncode}"
+    words = (trial.folder / "dnsmasq.log").read_text(encoding="utf-8", errors="replace")[-2000:]
+    return f"metadata: {trial.metadata.requests[-5:]}\nDHCP's server {state}:\n{words}"
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run as a program and return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -400,7 +411,7 @@ def main(arguments: Sequence[str]) -> int:
         try:
             run_trial(trial, options.boots)
         except TrialFailed as end:
-            failure = str(end)
+            failure = f"{end}\n{what_it_was_given(trial, dhcp)}"
         finally:
             trial.metadata.close()
             dhcp.terminate()
