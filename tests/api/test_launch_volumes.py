@@ -1,8 +1,9 @@
 """Block device mappings of RunInstances through boto3: the image's and the request's become disks."""
 
 import pytest
+from sqlalchemy import select
 
-from stead_controller.db.tables import HostResource, ImageBlockDevice, StoragePool
+from stead_controller.db.tables import HostResource, ImageBlockDevice, StoragePool, Volume
 from stead_proto.v1 import desired_pb2 as desired
 from tests.support import rows
 from tests.support.rows import GIB
@@ -253,7 +254,13 @@ def test_no_pool_has_room_for_a_launch(api):
         tx.session.add(StoragePool(total=2 * GIB, free=GIB, provisioned=0, **values))
 
     api.run(add)
-    run(api)
+    instance_id = run(api)
+    begun = api.run(
+        lambda tx: tx.session.execute(
+            select(Volume.pool, Volume.generation, Volume.attachment_state).where(Volume.instance_id == instance_id)
+        ).all()
+    )
+    assert begun == [("main", 1, "attaching")]
     large = launch(api, {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 7}})
     api.refused("InsufficientVolumeCapacity", api.ec2.run_instances, **large)
     pool = api.run(lambda tx: tx.session.get_one(StoragePool, (api.world.host_id, "main")))
