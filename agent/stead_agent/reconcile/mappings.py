@@ -131,18 +131,20 @@ class Mappings:
             vpc.frozen.pop(group_id, None)
 
     def _remove(self, interface_id: str, mapping: Mapping) -> None:
-        vpc = self._vpcs[mapping.vpc_id]
+        vpc = self._vpcs.get(mapping.vpc_id)
+        if vpc is None:  # one without addresses and names was left when the last other one went
+            return
         vpc.remotes.drop(interface_id)
         vpc.routers.discard(interface_id)
         vpc.names.drop(interface_id)
         for group_id in mapping.security_group_ids:
-            members = vpc.members[group_id]
+            members = vpc.members.get(group_id, {})
             for address in mapping.addresses:
                 if members.get(address) == interface_id:  # an address may move before its old owner's change arrives
                     del members[address]
             vpc.frozen.pop(group_id, None)
             if not members:
-                del vpc.members[group_id]
+                vpc.members.pop(group_id, None)
         if not (vpc.remotes.values or vpc.names.values or vpc.members):
             del self._vpcs[mapping.vpc_id]
 

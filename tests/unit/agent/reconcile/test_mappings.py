@@ -10,6 +10,7 @@ from stead_agent.wanted import Key, Wanted
 from stead_proto.v1 import desired_pb2 as pb
 
 _GROUPS = ("sg-1", "sg-2", "sg-3")
+_NOWHERE = 0  # stands for no address
 
 
 def _mapping(
@@ -18,13 +19,13 @@ def _mapping(
     body = pb.Mapping(
         vpc_id=vpc_id,
         mac_address="02:00:00:00:00:01",
-        addresses=[f"10.0.0.{address}"],
+        addresses=[f"10.0.0.{address}"] if address != _NOWHERE else [],
         host_address=host,
         security_group_ids=sorted(groups),
         private_dns_name=f"ip-{name}",
         public_dns_name="public" if address % 2 else "",
         resource_name=f"i-{name}" if address % 3 else "",
-        resource_name_addresses=[f"10.0.0.{address}", "fd00::5"] if address % 3 else [],
+        resource_name_addresses=[f"10.0.0.{address}", "fd00::5"] if address % 3 and address != _NOWHERE else [],
         source_dest_check=not forwards,
     )
     return pb.Resource(id=f"eni-{name}", mapping=body)
@@ -67,7 +68,7 @@ def test_it_is_as_if_all_were_read_anew(changes: list[tuple[str, int | None, fro
         else:
             # an interface never changes its VPC, nor shares its address in it
             vpc_of.setdefault(name, vpc_id)
-            own = address * 8 + "abcd".index(name)
+            own = address * 8 + "abcd".index(name) if address > 4 else _NOWHERE
             wanted.resources[key] = _mapping(name, own, groups, host, vpc_of[name], forwards=forwards)
         mappings.follow(key, wanted)
         _is_as_read_anew(mappings, wanted, frozenset({f"eni-{name}"}))
@@ -76,7 +77,10 @@ def test_it_is_as_if_all_were_read_anew(changes: list[tuple[str, int | None, fro
         for group in _GROUPS:
             bodies = [each.mapping for each in wanted.resources.values()]
             expected = {
-                each.addresses[0] for each in bodies if group in each.security_group_ids and each.vpc_id == vpc_id
+                address
+                for each in bodies
+                if group in each.security_group_ids and each.vpc_id == vpc_id
+                for address in each.addresses
             }
             assert mappings.members(group, [vpc_id]) == expected
 
@@ -129,3 +133,17 @@ def test_only_names_that_are_given_resolve() -> None:
     del wanted.resources[Key(pb.KIND_MAPPING, "eni-private")]
     mappings.follow(Key(pb.KIND_MAPPING, "eni-private"), wanted)
     assert (*mappings.names("vpc-1", frozenset()),) == (DnsName("public", "10.0.0.5", main=False),)
+
+
+@given(st.permutations("abc"), st.lists(st.frozensets(st.sampled_from(_GROUPS[:2])), min_size=3, max_size=3))
+def test_those_without_addresses_go_in_any_order(going: list[str], groups: list[frozenset[str]]) -> None:
+    wanted, mappings = Wanted(), Mappings()
+    for name, own, each in zip("abc", (_NOWHERE, _NOWHERE, 9), groups, strict=True):
+        key = Key(pb.KIND_MAPPING, f"eni-{name}")
+        wanted.resources[key] = _mapping(name, own, each, "192.0.2.1", "vpc-1")
+        mappings.follow(key, wanted)
+    for name in going:
+        del wanted.resources[Key(pb.KIND_MAPPING, f"eni-{name}")]
+        assert mappings.follow(Key(pb.KIND_MAPPING, f"eni-{name}"), wanted) == groups["abc".index(name)]
+        _is_as_read_anew(mappings, wanted, frozenset())
+    assert mappings.remotes("vpc-1", frozenset()) == ()
