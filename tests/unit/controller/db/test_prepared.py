@@ -10,9 +10,10 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from stead_controller.catalog import ids
+from stead_controller.db.failures import asks_for_retry
 from stead_controller.db.insert import insert_new, new_row
 from stead_controller.db.prepared import Prepared, _arguments, _compile
-from stead_controller.db.session import Database, _asks_for_retry
+from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, PublicAddress, Reservation, Tag
 from tests.support import rows
 
@@ -185,7 +186,7 @@ def test_a_transaction_that_cannot_begin_is_tried_again(tmp_path, empty_database
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(OperationalError) as caught:
             database.run_blocking(lambda _: None)
-        assert _asks_for_retry(caught.value)
+        assert asks_for_retry(caught.value)
         other.execute("ROLLBACK")
     assert database.run_blocking(lambda _: "done") == "done"
     database.close()
