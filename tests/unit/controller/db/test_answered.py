@@ -1,6 +1,7 @@
 """Who must have an answer gets one from a server that hangs or is gone, and what is refused is not done later."""
 
 import asyncio
+import math
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator
@@ -66,6 +67,11 @@ def add(number: int) -> Callable[[Transaction], int]:
 
 def rows(tx: Transaction) -> list[int]:
     return list(tx.connection.scalars(text("SELECT x FROM t ORDER BY x")))
+
+
+def is_silent(database: Database) -> bool:
+    """Whether the server owes the thread that writes an answer."""
+    return database._silent_since < math.inf
 
 
 async def refusal(work: Awaitable[Any]) -> str:
@@ -154,6 +160,9 @@ def test_of_those_that_share_a_commit_one_that_was_refused_is_undone_alone(
         assert _UNCHANGED in await hasty
         refused.set()
         await asyncio.gather(holder, last, *others)
+        together = [database.run(rows) for _ in range(3)]
+        await asyncio.gather(*together)
+        assert not is_silent(database)
         return await database.run(rows, writes=False)
 
     assert asyncio.run(run()) == [1, 3, 3]
@@ -187,6 +196,7 @@ def test_who_waits_behind_others_is_refused_for_that_alone(database: Database, m
 def test_a_server_that_is_gone_is_said_to_be(server: PostgresqlServer, database: Database, answered: Database) -> None:
     async def run() -> None:
         await database.run(add(1))
+        assert not is_silent(database)
         server.stop_at_once()
         try:
             for writes in (True, False):
@@ -195,6 +205,7 @@ def test_a_server_that_is_gone_is_said_to_be(server: PostgresqlServer, database:
                     await database.run(rows, writes=writes)
             with pytest.raises(Unavailable):
                 await Answered(database, _PATIENCE).run(rows, within=_PATIENCE)
+            assert is_silent(database)
         finally:
             server.start_again()
         assert await Answered(database, _PATIENCE).run(rows, writes=False) == [1]
