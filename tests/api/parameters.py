@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -37,6 +37,8 @@ from tests.api.conftest import SECRET, Api
 from tests.support.memory_metrics import MemoryMetrics
 
 _REFUSES: Final = re.compile(r"not supported|only .* (?:is|are) supported|only supported for")
+# A time to come, whenever the tests run, of a whole day.
+_SOON: Final = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=2)
 
 
 @dataclass(frozen=True)
@@ -257,7 +259,7 @@ def plain(shape: Shape) -> Any:
         case "boolean":
             return True
         case "timestamp":
-            return datetime(2026, 12, 1, tzinfo=UTC)
+            return _SOON
         case "blob":
             return b"x"
     raise TypeError(shape.type_name)
