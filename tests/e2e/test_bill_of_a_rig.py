@@ -18,6 +18,7 @@ import pytest
 
 from stead_cli import ssh
 from stead_cli.rig_cloud import RigHost
+from stead_controller.metering import months
 from tests.support import box, halting_image
 from tests.support.real_cloud import BOOT_SECONDS, kill
 from tests.support.rig import RigUser, TestRig
@@ -26,7 +27,7 @@ from tests.support.waiting import wait_for
 
 OUT, REGIONAL = "DataTransfer-Out-Bytes", "DataTransfer-Regional-Bytes"
 GIB = 1 << 30
-MONTH = 30 * 86400  # of November, and of each month when a price of a GiB is for a month of its own length
+MONTH = months.seconds_of(int(datetime.now(UTC).timestamp()))  # a price of a GiB is for a month of its own length
 FAR = "203.0.113.1"  # a server of the rig's internet
 LEAST = 60  # seconds that each run of an instance is billed for
 REPORT_SECONDS = 20  # within which a busy host says that a guest runs
