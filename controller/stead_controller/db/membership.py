@@ -12,7 +12,6 @@ one controller, which always leads.
 
 import contextlib
 import logging
-import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,6 +22,7 @@ from typing import Any, Final
 from sqlalchemy import bindparam, select
 
 from stead_controller.db import wakes
+from stead_controller.db.around import Around
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import CHANNEL, Database, Transaction
 from stead_controller.db.tables import Lease
@@ -235,37 +235,15 @@ class Membership:
             self._database.wake(woken)
 
 
-class Fenced(Database):
+class Fenced(Around):
     """A database whose writing transactions are refused once something else has taken the place of who writes."""
 
     def __init__(self, database: Database, checks: Callable[[], Callable[[Transaction], None]]) -> None:
         """Let `checks` return, in the task that runs a transaction, what raises in it if that may not write."""
-        self._inner = database
+        super().__init__(database)
         self._checks = checks
-        self.engine = database.engine
-        self.id = database.id
 
-    async def run[T](
-        self,
-        function: Callable[[Transaction], T],
-        *,
-        writes: bool = True,
-        dry_run: bool = False,
-        urgent: bool = False,
-        within: float = math.inf,
-        answered_within: float = math.inf,
-    ) -> T:
-        """Do the same as the database, if the check passes in the same transaction."""
-        checked = self._checked(function) if writes else function
-        waits = {"within": within, "answered_within": answered_within}
-        return await self._inner.run(checked, writes=writes, dry_run=dry_run, urgent=urgent, **waits)
-
-    def run_blocking[T](self, function: Callable[[Transaction], T], *, writes: bool = True, dry_run: bool = False) -> T:
-        """Do the same in the calling thread."""
-        checked = self._checked(function) if writes else function
-        return self._inner.run_blocking(checked, writes=writes, dry_run=dry_run)
-
-    def _checked[T](self, function: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
+    def _writing[T](self, function: Callable[[Transaction], T]) -> Callable[[Transaction], T]:
         check = self._checks()
 
         def checked(tx: Transaction) -> T:
