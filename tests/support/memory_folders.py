@@ -73,7 +73,10 @@ def folder_in_memory(tmp_path_factory: Any, request: pytest.FixtureRequest) -> I
 def _locked_folder() -> tuple[Path, int]:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_MEMORY))
-        descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:  # another run took it for one that was left
+            continue
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if folder.exists():  # nobody took it for one that was left
             return folder, descriptor
