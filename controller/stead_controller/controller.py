@@ -73,6 +73,7 @@ from stead_controller.operator.operators_only import OperatorsOnly
 from stead_controller.operator.placement import Placement
 from stead_controller.operator.quotas import Quotas
 from stead_controller.operator.recording import OperatorCall, Recording
+from stead_controller.operator.refusals import Refusals
 from stead_controller.operator.rows import Rows
 from stead_controller.operator.types import Types
 from stead_controller.request.cloud import cloud_of
@@ -168,7 +169,7 @@ class Controller:
             self.database, self._blocks, self._block_files, clock, settings.scrub_days
         )
         server = open_server(settings, lambda: self.database.run(lambda tx: object_keys.of_embedded(tx, self._sealer)))
-        objects = Backend(server, (writes := BucketWrites(self.database)).writing)
+        objects = Backend(server, (writes := BucketWrites(self._answered)).writing)
         places = Places(settings, ImageFiles(self.database, objects, settings.region), self._blocks)
         self._sharing = Sharing(self.database, settings.reached_at, names_of_state(settings))
         led, leads = self._sharing.led, self._sharing.membership.leads
@@ -200,7 +201,7 @@ class Controller:
         self._exports = DataExports(led, self.cloud, clock, places)
         self._usage = UsageMetrics(self.database, self._metrics, clock)
         self._object_expiry = ObjectExpiry(led, objects, clock)
-        self._resealing = Resealing(self.database, self._master_key, clock)
+        self._resealing = Resealing(self._answered, self._master_key, clock)
         self._tasks: set[asyncio.Task[None]] = set()
         self._was_full = False
         self._exposition: Exposition | None = None
@@ -279,11 +280,11 @@ class Controller:
             sign=lru_cache(_MAX_SIGNED)(self._identity_signer.sign),
             heartbeat_seconds=settings.heartbeat_seconds,
         )
-        self._asking = Asking(self._link, self._blocks, self._metrics, self._clock)
+        self._asking = Asking(self._link, self._blocks.by(self._answered), self._metrics, self._clock)
         key = host_key.load_or_create(settings.state_dir / "ca")
         self._serial_consoles = SerialConsoleServer(self.database, self._link.consoles, key, self._clock)
         self._grpc = self._grpc_server()
-        self._enrolment = grpc.aio.server(options=limits.server_options())
+        self._enrolment = grpc.aio.server(interceptors=[Refusals()], options=limits.server_options())
         host_pb2_grpc.add_EnrolmentServicer_to_server(
             Enrolment(self.database, self.cloud, self.authority, self._clock, self._failed_logins), self._enrolment
         )
@@ -297,7 +298,7 @@ class Controller:
         self._aws = AwsServer(
             app,
             self._listeners(),
-            pages=pages.everything(self._message_signer, self.database, settings.region, self._clock, page_key),
+            pages=pages.everything(self._message_signer, self._answered, settings.region, self._clock, page_key),
             objects=self._objects,
             endpoints=self._endpoints(),
             health=self._health,
@@ -435,32 +436,33 @@ class Controller:
         """Build the gRPC server for hosts and operators, all of which present a certificate."""
         operators = frozenset(one.full_name for one in operator_pb2.DESCRIPTOR.services_by_name.values())
         recording = Recording(operators, self._trail.note, self._clock)
-        server = grpc.aio.server(interceptors=[recording, OperatorsOnly(operators)], options=limits.server_options())
+        server = grpc.aio.server(
+            interceptors=[recording, OperatorsOnly(operators), Refusals()], options=limits.server_options()
+        )
         link.serve(self._link, server)
         blocks_pb2_grpc.add_BlockStoreServicer_to_server(BlockService(self.database, self._blocks, self._clock), server)
+        answered, blocks = self._answered, self._blocks.by(self._answered)
         operator_pb2_grpc.add_HostsServicer_to_server(
-            Hosts(self.database, self.cloud, self._clock, self.authority, self._link), server
+            Hosts(answered, self.cloud, self._clock, self.authority, self._link), server
         )
         operator_pb2_grpc.add_ImagesServicer_to_server(
-            Images(self.database, self._blocks, self.cloud, self._clock, folder=self.settings.incoming_folder), server
+            Images(answered, blocks, self.cloud, self._clock, folder=self.settings.incoming_folder), server
         )
         operator_pb2_grpc.add_AccountsServicer_to_server(
-            Accounts(self.database, self.cloud, self._sealer, self._clock), server
+            Accounts(answered, self.cloud, self._sealer, self._clock), server
         )
-        operator_pb2_grpc.add_BlocksServicer_to_server(
-            Blocks(self.database, self._blocks, self._block_files, self._clock), server
-        )
+        operator_pb2_grpc.add_BlocksServicer_to_server(Blocks(answered, blocks, self._block_files, self._clock), server)
         operator_pb2_grpc.add_KeysServicer_to_server(Keys(self._master_key, self._resealing), server)
-        operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(self.database, self.cloud, self._clock), server)
-        operator_pb2_grpc.add_BillsServicer_to_server(Bills(self.database, self._clock, self.settings.region), server)
-        operator_pb2_grpc.add_RowsServicer_to_server(Rows(self.database, self._clock), server)
-        operator_pb2_grpc.add_ConsolesServicer_to_server(Consoles(self.database, self._link.consoles), server)
-        operator_pb2_grpc.add_TypesServicer_to_server(Types(self.database, self._clock), server)
-        operator_pb2_grpc.add_PlacementServicer_to_server(Placement(self.database, self.cloud, self._clock), server)
-        operator_pb2_grpc.add_NetworkServicer_to_server(Network(self.database, self._asking.ask), server)
+        operator_pb2_grpc.add_QuotasServicer_to_server(Quotas(answered, self.cloud, self._clock), server)
+        operator_pb2_grpc.add_BillsServicer_to_server(Bills(answered, self._clock, self.settings.region), server)
+        operator_pb2_grpc.add_RowsServicer_to_server(Rows(answered, self._clock), server)
+        operator_pb2_grpc.add_ConsolesServicer_to_server(Consoles(answered, self._link.consoles), server)
+        operator_pb2_grpc.add_TypesServicer_to_server(Types(answered, self._clock), server)
+        operator_pb2_grpc.add_PlacementServicer_to_server(Placement(answered, self.cloud, self._clock), server)
+        operator_pb2_grpc.add_NetworkServicer_to_server(Network(answered, self._asking.ask), server)
         change = AuthorityChange(self.settings.state_dir / "ca", self.authority)
         operator_pb2_grpc.add_CertificatesServicer_to_server(
-            Certificates(self.database, change, self._link, self._authority_changed, self._sharing.membership), server
+            Certificates(answered, change, self._link, self._authority_changed, self._sharing.membership), server
         )
         credentials = tls.changing_server_credentials(lambda: self._certificates.identity)
         server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", credentials)

@@ -171,6 +171,7 @@ class Unavailable(SteadError):
         """State what became of the request; every service of AWS has this code."""
         outcome = "nothing was changed" if is_known else "it is not known whether what was asked for is done"
         super().__init__(f"The database of this cloud does not answer: {outcome}.", code="ServiceUnavailable")
+        self.is_known = is_known
 
 
 class IdempotencyMismatch(SteadError):

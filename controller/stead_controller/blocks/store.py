@@ -5,6 +5,7 @@ transaction, file removed, row deleted. A block that is read is checked by its d
 """
 
 import asyncio
+import copy
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -59,6 +60,12 @@ class BlockStore:
         self._grace = grace
         self._threads = ThreadPoolExecutor(_THREADS, "block-store")
         self._noted: set[BlockName] = set()  # damaged copies whose snapshots are all marked
+
+    def by(self, database: Transactions) -> "BlockStore":
+        """Return the same store, whose transactions another database runs."""
+        other = copy.copy(self)
+        other._database = database  # noqa: SLF001 - its own class
+        return other
 
     def close(self) -> None:
         """Stop the threads."""

@@ -31,8 +31,10 @@ class Elsewhere:
         self._authority = authority
 
     async def ask(self, host_id: str, question: pb.Question) -> pb.Answer | None:
-        """Ask a host, None where it is at no other controller; raises HostUnavailable."""
-        address = await self._database.run(lambda tx: _where(tx, host_id, self._database.id), writes=False)
+        """Ask a host, None where it is at no other controller; raises HostUnavailable, Unavailable."""
+        address = await self._database.run(
+            lambda tx: _where(tx, host_id, self._database.id), writes=False, answered_within=_SECONDS
+        )
         if not address:
             return None
         identity = self._authority.issue_peer(self._database.id)

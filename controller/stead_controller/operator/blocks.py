@@ -10,6 +10,7 @@ from stead_controller.blocks.interface import BlockFiles, BlockStoreError
 from stead_controller.blocks.scrub import Scrub, scrub
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock
+from stead_controller.operator.refusals import partly_done
 from stead_controller.operator.transactions import Transactions
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
@@ -34,8 +35,9 @@ class Blocks(operator_pb2_grpc.BlocksServicer):
         del request
         found = Scrub()
         try:
-            async for found in scrub(self._database, self._store, self._files, self._clock):
-                yield _progress(found)
+            with partly_done():
+                async for found in scrub(self._database, self._store, self._files, self._clock):
+                    yield _progress(found)
         except BlockStoreError as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
         _log.info("blocks_scrubbed", extra={"blocks": found.blocks_done, "bad": found.bad_blocks})

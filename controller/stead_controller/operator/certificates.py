@@ -13,6 +13,7 @@ from stead_controller.db.tables import Host
 from stead_controller.errors import SteadError, WrongState
 from stead_controller.hosts.link import HostLink
 from stead_controller.operator.peers import refuse
+from stead_controller.operator.refusals import partly_done
 from stead_controller.operator.transactions import Transactions
 from stead_controller.secrets.authority_change import AuthorityChange, Phase
 from stead_proto import tls
@@ -107,7 +108,8 @@ class Certificates(operator_pb2_grpc.CertificatesServicer):
         self._changed()
         if changed:
             _log.info("authority_changed", extra={"phase": self._change.phase.value})
-        return await self._answer(changed=changed)
+        with partly_done():
+            return await self._answer(changed=changed)
 
     async def _answer(self, *, changed: bool) -> pb.Authorities:
         ca_pem = self._change.authority.ca_pem

@@ -10,6 +10,7 @@ from stead_controller.clock import Clock
 from stead_controller.errors import NoCapacity, NotAuthenticated, SteadError
 from stead_controller.operator.events import InstanceEvents
 from stead_controller.operator.peers import refuse
+from stead_controller.operator.refusals import partly_done
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
@@ -251,7 +252,8 @@ class Compute(compute_pb2_grpc.ComputeServicer):
             return function(tx)
 
         changes = await self._do(context, change)
-        return _list(await self._summaries(caller, [change.instance_id for change in changes]))
+        with partly_done():
+            return _list(await self._summaries(caller, [change.instance_id for change in changes]))
 
     async def _summaries(self, caller: Caller, instance_ids: Collection[str]) -> list[InstanceSummary]:
         return await self._database.run(

@@ -18,8 +18,9 @@ from stead_controller.blocks.interface import BlockStoreError, MissingBlockError
 from stead_controller.blocks.store import BlockStore
 from stead_controller.catalog import ids
 from stead_controller.clock import Clock
-from stead_controller.errors import InvalidParameter, SteadError
+from stead_controller.errors import InvalidParameter, SteadError, Unavailable
 from stead_controller.operator.peers import refuse
+from stead_controller.operator.refusals import partly_done
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.owners import CLOUD_ACCOUNT
@@ -86,7 +87,8 @@ class Images(operator_pb2_grpc.ImagesServicer):
         yield pb.ImportImageResponse(image_id=image_id, sha256=sha256, percent=100)
 
     async def _ingestion(self, image_id: str) -> imported_images.Ingestion:
-        return await self._database.run(lambda tx: imported_images.ingestion(tx, image_id), writes=False)
+        with partly_done():
+            return await self._database.run(lambda tx: imported_images.ingestion(tx, image_id), writes=False)
 
     async def _receive(
         self, header: pb.ImportImageHeader, incoming: AsyncIterator[pb.ImportImageRequest]
@@ -103,8 +105,9 @@ class Images(operator_pb2_grpc.ImagesServicer):
             await self._database.run(
                 lambda tx: imported_images.bring_image(tx, self._cloud, image_id, image, file, self._clock())
             )
-        except SteadError:
-            await asyncio.to_thread(shutil.rmtree, upload.path.parent)
+        except SteadError as error:
+            if not isinstance(error, Unavailable) or error.is_known:  # else the image may be there, and needs its file
+                await asyncio.to_thread(shutil.rmtree, upload.path.parent)
             raise
         return image_id, sha256
 

@@ -8,6 +8,7 @@ import grpc
 
 from stead_controller.errors import SteadError
 from stead_controller.operator.peers import refuse
+from stead_controller.operator.refusals import partly_done
 from stead_controller.operator.resealing import Reseals
 from stead_controller.secrets.master_key import MasterKey
 from stead_proto.v1 import operator_pb2 as pb
@@ -40,7 +41,8 @@ class Keys(operator_pb2_grpc.KeysServicer):
             if not rotating.done():
                 yield seen
         try:
-            seen.version = rotating.result()
+            with partly_done():
+                seen.version = rotating.result()
         except SteadError as error:
             await refuse(context, error)
         seen.finished = True

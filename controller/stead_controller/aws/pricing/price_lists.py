@@ -18,7 +18,7 @@ from stead_controller.aws.pricing import price_files, price_list
 from stead_controller.aws.pricing.pages import Pages
 from stead_controller.aws.pricing.price_list import PriceList
 from stead_controller.clock import Clock
-from stead_controller.errors import InvalidParameter, NotFound
+from stead_controller.errors import InvalidParameter, NotFound, Unavailable
 from stead_controller.metering import price_books
 from stead_controller.request.transaction import Transaction
 
@@ -127,4 +127,6 @@ class Files:
             )
         except NotFound as error:
             return web.Response(status=404, text=error.message)
+        except Unavailable as error:
+            return web.Response(status=503, text=error.message)
         return web.Response(body=content, content_type=price_files.FORMATS[file_format], charset="utf-8")

@@ -80,6 +80,18 @@ async def test_a_host_of_this_or_of_no_controller_is_not_elsewhere(database, wor
     assert other.asked == []
 
 
+async def test_who_waits_for_the_answer_waits_no_longer_for_the_database(database, authority, monkeypatch):
+    told, run = [], database.run
+
+    def noted(function, **options):
+        told.append(options["answered_within"])
+        return run(function, **options)
+
+    monkeypatch.setattr(database, "run", noted)
+    await Elsewhere(database, authority).ask("h-00000000000000000", QUESTION)
+    assert told == [22.0]
+
+
 @pytest.mark.parametrize("who", ["issue_host", "issue_operator"])
 async def test_only_controllers_may_ask(other, authority, who):
     async with tls.channel_to_controller(other.address, getattr(authority, who)("somebody")) as channel:

@@ -11,7 +11,7 @@ import pytest
 from stead_controller.aws import sealed_tokens
 from stead_controller.aws.pricing import price_files, price_lists
 from stead_controller.db.tables import PriceBook
-from stead_controller.errors import NotFound
+from stead_controller.errors import NotFound, Unavailable
 from tests.support.rows import NOW
 from tests.support.world import database
 
@@ -58,6 +58,14 @@ def test_a_url_is_of_one_file_and_is_only_read(database):
 )
 def test_what_is_not_there_is_not_found(database, path):
     assert answer(database, path).status == 404
+
+
+def test_a_database_that_is_away_is_said_to_be(database, monkeypatch):
+    async def away(*_, **__):
+        raise Unavailable
+
+    monkeypatch.setattr(database, "run", away)
+    assert answer(database, f"{LIST}csv").status == 503
 
 
 def call(database, operation, **params):

@@ -1,0 +1,37 @@
+"""What a call's handler raises of our errors ends the call with the status that the error has in gRPC."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+from stead_controller.errors import SteadError, Unavailable
+from stead_controller.operator.around_calls import AroundCalls, Context
+from stead_controller.operator.peers import refuse
+from stead_proto.v1 import compute_pb2, operator_pb2
+
+
+class Refusals(AroundCalls):
+    """Refuses calls of operators, and of the native API, with what their handlers raise."""
+
+    def __init__(self) -> None:
+        """Wrap all of them."""
+        files = (operator_pb2.DESCRIPTOR, compute_pb2.DESCRIPTOR)
+        super().__init__(frozenset(one.full_name for file in files for one in file.services_by_name.values()))
+
+    @asynccontextmanager
+    async def around(self, name: str, request: Any, context: Context) -> AsyncIterator[None]:
+        """End a call that raises one of our errors."""
+        del name, request
+        try:
+            yield
+        except SteadError as error:
+            await refuse(context, error)
+
+
+@contextmanager
+def partly_done() -> Iterator[None]:
+    """Be entered once a call has changed something: that the database does not answer must not deny it."""
+    try:
+        yield
+    except Unavailable as error:
+        raise Unavailable(is_known=False) from error
