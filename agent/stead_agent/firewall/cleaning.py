@@ -5,6 +5,7 @@ Invalid parts are left out and reported, so that they affect nothing else.
 
 import re
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_network
 from typing import Final
@@ -33,6 +34,7 @@ from stead_agent.firewall.rules import (
     plain_ipv6,
     traffic_of,
 )
+from stead_agent.roster import Roster
 
 _INTERFACE_ID: Final = re.compile(r"eni-[0-9a-f]{8,32}\Z")
 _MAC: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\Z")
@@ -45,10 +47,10 @@ _LONGEST_IDLE: Final = 432_000  # seconds: EC2's longest, and the kernel's own f
 class Addresses:
     """Addresses, or blocks of them, by IP version."""
 
-    ipv4: frozenset[str] = frozenset()
-    ipv6: frozenset[str] = frozenset()
+    ipv4: AbstractSet[str] = frozenset()
+    ipv6: AbstractSet[str] = frozenset()
 
-    def of(self, version: int) -> frozenset[str]:
+    def of(self, version: int) -> AbstractSet[str]:
         """Return those of one version."""
         return self.ipv4 if version == 4 else self.ipv6
 
@@ -88,7 +90,7 @@ def cleaned(vpc: VpcFirewall, previous: Clean | None = None) -> Clean:
         elif not is_group_id(group.id):
             refusals.append(Refusal(group.id, "no group id"))
         else:
-            groups[group.id], members[group.id] = _clean_group(group, refusals)
+            groups[group.id], members[group.id] = _clean_group(group, known, refusals)
     lists = _lists(groups, refusals)
     interfaces = _clean_interfaces(vpc.interfaces, refusals)
     acls = {acl.id: clean for acl in vpc.acls if (clean := clean_acl(acl, refusals)) is not None}
@@ -111,7 +113,25 @@ def cleaned(vpc: VpcFirewall, previous: Clean | None = None) -> Clean:
     )
 
 
-def _clean_group(group: Group, refusals: list[Refusal]) -> tuple[Group, Addresses]:
+def _clean_group(group: Group, known: Clean, refusals: list[Refusal]) -> tuple[Group, Addresses]:
+    """Leave out invalid rules and members; of what was valid before only what has changed is looked at."""
+    earlier = known.groups.get(group.id)
+    rules = group.rules if earlier is not None and earlier.rules is group.rules else _clean_rules(group, refusals)
+    members = _followed(group, earlier, known.members[group.id]) if earlier is not None else None
+    if members is not None:
+        return (group if rules is group.rules else replace(group, rules=rules)), members
+    ipv4, ipv6, bad = members_of(group.members)
+    refusals += [Refusal(group.id, f"a member is no address: {member!r}") for member in bad]
+    if bad:
+        return Group(group.id, rules, ipv4 | ipv6), Addresses(ipv4, ipv6)
+    found = Addresses(ipv4, ipv6)
+    if ipv6 and ipv4 | ipv6 == group.members:  # each is written as nft writes it, so that it can be followed
+        found = Addresses(Roster(ipv4), Roster(ipv6))
+    return (group if rules is group.rules else replace(group, rules=rules)), found
+
+
+def _clean_rules(group: Group, refusals: list[Refusal]) -> tuple[GroupRule, ...]:
+    """Return the valid rules: the same object if all are."""
     rules: list[GroupRule] = []
     for rule in group.rules:
         try:
@@ -121,11 +141,25 @@ def _clean_group(group: Group, refusals: list[Refusal]) -> tuple[Group, Addresse
             refusals.append(Refusal(rule.id, str(error)))
         else:
             rules.append(rule)
-    ipv4, ipv6, bad = members_of(group.members)
-    refusals += [Refusal(group.id, f"a member is no address: {member!r}") for member in bad]
-    if len(rules) == len(group.rules) and not bad:
-        return group, Addresses(ipv4, ipv6)
-    return Group(group.id, tuple(rules), ipv4 | ipv6), Addresses(ipv4, ipv6)
+    return group.rules if len(rules) == len(group.rules) else tuple(rules)
+
+
+def _followed(group: Group, earlier: Group, known: Addresses) -> Addresses | None:
+    """Return a group's members by those before and what has come and gone; None when all must be looked at.
+
+    Invalid members made the earlier group's a plain set, and members of both versions have rosters of their own.
+    """
+    if not (isinstance(group.members, Roster) and isinstance(earlier.members, Roster)):
+        return None
+    between = group.members.since(earlier.members)
+    if between is None:
+        return None
+    (came4, came6, _), (gone4, gone6, _) = (members_of(each) for each in between)
+    if came4 | came6 != between[0]:
+        return None
+    if isinstance(known.ipv4, Roster) and isinstance(known.ipv6, Roster):
+        return Addresses(known.ipv4.after(came4, gone4), known.ipv6.after(came6, gone6))
+    return None if known.ipv6 or came6 else Addresses(group.members)
 
 
 def _lists(groups: dict[str, Group], refusals: list[Refusal]) -> dict[str, Addresses]:

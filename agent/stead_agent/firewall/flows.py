@@ -12,6 +12,7 @@ from ipaddress import ip_address, ip_network
 from stead_agent.firewall.cleaning import Clean
 from stead_agent.firewall.interface import GroupRule, Interface
 from stead_agent.firewall.rules import Traffic, is_group_id, peer_of, traffic_of
+from stead_agent.roster import came_and_gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +148,6 @@ def _lost_peers(rules: tuple[GroupRule, ...], old: Clean, new: Clean) -> bool:
         earlier, later = old.groups.get(peer), new.groups.get(peer)
         if earlier is None or (later is not None and earlier.members is later.members):
             continue
-        if later is None or not earlier.members <= later.members:
+        if later is None or came_and_gone(earlier.members, later.members)[1]:
             return True
     return False

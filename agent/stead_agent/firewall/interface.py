@@ -65,7 +65,7 @@ class Group:
 
     id: str
     rules: tuple[GroupRule, ...]
-    members: frozenset[str] = frozenset()
+    members: AbstractSet[str] = frozenset()  # a roster, if it comes to change
 
 
 @dataclass(frozen=True, slots=True)

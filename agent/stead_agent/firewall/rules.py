@@ -6,6 +6,7 @@ of members, prefix lists by their sets of blocks: one for each IP version.
 """
 
 import re
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, collapse_addresses, ip_network
@@ -224,10 +225,10 @@ def _shown(ids: list[str]) -> str:
     return ", ".join(sorted(ids)[:_IDS_SHOWN]) + more
 
 
-def members_of(addresses: frozenset[str]) -> tuple[frozenset[str], frozenset[str], tuple[str, ...]]:
+def members_of(addresses: AbstractSet[str]) -> tuple[AbstractSet[str], frozenset[str], tuple[str, ...]]:
     """Split a group's members into the IPv4 and IPv6 addresses that are valid for nft, and invalid ones.
 
-    One regular expression over all of them: ten thousand IPv4 addresses in a millisecond, since each change does this.
+    One regular expression over all of them: ten thousand IPv4 addresses in a millisecond.
     """
     lines = "\n".join(addresses)
     if lines.count("\n") == len(addresses) - 1 and _IPV4_LINES.match(lines):

@@ -5,8 +5,11 @@ old rules or the new ones, never a mixture.
 """
 
 from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
+
+from stead_agent.roster import came_and_gone
 
 _ELEMENTS_PER_LINE: Final = 8
 
@@ -34,7 +37,7 @@ class NamedSet:
 
     why: str
     declaration: str  # such as "type ipv4_addr"
-    elements: frozenset[str] = frozenset()
+    elements: AbstractSet[str] = frozenset()
     is_map: bool = False
 
     @property
@@ -130,12 +133,13 @@ def changes(old: Table, new: Table) -> str:
         before = old.sets.get(name)
         if before is None:
             made.append(f"add {named_set.word} {at} {name} {{ {named_set.declaration}; }}")
-        known = before.elements if before else frozenset()
+        known = before.elements if before else frozenset[str]()
         if named_set.elements is known:
             continue
-        if gone := known - named_set.elements:
+        fresh, gone = came_and_gone(known, named_set.elements)
+        if gone:
             emptied.append(f"delete element {at} {name} {{ {', '.join(sorted(gone))} }}")
-        if fresh := named_set.elements - known:
+        if fresh:
             filled.append(f"add element {at} {name} {{ {', '.join(sorted(fresh))} }}")
     rules = []
     for name, chain in new.chains.items():

@@ -1,6 +1,7 @@
 """What a VPC is to each subsystem; where only interfaces of other hosts change, little is translated again."""
 
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -113,5 +114,5 @@ def _with_places(drawn: DrawnVpc, beyond: Beyond) -> DrawnVpc:
     )
 
 
-def _with_members(group: Group, members: frozenset[str]) -> Group:
+def _with_members(group: Group, members: AbstractSet[str]) -> Group:
     return group if members is group.members else _with_other_members(group, members)

@@ -12,6 +12,7 @@ from typing import Final
 from stead_agent.dhcp.interface import DnsName
 from stead_agent.network.interface import RemoteInterface
 from stead_agent.reconcile.journal import Journal
+from stead_agent.roster import Roster
 from stead_agent.wanted import Key, Wanted
 from stead_proto.v1.desired_pb2 import Mapping
 
@@ -50,7 +51,7 @@ class _VpcMappings:
     names: Journal[_Names, DnsName] = field(default_factory=_names)
     routers: set[str] = field(default_factory=set)  # those of them that may forward
     members: dict[str, dict[str, str]] = field(default_factory=dict)  # by group: address -> interface
-    frozen: dict[str, frozenset[str]] = field(default_factory=dict)  # members by group, as last returned
+    rosters: dict[str, Roster] = field(default_factory=dict)  # members of the groups that were asked for
 
 
 class Mappings:
@@ -77,14 +78,14 @@ class Mappings:
             groups |= {*after.security_group_ids}
         return frozenset(groups)
 
-    def members(self, group_id: str, vpc_ids: Iterable[str]) -> frozenset[str]:
-        """List the addresses of a group's interfaces in these VPCs."""
+    def members(self, group_id: str, vpc_ids: Iterable[str]) -> AbstractSet[str]:
+        """List the addresses of a group's interfaces in these VPCs; the same object shows that nothing has changed."""
         for vpc_id in vpc_ids:
             vpc = self._vpcs.get(vpc_id)
             if vpc is not None and group_id in vpc.members:
-                found = vpc.frozen.get(group_id)
+                found = vpc.rosters.get(group_id)
                 if found is None:
-                    found = vpc.frozen[group_id] = frozenset(vpc.members[group_id])
+                    found = vpc.rosters[group_id] = Roster(vpc.members[group_id])
                 return found
         return _NO_UNITS
 
@@ -128,7 +129,8 @@ class Mappings:
         for group_id in mapping.security_group_ids:
             members = vpc.members.setdefault(group_id, {})
             members.update(dict.fromkeys(addresses, interface_id))
-            vpc.frozen.pop(group_id, None)
+            if group_id in vpc.rosters:
+                vpc.rosters[group_id] = vpc.rosters[group_id].after(addresses, ())
 
     def _remove(self, interface_id: str, mapping: Mapping) -> None:
         vpc = self._vpcs.get(mapping.vpc_id)
@@ -139,12 +141,15 @@ class Mappings:
         vpc.names.drop(interface_id)
         for group_id in mapping.security_group_ids:
             members = vpc.members.get(group_id, {})
-            for address in mapping.addresses:
-                if members.get(address) == interface_id:  # an address may move before its old owner's change arrives
-                    del members[address]
-            vpc.frozen.pop(group_id, None)
+            # An address may move before its old owner's change arrives.
+            gone = [address for address in mapping.addresses if members.get(address) == interface_id]
+            for address in gone:
+                del members[address]
+            if group_id in vpc.rosters:
+                vpc.rosters[group_id] = vpc.rosters[group_id].after((), gone)
             if not members:
                 vpc.members.pop(group_id, None)
+                vpc.rosters.pop(group_id, None)
         if not (vpc.remotes.values or vpc.names.values or vpc.members):
             del self._vpcs[mapping.vpc_id]
 

@@ -55,7 +55,9 @@ class Beyond:
 
     remotes: Collection[network.RemoteInterface] = ()
     routers: frozenset[str] = frozenset()  # ids of those of them that may forward
-    members: Mapping[str, frozenset[str]] = field(default_factory=dict)  # by group, for the groups that rules refer to
+    members: Mapping[str, AbstractSet[str]] = field(
+        default_factory=dict
+    )  # by group, for the groups that rules refer to
     names: Collection[dhcp.DnsName] = ()
     peers: frozenset[str] = frozenset()  # VPCs with an active peering that are on this host
 

@@ -3,7 +3,10 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from stead_agent.firewall import cleaning
 from stead_agent.firewall.cleaning import NO_ACL, Addresses, cleaned
 from stead_agent.firewall.interface import (
     Acl,
@@ -18,6 +21,7 @@ from stead_agent.firewall.interface import (
     Subnet,
     VpcFirewall,
 )
+from stead_agent.roster import Roster
 
 WEB, APP, LIST, ACL = "sg-0000000a", "sg-0000000b", "pl-0000000a", "acl-0000000a"
 SSH = GroupRule("sgr-1", False, "tcp", 22, 22, "10.0.0.0/8")
@@ -110,6 +114,50 @@ def test_unchanged_groups_are_not_read_again() -> None:
     for group_id in (WEB, APP):
         assert second.groups[group_id] is first.groups[group_id]
         assert second.members[group_id] is first.members[group_id]
+
+
+_FIRST, _ODD = ("10.0.1.1", "10.0.1.2", "fd00::1"), ("fd00:0::1", "no", "10.0.1.3", "fd00::2")
+_MEMBERS = st.frozensets(st.sampled_from(_FIRST + _ODD))
+
+
+@example([(frozenset({"fd00::1", "fd00:0::1"}), frozenset(), False), (frozenset(), frozenset({"fd00::1"}), False)])
+@example([(frozenset({"fd00::2"}), frozenset(), False), (frozenset({"fd00:0::1"}), frozenset(), False)])
+@example([(frozenset(), frozenset(), False), (frozenset({"no"}), frozenset(), False)])
+@given(st.lists(st.tuples(_MEMBERS, _MEMBERS, st.booleans()), max_size=6))
+def test_what_has_changed_of_the_members_is_as_if_all_were_read(
+    steps: list[tuple[frozenset[str], frozenset[str], bool]],
+) -> None:
+    members, expected, clean = Roster(_FIRST[:2]), frozenset(_FIRST[:2]), None
+    for came, gone, is_odd in steps:
+        members, expected = members.after(came, gone), expected - gone | came
+        rules = (SSH, replace(SSH, id="sgr-9", protocol="no")) if is_odd else (SSH,)
+        clean = cleaned(VpcFirewall("vpc-1", (Group(WEB, rules, members),)), clean)
+        assert clean == cleaned(VpcFirewall("vpc-1", (Group(WEB, rules, expected),)))
+        assert members == expected  # which are the event loop's: nothing is changed here
+
+
+@pytest.mark.parametrize("first", [("10.0.1.1", "10.0.1.2"), ("10.0.1.1", "10.0.1.2", "fd00::1", "fd00::2")])
+def test_of_members_that_were_valid_only_what_has_changed_is_looked_at(first: tuple[str, ...]) -> None:
+    rules = (SSH,)
+    members = Roster(first)
+    clean = cleaned(VpcFirewall("vpc-1", (Group(WEB, rules, members),)))
+    later = members.after(("10.0.1.3", *first[3:]), ("10.0.1.1", *first[2:3]))
+    found = cleaned(VpcFirewall("vpc-1", (Group(WEB, rules, later),)), clean).members[WEB]
+    assert found == Addresses(frozenset({"10.0.1.2", "10.0.1.3"}), frozenset(first[3:]))
+    for before, now in ((clean.members[WEB].ipv4, found.ipv4), (clean.members[WEB].ipv6, found.ipv6)):
+        assert not isinstance(before, Roster) or (isinstance(now, Roster) and now.log is before.log)
+    assert isinstance(found.ipv4, Roster)
+    assert (found.ipv4 is later) is (len(first) == 2)
+    other = VpcFirewall("vpc-1", (Group(WEB, rules, Roster(("10.0.1.9",))),))
+    assert cleaned(other, clean) == cleaned(other), "one that was not made of the other"
+
+
+def test_rules_that_were_valid_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    vpc = VpcFirewall("vpc-1", (Group(WEB, (SSH,), Roster(("10.0.1.1",))),))
+    clean = cleaned(vpc)
+    monkeypatch.setattr(cleaning, "traffic_of", None)
+    group = replace(vpc.groups[0], members=vpc.groups[0].members | {"10.0.1.2"})
+    assert cleaned(replace(vpc, groups=(group,)), clean).groups == {WEB: group}
 
 
 def test_a_prefix_list_has_the_blocks_of_the_first_rule_that_names_it() -> None:

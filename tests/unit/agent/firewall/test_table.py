@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stead_agent.firewall.table import Chain, CtTimeout, NamedSet, Statement, Table, changes, whole, written
+from stead_agent.roster import Roster
 
 _SETS = ["s1", "s2", "s3"]
 _CHAINS = ["c1", "c2", "c3"]
@@ -303,3 +304,11 @@ def test_what_is_named_is_made_before_and_removed_after() -> None:
         "delete set inet t s",
         "delete ct timeout inet t t",
     ]
+
+
+def test_of_elements_of_which_others_were_made_only_what_has_changed_is_looked_at() -> None:
+    before = Roster(f"10.0.0.{number}" for number in range(9))
+    after = before.after(("10.0.1.1",), ("10.0.0.3",))
+    after.log.now.clear()  # is not looked at
+    old, new = (Table("inet", "t", "", {"m": NamedSet("", "type ipv4_addr", each)}) for each in (before, after))
+    assert changes(old, new) == "delete element inet t m { 10.0.0.3 }\nadd element inet t m { 10.0.1.1 }\n"

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from stead_agent.dhcp.interface import DnsName
 from stead_agent.network.interface import RemoteInterface
 from stead_agent.reconcile.mappings import Mappings
+from stead_agent.roster import Roster
 from stead_agent.wanted import Key, Wanted
 from stead_proto.v1 import desired_pb2 as pb
 
@@ -57,8 +58,23 @@ def _is_as_read_anew(mappings: Mappings, wanted: Wanted, local: frozenset[str]) 
         assert mappings.names(vpc_id, local) is mappings.names(vpc_id, frozenset(local))
 
 
-@given(_CHANGES)
-def test_it_is_as_if_all_were_read_anew(changes: list[tuple[str, int | None, frozenset[str], str, str, bool]]) -> None:
+def _has_all_members(mappings: Mappings, wanted: Wanted) -> None:
+    for vpc_id in ("vpc-1", "vpc-2"):
+        for group in _GROUPS:
+            bodies = [each.mapping for each in wanted.resources.values()]
+            expected = {
+                address
+                for each in bodies
+                if group in each.security_group_ids and each.vpc_id == vpc_id
+                for address in each.addresses
+            }
+            assert mappings.members(group, [vpc_id]) == expected
+
+
+@given(_CHANGES, st.booleans())
+def test_it_is_as_if_all_were_read_anew(
+    changes: list[tuple[str, int | None, frozenset[str], str, str, bool]], is_asked: bool
+) -> None:
     wanted, mappings = Wanted(), Mappings()
     vpc_of = {}
     for name, address, groups, host, vpc_id, forwards in changes:
@@ -72,17 +88,10 @@ def test_it_is_as_if_all_were_read_anew(changes: list[tuple[str, int | None, fro
             wanted.resources[key] = _mapping(name, own, groups, host, vpc_of[name], forwards=forwards)
         mappings.follow(key, wanted)
         _is_as_read_anew(mappings, wanted, frozenset({f"eni-{name}"}))
+        if is_asked:
+            _has_all_members(mappings, wanted)
     _is_as_read_anew(mappings, wanted, frozenset())
-    for vpc_id in ("vpc-1", "vpc-2"):
-        for group in _GROUPS:
-            bodies = [each.mapping for each in wanted.resources.values()]
-            expected = {
-                address
-                for each in bodies
-                if group in each.security_group_ids and each.vpc_id == vpc_id
-                for address in each.addresses
-            }
-            assert mappings.members(group, [vpc_id]) == expected
+    _has_all_members(mappings, wanted)
 
 
 def test_local_interfaces_are_no_remotes_and_have_their_private_names() -> None:
@@ -104,6 +113,33 @@ def test_local_interfaces_are_no_remotes_and_have_their_private_names() -> None:
     )
     assert mappings.members("sg-1", ["vpc-2", "vpc-1"]) == {"10.0.0.5", "10.0.0.6"}
     assert mappings.members("sg-1", ["vpc-2"]) == frozenset()
+
+
+def test_members_are_made_of_those_before() -> None:
+    wanted, mappings = Wanted(), Mappings()
+    found = []
+    for name, address in (("a", 5), ("b", 6)):
+        key = Key(pb.KIND_MAPPING, f"eni-{name}")
+        wanted.resources[key] = _mapping(name, address, frozenset({"sg-1"}), "192.0.2.1", "vpc-1")
+        mappings.follow(key, wanted)
+        found.append(mappings.members("sg-1", ["vpc-1"]))
+        assert mappings.members("sg-1", ["vpc-1"]) is found[-1]
+    first, second = found
+    assert isinstance(first, Roster)
+    assert isinstance(second, Roster)
+    assert second.since(first) == ({"10.0.0.6"}, frozenset())
+    other = Key(pb.KIND_MAPPING, "eni-c")
+    wanted.resources[other] = _mapping("c", 7, frozenset({"sg-2"}), "192.0.2.1", "vpc-1")
+    mappings.follow(other, wanted)
+    for name, left in (("a", {"10.0.0.6"}), ("b", set[str]())):
+        del wanted.resources[Key(pb.KIND_MAPPING, f"eni-{name}")]
+        mappings.follow(Key(pb.KIND_MAPPING, f"eni-{name}"), wanted)
+        assert mappings.members("sg-1", ["vpc-1"]) == left
+    assert first == {"10.0.0.5"}
+    assert not mappings._vpcs["vpc-1"].rosters, "nothing is kept of a group that nobody is in"
+    wanted.resources[other] = _mapping("c", 7, frozenset({"sg-1"}), "192.0.2.1", "vpc-1")
+    mappings.follow(other, wanted)
+    assert mappings.members("sg-1", ["vpc-1"]) == {"10.0.0.7"}
 
 
 def test_an_address_that_moved_on_stays_with_its_new_owner() -> None:
