@@ -2,7 +2,7 @@
 
 What is handed out is immutable, for threads, and however many values there are, it is made at once: it knows a list of
 changes, which only grows, and how many of these are its own. They are read when somebody asks for the values, from the
-last view on that was read.
+last view on that was read, and only then is each value made into what is asked for.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -11,21 +11,29 @@ from typing import Any, Final
 
 _SLACK: Final = 64  # changes that are kept besides as many as there are values
 
-type Reading[V, W] = Callable[[dict[str, V], AbstractSet[str]], tuple[W, ...]]
-"""Makes what is handed out of a copy of all values by id, where those of some ids are left out."""
+type Reading[M, W] = Callable[[dict[str, M], AbstractSet[str]], tuple[W, ...]]
+"""Makes what is handed out of a copy of all made values by id, where those of some ids are left out."""
+
+type Making[V, M] = Callable[[str, V], M]
+"""Makes of a value, and its id, what is read; once for each value, unless the changes were made shorter."""
 
 
 class View[W](Collection[W]):
     """What a journal had when this was made; equal to the tuple of it, which it becomes when it is stored."""
 
-    __slots__ = ("_found", "_read", "_without", "before", "changes", "count", "known")
+    __slots__ = ("_found", "_make", "_read", "_without", "before", "changes", "count", "known")
 
     def __init__(
-        self, changes: list[tuple[str, Any]], read: Reading[Any, W], without: AbstractSet[str], last: "View[W] | None"
+        self,
+        changes: list[tuple[str, Any]],
+        read: Reading[Any, W],
+        make: Making[Any, Any],
+        without: AbstractSet[str],
+        last: "View[W] | None",
     ) -> None:
         self.changes = changes
         self.count = len(changes)
-        self._read = read
+        self._read, self._make = read, make
         self._without = without
         self.known: dict[str, Any] | None = None  # never changed
         self._found: tuple[W, ...] | None = None
@@ -49,7 +57,7 @@ class View[W](Collection[W]):
             if value is None:
                 known.pop(key, None)
             else:
-                known[key] = value
+                known[key] = self._make(key, value)
         return known
 
     def __iter__(self) -> Iterator[W]:
@@ -84,9 +92,9 @@ class View[W](Collection[W]):
 class Journal[V, W]:
     """The values, and all changes since it was last made shorter; belongs to the event loop."""
 
-    def __init__(self, read: Reading[V, W]) -> None:
+    def __init__[M](self, read: Reading[M, W], make: Making[V, M]) -> None:
         """Begin without values."""
-        self._read = read
+        self._read, self._make = read, make
         self._changes: list[tuple[str, V | None]] = []  # None: it has gone
         self.values: dict[str, V] = {}
         self._view: tuple[AbstractSet[str], View[W]] | None = None
@@ -105,7 +113,7 @@ class Journal[V, W]:
     def view(self, without: AbstractSet[str]) -> View[W]:
         """Return what there is, without some ids: the same object shows that nothing has changed."""
         if self._view is None or self._view[0] != without:
-            self._last = View(self._changes, self._read, without, self._last)
+            self._last = View(self._changes, self._read, self._make, without, self._last)
             self._view = without, self._last
         return self._view[1]
 

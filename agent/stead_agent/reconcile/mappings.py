@@ -34,12 +34,12 @@ def _resolved(all_of_them: dict[str, _Names], local: AbstractSet[str]) -> tuple[
     return tuple(chain.from_iterable(all_of_them.values()))
 
 
-def _remotes() -> Journal[RemoteInterface, RemoteInterface]:
-    return Journal(_elsewhere)
+def _remotes() -> Journal[Mapping, RemoteInterface]:
+    return Journal(_elsewhere, _remote_of)
 
 
-def _names() -> Journal[_Names, DnsName]:
-    return Journal(_resolved)
+def _names() -> Journal[Mapping, DnsName]:
+    return Journal(_resolved, _names_of)
 
 
 @dataclass(slots=True)
@@ -47,8 +47,8 @@ class _VpcMappings:
     """The mappings of one VPC, in the form that subsystems need."""
 
     # All that are on any host, including this one.
-    remotes: Journal[RemoteInterface, RemoteInterface] = field(default_factory=_remotes)
-    names: Journal[_Names, DnsName] = field(default_factory=_names)
+    remotes: Journal[Mapping, RemoteInterface] = field(default_factory=_remotes)
+    names: Journal[Mapping, DnsName] = field(default_factory=_names)
     routers: set[str] = field(default_factory=set)  # those of them that may forward
     members: dict[str, dict[str, str]] = field(default_factory=dict)  # by group: address -> interface
     rosters: dict[str, Roster] = field(default_factory=dict)  # members of the groups that were asked for
@@ -112,20 +112,11 @@ class Mappings:
         if vpc is None:
             vpc = self._vpcs[mapping.vpc_id] = _VpcMappings()
         addresses = tuple(mapping.addresses)
-        if mapping.host_address and addresses:
-            remote = RemoteInterface(
-                id=interface_id,
-                mac=mapping.mac_address,
-                addresses=addresses,
-                host=mapping.host_address,
-                is_router=not mapping.source_dest_check,
-            )
-            vpc.remotes.put(interface_id, remote)
+        if addresses and mapping.host_address:
+            vpc.remotes.put(interface_id, mapping)
             if not mapping.source_dest_check:
                 vpc.routers.add(interface_id)
-        names = _names_of(mapping, addresses)
-        if names:
-            vpc.names.put(interface_id, names)
+        vpc.names.put(interface_id, mapping)
         for group_id in mapping.security_group_ids:
             members = vpc.members.setdefault(group_id, {})
             members.update(dict.fromkeys(addresses, interface_id))
@@ -133,9 +124,7 @@ class Mappings:
                 vpc.rosters[group_id] = vpc.rosters[group_id].after(addresses, ())
 
     def _remove(self, interface_id: str, mapping: Mapping) -> None:
-        vpc = self._vpcs.get(mapping.vpc_id)
-        if vpc is None:  # one without addresses and names was left when the last other one went
-            return
+        vpc = self._vpcs[mapping.vpc_id]
         vpc.remotes.drop(interface_id)
         vpc.routers.discard(interface_id)
         vpc.names.drop(interface_id)
@@ -150,12 +139,23 @@ class Mappings:
             if not members:
                 vpc.members.pop(group_id, None)
                 vpc.rosters.pop(group_id, None)
-        if not (vpc.remotes.values or vpc.names.values or vpc.members):
+        if not vpc.names.values:
             del self._vpcs[mapping.vpc_id]
 
 
-def _names_of(mapping: Mapping, addresses: tuple[str, ...]) -> _Names:
+def _remote_of(interface_id: str, mapping: Mapping) -> RemoteInterface:
+    return RemoteInterface(
+        id=interface_id,
+        mac=mapping.mac_address,
+        addresses=tuple(mapping.addresses),
+        host=mapping.host_address,
+        is_router=not mapping.source_dest_check,
+    )
+
+
+def _names_of(_interface_id: str, mapping: Mapping) -> _Names:
     names: list[DnsName] = []
+    addresses = mapping.addresses
     if addresses and mapping.public_dns_name:
         names.append(DnsName(mapping.public_dns_name, addresses[0], main=False))
     names += [DnsName(mapping.resource_name, each, main=False) for each in mapping.resource_name_addresses]

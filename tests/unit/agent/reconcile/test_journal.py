@@ -17,9 +17,13 @@ def _sorted(values: dict[str, int], without: AbstractSet[str]) -> tuple[int, ...
     return tuple(sorted(value for key, value in values.items() if key not in without))
 
 
+def _itself(_key: str, value: int) -> int:
+    return value
+
+
 @given(_CHANGES)
 def test_what_was_handed_out_stays_as_it_was(changes: list[tuple[str, int | None, bool]]) -> None:
-    journal = Journal(_sorted)
+    journal = Journal(_sorted, _itself)
     now: dict[str, int] = {}
     seen: list[tuple[View[int], tuple[int, ...]]] = []
     for key, value, is_read in changes:
@@ -39,7 +43,7 @@ def test_what_was_handed_out_stays_as_it_was(changes: list[tuple[str, int | None
 
 
 def test_the_same_object_shows_that_nothing_has_changed() -> None:
-    journal = Journal(_sorted)
+    journal = Journal(_sorted, _itself)
     journal.put("a", 1)
     first = journal.view(frozenset("b"))
     journal.drop("c")  # which is not there
@@ -51,7 +55,7 @@ def test_the_same_object_shows_that_nothing_has_changed() -> None:
 
 
 def test_a_view_is_read_from_the_last_one_on_that_was_read() -> None:
-    journal = Journal(_sorted)
+    journal = Journal(_sorted, _itself)
     journal.put("a", 1)
     first = journal.view(frozenset())
     assert first == (1,)
@@ -64,7 +68,7 @@ def test_a_view_is_read_from_the_last_one_on_that_was_read() -> None:
 
 
 def test_what_was_read_before_the_changes_were_made_shorter_is_not_gone_on_from() -> None:
-    journal = Journal(_sorted)
+    journal = Journal(_sorted, _itself)
     journal.put("gone", 1)
     journal.put("a", 1)
     assert journal.view(frozenset()) == (1, 1)
@@ -76,7 +80,7 @@ def test_what_was_read_before_the_changes_were_made_shorter_is_not_gone_on_from(
 
 
 def test_few_changes_are_added_to_those_before() -> None:
-    journal = Journal(_sorted)
+    journal = Journal(_sorted, _itself)
     journal.put("a", 1)
     before = journal._changes
     journal.put("a", 2)
@@ -84,7 +88,7 @@ def test_few_changes_are_added_to_those_before() -> None:
 
 
 def test_however_often_a_value_changes_only_the_last_changes_are_kept() -> None:
-    journal = Journal(_sorted)
+    journal = Journal(_sorted, _itself)
     for number in range(10_000):
         journal.put("ab"[number % 2], number)
     assert len(pickle.dumps(journal._changes)) < 10_000
@@ -98,10 +102,10 @@ def test_it_is_read_once_and_is_stored_and_compared_as_what_it_has() -> None:
         reads.append(1)
         return _sorted(values, without)
 
-    journal = Journal(read)
+    journal = Journal(read, _itself)
     journal.put("a", 2)
     journal.put("b", 1)
-    view, other = journal.view(frozenset()), Journal(_sorted)
+    view, other = journal.view(frozenset()), Journal(_sorted, _itself)
     assert view == journal.view(frozenset())
     assert not reads
     assert (*view, *view) == (1, 2, 1, 2)
@@ -115,3 +119,22 @@ def test_it_is_read_once_and_is_stored_and_compared_as_what_it_has() -> None:
     assert view == other.view(frozenset())
     assert {view: "here"}[other.view(frozenset())] == "here"
     assert repr(view) == "(1, 2)"
+
+
+def test_of_each_value_is_made_what_is_read_and_once() -> None:
+    made = []
+
+    def make(key: str, value: int) -> int:
+        made.append(key)
+        return value * 10
+
+    journal = Journal(_sorted, make)
+    for number, key in enumerate("abc"):
+        journal.put(key, number)
+    unread = journal.view(frozenset())
+    assert made == []
+    assert journal.view(frozenset("a")) == (10, 20)
+    journal.put("a", 9)
+    assert journal.view(frozenset()) == (10, 20, 90)
+    assert made == ["a", "b", "c", "a"]
+    assert unread == (0, 10, 20)

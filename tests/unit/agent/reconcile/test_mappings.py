@@ -1,5 +1,6 @@
 """Mappings come and go; what subsystems get of them is what a fresh reading of all would give."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -183,3 +184,15 @@ def test_those_without_addresses_go_in_any_order(going: list[str], groups: list[
         assert mappings.follow(Key(pb.KIND_MAPPING, f"eni-{name}"), wanted) == groups["abc".index(name)]
         _is_as_read_anew(mappings, wanted, frozenset())
     assert mappings.remotes("vpc-1", frozenset()) == ()
+
+
+@pytest.mark.parametrize(("address", "host"), [(5, ""), (_NOWHERE, "192.0.2.1")])
+def test_what_has_no_host_or_no_address_is_nowhere_and_leaves_nothing(address: int, host: str) -> None:
+    wanted, mappings = Wanted(), Mappings()
+    key = Key(pb.KIND_MAPPING, "eni-a")
+    wanted.resources[key] = _mapping("a", address, frozenset(), host, "vpc-1")
+    mappings.follow(key, wanted)
+    assert mappings.remotes("vpc-1", frozenset()) == ()
+    del wanted.resources[key]
+    mappings.follow(key, wanted)
+    assert not mappings._vpcs
