@@ -77,6 +77,7 @@ class _Topic(NamedTuple):
 class TopicNews:
     """Changes of a VPC: encoded pieces by kind and id, and the revisions of these changes."""
 
+    vpc_id: str
     pieces: dict[tuple[int, str], bytes] = field(default_factory=dict)
     revisions: set[int] = field(default_factory=set)
 
@@ -93,7 +94,7 @@ class News:
     epoch: str
     own: dict[str, list[bytes]] = field(default_factory=lambda: defaultdict(list))
     revisions: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
-    topics: dict[str, TopicNews] = field(default_factory=lambda: defaultdict(TopicNews))
+    topics: dict[str, TopicNews] = field(default_factory=dict)
     begun: dict[str, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
     ended: dict[str, dict[str, bytes]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -190,7 +191,9 @@ class Reader:
                 news.own[host_id].append(self._own_piece(kind, resource_id, revision, body, force=force))
                 news.revisions[host_id].add(revision)
         for vpc_id, kind, name, revision, body in _PARTS_OF_ALL.all(self.tx.connection, {"since": since}):
-            topic = news.topics[vpc_id]
+            topic = news.topics.get(vpc_id)
+            if topic is None:
+                topic = news.topics[vpc_id] = TopicNews(vpc_id)
             topic.pieces[kind, name] = _piece(kind, name, revision, body)
             topic.revisions.add(revision)
         for host_id, vpc_id, begun, gone in _TOPICS_SINCE.all(self.tx.connection, {"since": since}):

@@ -206,8 +206,8 @@ class Feed:
         begun, ended = news.begun.get(host_id, {}), news.ended.get(host_id, {})
         vpc_ids = sorted(stream.vpc_ids & news.topics.keys() - begun.keys() - ended.keys())
         delayed = self._delayed.take(host_id)
-        if delayed and (begun or ended):
-            # Updates for a VPC whose subscription begins or ends assume a host that knows all until `since`.
+        if any(each.vpc_id in begun or each.vpc_id in ended for each in delayed):
+            # Updates for a VPC whose subscription begins or ends assume a host that knows all of it until `since`.
             self._put(stream, since, joined(delayed))
             delayed = ()
         topics = [*delayed, *(news.topics[vpc_id] for vpc_id in vpc_ids)]

@@ -12,7 +12,7 @@ class Clock:
 
 
 def news(*pieces):
-    return TopicNews({(5, name): content for name, content in pieces})
+    return TopicNews("vpc-1", {(5, name): content for name, content in pieces})
 
 
 def test_the_first_news_are_due_at_once():
@@ -50,5 +50,5 @@ def test_each_host_gets_what_waits_for_it_once():
 
 
 def test_of_each_part_only_the_last_word_is_said():
-    updates = [news(("a", b"1"), ("b", b"1")), news(("a", b"2")), TopicNews({(6, "a"): b"3"})]
+    updates = [news(("a", b"1"), ("b", b"1")), news(("a", b"2")), TopicNews("vpc-1", {(6, "a"): b"3"})]
     assert sorted(joined(updates)) == [b"1", b"2", b"3"]

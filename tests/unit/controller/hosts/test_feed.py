@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from datetime import timedelta
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -323,5 +324,31 @@ def test_nobody_waits_for_what_itself_has_waited(tmp_path, empty_database_file):
     database = databases.opened(path)
     try:
         assert asyncio.run(_patience(database)) == [True, False, True]
+    finally:
+        database.close()
+
+
+async def _beginning(database, vpcs):
+    """Say how many updates a host gets when it comes to VPCs, or leaves them, while a change of the first waits."""
+    cloud = Cloud(database)
+    cloud.toggle_interface(0, 0)
+    await cloud.check()
+    cloud.change_part(0, 0, 2, True)
+    await cloud.feed._round()
+    for vpc in vpcs:
+        cloud.toggle_interface(0, vpc)
+    await cloud.feed._round()
+    unread = cloud.agents[0].stream._unread.qsize()
+    await cloud.check()
+    return unread
+
+
+@pytest.mark.parametrize(("vpcs", "updates"), [((1,), 1), ((0,), 2), ((0, 0), 2)])
+def test_what_waits_comes_with_another_vpc_and_before_its_own_goes(tmp_path, empty_database_file, vpcs, updates):
+    path = tmp_path / "stead.sqlite"
+    path.write_bytes(empty_database_file)
+    database = databases.opened(path)
+    try:
+        assert asyncio.run(_beginning(database, vpcs)) == updates
     finally:
         database.close()
