@@ -28,7 +28,7 @@ _ELSEWHERE: Final = "elsewhere"
 _NAME_FILE: Final = ".name"
 _NAME_LENGTH: Final = 32
 _LOOK_SECONDS: Final = 0.25
-"""How late a lost database is noticed at most."""
+"""How late it is noticed at most that a lost database is back."""
 
 
 class Rates(Protocol):
@@ -98,8 +98,10 @@ class Sharing:
                 link.share([*filter(None, [self._address]), *addresses] if addresses else [], serves=serves)
                 for loop in loops if leads else ():
                     await loop.look()
-            with contextlib.suppress(TimeoutError):  # then it is time to see if the database is still there
-                await asyncio.wait_for(self._changed.wait(), _LOOK_SECONDS)
+            # Of what else changes all are told. That the database is back, or the lead over without it, is looked for.
+            lost_in = self.membership.lost_in
+            with contextlib.suppress(TimeoutError):  # then it is time to see that
+                await asyncio.wait_for(self._changed.wait(), lost_in if lost_in > 0 else _LOOK_SECONDS)
 
     def _note(self) -> None:
         if self._loop is not None:

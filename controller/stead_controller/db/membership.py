@@ -37,21 +37,33 @@ LOST_SECONDS: Final = 1.5
 """Without the database, after which hosts should go elsewhere."""
 _CONNECT_SECONDS: Final = 2
 _RETRY_SECONDS: Final = 0.2
+_FORGETTING_SECONDS: Final = 60.0
 _LEAD: Final = "lead"
-_SAY: Final = """
-INSERT INTO controllers (id, address, seen)
-VALUES (%(id)s, %(address)s, extract(epoch FROM clock_timestamp()) * 1000)
-ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, address = excluded.address"""
-_TAKE: Final = """
-INSERT INTO leases AS held (name, holder, token, until)
-VALUES (%(lead)s, %(id)s, 1, extract(epoch FROM clock_timestamp()) * 1000 + %(lease)s)
+_TAKEN: Final = """
 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until,
 token = held.token + CASE WHEN held.holder = excluded.holder THEN 0 ELSE 1 END
-WHERE held.holder = excluded.holder OR held.until < extract(epoch FROM clock_timestamp()) * 1000
-RETURNING token"""
+WHERE held.holder = excluded.holder OR held.until < extract(epoch FROM clock_timestamp()) * 1000"""
+_TAKE: Final = f"""
+INSERT INTO leases AS held (name, holder, token, until)
+VALUES (%(lead)s, %(id)s, 1, extract(epoch FROM clock_timestamp()) * 1000 + %(lease)s) {_TAKEN}
+RETURNING token"""  # noqa: S608 - of constants
 _OTHERS: Final = """
 SELECT id, address, seen > extract(epoch FROM clock_timestamp()) * 1000 - %(lease)s AS lives FROM controllers
 WHERE id <> %(id)s AND (address <> %(address)s OR address = '') ORDER BY lives DESC, address, id"""
+# All of a beat is one statement, which the server has to write down once. All controllers take leases in one order.
+_SAY: Final = f"""
+WITH said AS (
+INSERT INTO controllers (id, address, seen)
+VALUES (%(id)s, %(address)s, extract(epoch FROM clock_timestamp()) * 1000)
+ON CONFLICT (id) DO UPDATE SET seen = excluded.seen, address = excluded.address
+), taken AS (
+INSERT INTO leases AS held (name, holder, token, until)
+SELECT name, holder, 1, extract(epoch FROM clock_timestamp()) * 1000 + %(lease)s
+FROM unnest(%(names)s::text[], %(holders)s::text[]) AS wanted (name, holder)
+{_TAKEN} RETURNING name, token
+)
+SELECT (SELECT token FROM taken WHERE name = %(lead)s), id, address, lives
+FROM (VALUES (1)) AS always LEFT JOIN ({_OTHERS}) AS others ON TRUE ORDER BY lives DESC, address, id"""  # noqa: S608 - of constants
 _FORGET: Final = """
 DELETE FROM controllers WHERE seen < extract(epoch FROM clock_timestamp()) * 1000 - 100 * %(lease)s"""
 # Hosts may still try its address, where it is perhaps back soon.
@@ -105,7 +117,13 @@ class Membership:
         self._arguments = {"id": database.id, "address": address, "lead": _LEAD, "lease": int(LEASE_SECONDS * 1000)}
         # All that have the same blocks hold, and renew, one lease: as long as any of them lives no others get it.
         self._shared = [{**self._arguments, "lead": what, "id": name} for what, name in state.items()]
+        leases = [self._arguments, *self._shared]
+        self._saying = self._arguments | {
+            "names": [each["lead"] for each in leases],
+            "holders": [each["id"] for each in leases],
+        }
         self._said = monotonic()  # when the database last took it
+        self._forgets = 0.0  # when it next forgets who is long gone
         self._token, self._until = 0, 0.0
         self._others: tuple[Other, ...] = ()
         self._ends = threading.Event()
@@ -129,7 +147,12 @@ class Membership:
     @property
     def has_database(self) -> bool:
         """Whether the database was there a moment ago; that of a controller that is always alone counts as there."""
-        return self.is_alone or self._monotonic() - self._said < LOST_SECONDS
+        return self.is_alone or self.lost_in > 0
+
+    @property
+    def lost_in(self) -> float:
+        """After how many seconds the database counts as lost, unless it answers meanwhile; negative if it is."""
+        return self._said + LOST_SECONDS - self._monotonic()
 
     def leads(self) -> bool:
         """Tell whether this controller leads; what this task, and those that it begins, write is of this lead."""
@@ -209,15 +232,13 @@ class Membership:
 
     def _say(self, connection: Any) -> None:
         began = self._monotonic()
-        connection.execute(_SAY, self._arguments)
-        for each in self._shared:
-            connection.execute(_TAKE, each)
-        row = connection.execute(_TAKE, self._arguments).fetchone()
-        others = self._look(connection)
-        if row is not None:
+        (token, *first), *more = connection.execute(_SAY, self._saying).fetchall()
+        others = tuple(Other(*each) for each in (first, *(row[1:] for row in more)) if each[0] is not None)
+        if token is not None and began >= self._forgets:
             connection.execute(_FORGET, self._arguments)
+            self._forgets = began + _FORGETTING_SECONDS
         self._said = self._monotonic()
-        self._note(others, *((row[0], began + LEASE_SECONDS) if row is not None else (0, 0.0)))
+        self._note(others, *((token, began + LEASE_SECONDS) if token is not None else (0, 0.0)))
 
     def _look(self, connection: Any) -> tuple[Other, ...]:
         return tuple(Other(*found) for found in connection.execute(_OTHERS, self._arguments))

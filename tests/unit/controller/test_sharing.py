@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from stead_controller.blocks.directory import BlockDirectory
-from stead_controller.db.membership import LeadLost, Other
+from stead_controller.db.membership import LOST_SECONDS, LeadLost, Other
 from stead_controller.db.session import Database
 from stead_controller.settings import Settings
 from stead_controller.sharing import Sharing, names_of_state
@@ -52,6 +52,8 @@ def sharing(database):
 
 async def test_everybody_is_told_of_what_changes(sharing, monkeypatch):
     link, rates, parts, loop = Link(), Heard(), Heard(), Heard()
+    waits, wait_for = [], asyncio.wait_for
+    monkeypatch.setattr(asyncio, "wait_for", lambda what, seconds: waits.append(seconds) or wait_for(what, seconds))
     sharing.membership._database.id = "c"
     running = asyncio.create_task(sharing.run(link, [rates], [parts], [loop]))
     assert await link.told.get() == ([], True)
@@ -66,7 +68,11 @@ async def test_everybody_is_told_of_what_changes(sharing, monkeypatch):
     assert sharing.trouble == ""
     sharing.membership._said -= 10
     assert await link.told.get() == (["me:1", "b:1"], False)
+    assert min(waits[:2]) > LOST_SECONDS / 2, "it was not looked for before it could be lost"
     assert sharing.trouble == "the database is away"
+    sharing.membership._said = sharing.membership._monotonic()
+    async with asyncio.timeout(10):
+        assert await link.told.get() == (["me:1", "b:1"], True)
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
         await running

@@ -89,6 +89,42 @@ def test_only_what_is_new_is_told(database, moment):
     assert shared.others == (Other("b", "b:1"),)
 
 
+class Asked:
+    """A connection to a server that answers each beat with the same rows."""
+
+    def __init__(self, *rows):
+        self.rows = rows
+        self.said = []
+
+    def execute(self, statement, arguments):
+        self.said.append((statement.split()[0], arguments))
+        return self
+
+    def fetchall(self):
+        return list(self.rows)
+
+
+def test_a_beat_is_one_statement_and_the_one_that_leads_forgets_now_and_then(shared, moment):
+    server = Asked((3, "b", "b:1", True), (3, "a", "a:1", False))
+    for after in (0.0, 0.5, 30.0, 30.0):
+        moment.now += after
+        shared._say(server)
+    assert [word for word, _ in server.said] == ["WITH", "DELETE", "WITH", "WITH", "WITH", "DELETE"]
+    assert shared._others == (Other("b", "b:1"), Other("a", "a:1", lives=False))
+    assert shared.leads()
+    assert shared.lost_in == LOST_SECONDS
+    _, asked = server.said[0]
+    assert (asked["names"], asked["holders"]) == (["lead", "blocks"], [shared._database.id, "a"])
+
+
+def test_who_does_not_lead_and_is_alone_forgets_nobody(shared):
+    server = Asked((None, None, None, None))
+    shared._say(server)
+    assert [word for word, _ in server.said] == ["WITH"]
+    assert shared._others == ()
+    assert not shared.leads()
+
+
 async def test_what_is_written_late_is_refused(database, shared, moment):
     fenced = led(database, shared)
     hold(database, database.id, 3)
