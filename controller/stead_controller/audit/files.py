@@ -64,6 +64,11 @@ class AuditFiles:
         if not size:
             self._keep_name()
 
+    @property
+    def has_unsynced(self) -> bool:
+        """Whether something that was appended may not be on the disk."""
+        return bool(self._unsynced)
+
     def sync(self) -> None:
         """Wait until everything appended is on the disk; raises OSError."""
         with self._lock:

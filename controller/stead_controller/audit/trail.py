@@ -168,7 +168,8 @@ class Trail[Record: Noted]:
 
     async def _sync(self) -> None:
         for files in {self._files, self._data_files}:
-            await asyncio.to_thread(files.sync)
+            if files.has_unsynced:  # else no thread need be woken each second
+                await asyncio.to_thread(files.sync)
 
     async def recover(self) -> None:
         """Save those of the newest records that are in the files but not in the database.

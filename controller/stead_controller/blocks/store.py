@@ -58,6 +58,9 @@ class BlockStore:
         self._files = files
         self._clock = clock
         self._grace = grace
+        self._unused = (
+            stored_blocks.unused(grace) | segments.UNUSED | snapshot_life.DOOMED | snapshot_tier_life.RELEASABLE
+        )
         self._threads = ThreadPoolExecutor(_THREADS, "block-store")
         self._noted: set[BlockName] = set()  # damaged copies whose snapshots are all marked
 
@@ -175,6 +178,8 @@ class BlockStore:
     async def collect(self) -> bool:
         """Remove some unreferenced blocks; tells whether there may be more. Raises BlockStoreError."""
         now = self._clock()
+        if not await self._database.run(lambda tx: self._unused.is_met(tx, now), writes=False):
+            return False  # as nearly always, for which no transaction that writes should wait
         found = await self._database.run(lambda tx: self._give_up(tx, now))
         names = await self._database.run(lambda tx: stored_blocks.condemned(tx, _COLLECTED_AT_ONCE), writes=False)
         if names:

@@ -34,7 +34,7 @@ __all__ = ["database", "world", "world_file"]
 _SMALL = {"hosts", "alarm_actions", "volume_moves"}  # have few rows, or none for long
 _LITTLE = timedelta(milliseconds=1)
 _SOME = {"String": "x", "Text": "x", "Integer": 0, "BigInteger": 0, "Float": 0.0, "Boolean": False, "JSON": []}
-_SOME |= {"UtcTime": NOW + timedelta(days=999)}
+_SOME |= {"UtcTime": NOW + timedelta(days=999), "LargeBinary": b"x"}
 _FREE = {"due": NOW, "lease_until": None}
 _FAR = NOW + timedelta(days=9)
 

@@ -8,9 +8,10 @@ from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import and_, delete, func, insert, literal, select, update
+from sqlalchemy import and_, delete, exists, func, insert, literal, select, update
 from sqlalchemy.orm import aliased
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import ArchivedPiece, BlockSegment, Snapshot, SnapshotSegment
 from stead_controller.errors import NotFound
@@ -196,6 +197,10 @@ def drop(tx: Transaction, snapshot_id: str, limit: int) -> bool:
     for _, digest in rows:
         count(tx, digest, -1)
     return len(rows) < limit
+
+
+UNUSED: Final = DueRows(exists().where(BlockSegment.reference_count == 0))
+"""Whether there is a segment that no snapshot contains."""
 
 
 def remove_unused(tx: Transaction, limit: int, now: datetime) -> int:

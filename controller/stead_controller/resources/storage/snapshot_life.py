@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import and_, delete, exists, or_, select
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import (
     Host,
     HostError,
@@ -127,19 +128,29 @@ def fail_late(tx: Transaction, now: datetime, patience: timedelta, silence: time
             fail(tx, snapshot, GONE if is_silent else FAILED)
 
 
+_IS_DOOMED: Final = or_(
+    and_(Snapshot.state == "deleting", *snapshot_tier_life.unused()),
+    and_(
+        Snapshot.state == "error",
+        ~snapshot_damage.IS_DAMAGED,
+        or_(
+            exists().where(SnapshotSegment.snapshot_id == Snapshot.id),
+            exists().where(WrittenBlock.snapshot_id == Snapshot.id),
+        ),
+    ),
+)
+
+DOOMED: Final = DueRows(exists().where(_IS_DOOMED))
+"""Whether there is a snapshot of which `drop_some` releases something."""
+
+
 def drop_some(tx: Transaction, now: datetime) -> bool:
     """Release some of what one deleted or failed snapshot refers to; return whether there was one.
 
     A deleted one waits for volumes that were made of it, and for those that are taken as its children: their hosts may
     still ask for its blocks.
     """
-    deleted = and_(Snapshot.state == "deleting", *snapshot_tier_life.unused())
-    holding = or_(
-        exists().where(SnapshotSegment.snapshot_id == Snapshot.id),
-        exists().where(WrittenBlock.snapshot_id == Snapshot.id),
-    )
-    failed = and_(Snapshot.state == "error", ~snapshot_damage.IS_DAMAGED, holding)
-    doomed = tx.session.scalar(select(Snapshot).where(or_(deleted, failed)).limit(1))
+    doomed = tx.session.scalar(select(Snapshot).where(_IS_DOOMED).limit(1))
     if doomed is None:
         return False
     emptied = (

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import ColumnElement, delete, exists, select
+from sqlalchemy import ColumnElement, and_, delete, exists, select
 from sqlalchemy.orm import aliased
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import (
     ArchivedPiece,
     HostResource,
@@ -148,33 +149,6 @@ def archive_again(tx: Transaction, now: datetime) -> None:
         _put_away(tx, snapshot, now)
 
 
-def release_some(tx: Transaction) -> bool:
-    """Release some of an archived snapshot's segments, or of a given up archive's pieces; tell whether there was one.
-
-    Segments wait for volumes that were made of the snapshot, and for snapshots that are taken as its children.
-    """
-    over = select(SnapshotTier.snapshot_id).where(SnapshotTier.status != "in-progress")
-    archived = select(Snapshot).where(
-        Snapshot.id.in_(over.where(SnapshotTier.archived.is_not(None))),
-        Snapshot.storage_tier == "archive",
-        Snapshot.state != "deleting",
-        exists().where(SnapshotSegment.snapshot_id == Snapshot.id),
-        *unused(),
-    )
-    given_up = select(Snapshot).where(
-        Snapshot.id.in_(over.where(SnapshotTier.archived.is_(None))),
-        Snapshot.state != "deleting",
-        exists().where(ArchivedPiece.snapshot_id == Snapshot.id),
-    )
-    for query, drop in ((archived, segments.drop), (given_up, archived_pieces.drop)):
-        snapshot = tx.session.scalar(query.limit(1))
-        if snapshot is not None:
-            if drop(tx, snapshot.id, _AT_ONCE):
-                snapshot_damage.forget_all_but(tx, snapshot.id, segments.damaged(tx, snapshot.id))
-            return True
-    return False
-
-
 def unused() -> tuple[ColumnElement[bool], ...]:
     """Conditions of a snapshot whose blocks no host may ask for, and no other snapshot that is taken."""
     child = aliased(Snapshot)
@@ -187,6 +161,38 @@ def unused() -> tuple[ColumnElement[bool], ...]:
             HostResource.body.is_not(None),
         ),
     )
+
+
+_ENDED: Final = select(SnapshotTier.snapshot_id).where(SnapshotTier.status != "in-progress")
+_IS_OVER: Final = and_(
+    Snapshot.id.in_(_ENDED.where(SnapshotTier.archived.is_not(None))),
+    Snapshot.storage_tier == "archive",
+    Snapshot.state != "deleting",
+    exists().where(SnapshotSegment.snapshot_id == Snapshot.id),
+    *unused(),
+)
+_IS_GIVEN_UP: Final = and_(
+    Snapshot.id.in_(_ENDED.where(SnapshotTier.archived.is_(None))),
+    Snapshot.state != "deleting",
+    exists().where(ArchivedPiece.snapshot_id == Snapshot.id),
+)
+
+RELEASABLE: Final = DueRows(exists().where(_IS_OVER) | exists().where(_IS_GIVEN_UP))
+"""Whether there is a snapshot of which `release_some` releases something."""
+
+
+def release_some(tx: Transaction) -> bool:
+    """Release some of an archived snapshot's segments, or of a given up archive's pieces; tell whether there was one.
+
+    Segments wait for volumes that were made of the snapshot, and for snapshots that are taken as its children.
+    """
+    for condition, drop in ((_IS_OVER, segments.drop), (_IS_GIVEN_UP, archived_pieces.drop)):
+        snapshot = tx.session.scalar(select(Snapshot).where(condition).limit(1))
+        if snapshot is not None:
+            if drop(tx, snapshot.id, _AT_ONCE):
+                snapshot_damage.forget_all_but(tx, snapshot.id, segments.damaged(tx, snapshot.id))
+            return True
+    return False
 
 
 def image_of(tx: Transaction, snapshot: Snapshot) -> str | None:

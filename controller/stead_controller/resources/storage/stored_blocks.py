@@ -5,12 +5,13 @@ does not exist. Its file's name is never used again, so the file can be removed 
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import batched
 from typing import Final
 
-from sqlalchemy import delete, select, tuple_, update
+from sqlalchemy import bindparam, delete, exists, select, tuple_, update
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.insert import insert_if_absent
 from stead_controller.db.tables import CondemnedBlock, StoredBlock
 from stead_controller.request.transaction import Transaction
@@ -169,6 +170,15 @@ def release(tx: Transaction, digests: Sequence[bytes], now: datetime) -> None:
             .values(unused_since=now)
             .execution_options(**_UNSYNCHRONIZED)
         )
+
+
+def unused(for_: timedelta) -> DueRows:
+    """Return whether there is a block without references for a time, or one that is condemned."""
+    since = StoredBlock.unused_since < bindparam("blocks_unused_since")
+    return DueRows(
+        exists().where(StoredBlock.reference_count == 0, since) | exists(select(CondemnedBlock.digest)),
+        {"blocks_unused_since": -for_},
+    )
 
 
 def condemn_unused(tx: Transaction, before: datetime, limit: int) -> int:

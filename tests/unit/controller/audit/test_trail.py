@@ -83,6 +83,17 @@ async def test_what_was_noted_is_in_files_and_database(trail, database, tmp_path
     assert trail.dropped == 0
 
 
+async def test_files_to_which_nothing_was_written_are_not_synced(trail, monkeypatch):
+    synced, sync = [], AuditFiles.sync
+    monkeypatch.setattr(AuditFiles, "sync", lambda files: synced.append(1) or sync(files))
+    await trail.flush()
+    assert synced == []
+    trail._files.append(["a look"], NOW, lasting=False)
+    await trail.flush()
+    await trail.flush()
+    assert synced == [1]
+
+
 async def test_too_many_are_dropped_and_counted(trail, database, caplog, monkeypatch):
     monkeypatch.setattr(module, "_MOST_RECORDS", 3)
     for number in range(5):
