@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import tracemalloc
 import weakref
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -408,3 +409,19 @@ async def test_who_is_dropped_is_refused(trail, monkeypatch):
     monkeypatch.setattr(module, "_MOST_RECORDS", 0)
     with pytest.raises(OutOfRoom):
         await trail.keep(Record(1), lasting=True)
+
+
+def test_a_record_is_packed_in_little_memory_and_read_as_it_was(database):
+    text = "".join(f"part {number}, " for number in range(3000))
+    event = replace(draw(Record(1)), text=text)
+    tracemalloc.start()
+    try:
+        packed = stored_events._packed(text)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(packed) < len(text) / 3
+    assert most < len(text) + (128 << 10)
+    database.run_blocking(lambda tx: stored_events.add(tx, [event]))
+    (found,) = database.run_blocking(lambda tx: stored_events.search(tx, "1", ALL, before=None, limit=2))
+    assert found.event.text == text
