@@ -11,6 +11,7 @@ import grpc
 from stead_cli.errors import CliError
 from stead_cli.settings import Settings
 from stead_proto import tls
+from stead_proto.refusals import is_refusal
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1.operator_pb2_grpc import (
     AccountsStub,
@@ -28,7 +29,7 @@ from stead_proto.v1.operator_pb2_grpc import (
     TypesStub,
 )
 
-_CALL_SECONDS: Final = 30.0
+_CALL_SECONDS: Final = 45.0  # a controller says after 40 that its database does not answer
 _UPLOAD_SECONDS: Final = 3600.0
 _CHUNK: Final = 1 << 20
 
@@ -516,7 +517,7 @@ class Operator:
 
 def _explain(error: grpc.aio.AioRpcError, address: str) -> CliError:
     """Turn a gRPC status into a message with a hint on how to solve it."""
-    if error.code() == grpc.StatusCode.UNAVAILABLE:
+    if error.code() == grpc.StatusCode.UNAVAILABLE and not is_refusal(error):
         return CliError(f"no controller answers at {address}", "start it: ./stead up; or see: ./stead logs controller")
     if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
         return CliError(f"the controller at {address} did not answer in time", "see: ./stead logs controller")

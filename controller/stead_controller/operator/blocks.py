@@ -12,6 +12,7 @@ from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import Clock
 from stead_controller.operator.refusals import partly_done
 from stead_controller.operator.transactions import Transactions
+from stead_proto.refusals import MARK
 from stead_proto.v1 import operator_pb2 as pb
 from stead_proto.v1 import operator_pb2_grpc
 
@@ -39,7 +40,7 @@ class Blocks(operator_pb2_grpc.BlocksServicer):
                 async for found in scrub(self._database, self._store, self._files, self._clock):
                     yield _progress(found)
         except BlockStoreError as error:
-            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error))
+            await context.abort(grpc.StatusCode.UNAVAILABLE, str(error), MARK)
         _log.info("blocks_scrubbed", extra={"blocks": found.blocks_done, "bad": found.bad_blocks})
         last = _progress(found)
         last.finished = True

@@ -20,6 +20,7 @@ from stead_controller.errors import (
     WrongState,
 )
 from stead_proto import tls
+from stead_proto.refusals import MARK
 
 _STATUS = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
@@ -51,5 +52,5 @@ async def refuse(context: grpc.aio.ServicerContext[Any, Any], error: SteadError)
     """End a call with the gRPC status of one of our errors and its message."""
     for kind, status in _STATUS:
         if isinstance(error, kind):
-            await context.abort(status, error.message)
+            await context.abort(status, error.message, MARK)
     await context.abort(grpc.StatusCode.UNKNOWN, error.message)

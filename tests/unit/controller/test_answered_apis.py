@@ -1,21 +1,30 @@
 """Each API that tenants and operators call has the database that answers in time where its server is gone or hangs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from functools import partial
 from types import ModuleType
 from typing import Any, NoReturn
+from unittest.mock import Mock
 
 import grpc
 import pytest
 
+from stead_cli import operator as operator_of_command
+from stead_cli.errors import CliError
+from stead_cli.operator import Operator
+from stead_cli.settings import Settings as CommandSettings
+from stead_controller.aws.app import LONGEST_WAIT
 from stead_controller.aws.pricing import price_lists
+from stead_controller.blocks.interface import BlockStoreError
 from stead_controller.db.answered import Answered
 from stead_controller.errors import Unavailable
-from stead_controller.operator import compute
+from stead_controller.operator import blocks, compute
 from stead_controller.resources.images import imported_images
 from stead_controller.resources.instances import instance_summaries
 from stead_proto.v1 import compute_pb2, operator_pb2, operator_pb2_grpc
+from tests.support.processes import free_ports
 from tests.unit.controller.test_controller import cloud  # noqa: F401 - a fixture
 
 _UNCHANGED, _UNKNOWN = "answer: nothing was changed", "answer: it is not known whether"
@@ -94,6 +103,23 @@ async def test_each_call_of_operators_is_answered_by_that_database(cloud, monkey
         assert refused is not None, method.name
         assert refused.code() is grpc.StatusCode.UNAVAILABLE, method.name
         assert (_UNKNOWN if method.name in _LONG else _UNCHANGED) in refused.details(), method.name
+
+
+async def test_the_command_tells_a_database_that_is_away_from_a_controller_that_is(
+    cloud,  # noqa: F811 - the fixture
+    monkeypatch,
+):
+    monkeypatch.setattr(Answered, "run", _away_later)
+    settings = CommandSettings(cloud.settings.state_dir.parent, host_port=cloud.settings.host_port)
+    with pytest.raises(CliError, match=_UNCHANGED):
+        await asyncio.to_thread(Operator(settings).list_hosts)
+    assert operator_of_command._CALL_SECONDS > LONGEST_WAIT, "it hears of that"
+    monkeypatch.setattr(blocks, "scrub", Mock(side_effect=BlockStoreError("the bucket is away")))
+    with pytest.raises(CliError, match="the bucket is away"):
+        await asyncio.to_thread(Operator(settings).scrub_blocks, Mock())
+    (nobody,) = free_ports(1)
+    with pytest.raises(CliError, match="no controller answers"):
+        await asyncio.to_thread(Operator(replace(settings, host_port=nobody)).list_hosts)
 
 
 async def test_the_native_api_does_not_deny_what_it_has_done(cloud, monkeypatch):  # noqa: F811 - the fixture
