@@ -96,7 +96,7 @@ from stead_controller.serial_console.ssh_server import SerialConsoleServer
 from stead_controller.server_certificates import ServerCertificates
 from stead_controller.settings import Settings
 from stead_controller.sharing import Sharing, names_of_state
-from stead_controller.workflows import budgets, data_exports, lifecycle, scaling_groups, usage_metrics
+from stead_controller.workflows import lifecycle, scaling_groups, usage_metrics
 from stead_controller.workflows.alarms import Alarms, WatchedStore
 from stead_controller.workflows.budgets import Budgets
 from stead_controller.workflows.copy_image import CopyImage
@@ -315,6 +315,7 @@ class Controller:
         yield from (self._link, *loops)
         works = (
             *due_works.of_loops(*loops, self._alarms),
+            *due_works.of_costs(self._budgets, self._exports),
             *due_works.of_rows(self._sharing.led, self.cloud, self._clock, self._blocks),
         )
         yield DueWork(self.database, self._engine.present, *works, leads=self._sharing.membership.leads)
@@ -400,8 +401,6 @@ class Controller:
         for forgetful in (self._alarms, self._budgets, self._scaling_groups, self._notifications):
             self._every(_FORGETTING_SECONDS, self._sharing.only_one(forgetful.forget))
         works: tuple[tuple[float, Callable[[], Awaitable[None]]], ...] = (
-            (budgets.SECONDS, self._budgets.run),
-            (data_exports.SECONDS, self._exports.run),
             (scaling_groups.METRICS_SECONDS, partial(self._scaling_groups.measure, self._metrics)),
             (expiry.INTERVAL_SECONDS, self._object_expiry.run),
             (status_checks.SECONDS, partial(status_checks.write, self.database, self._metrics, self._clock)),

@@ -8,6 +8,8 @@ from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources import workflow_rows
+from stead_controller.resources.budgets import due_budgets, execution
+from stead_controller.resources.data_exports import executions
 from stead_controller.resources.fleet import waiting_spot_requests
 from stead_controller.resources.iam import instance_credentials, instance_identity
 from stead_controller.resources.metrics import alarm_actions, due_alarms
@@ -16,6 +18,8 @@ from stead_controller.resources.operators import drain_moves, host_drain
 from stead_controller.resources.scaling import due_groups, scheduled_actions
 from stead_controller.resources.storage import written_snapshots
 from stead_controller.workflows.alarms import Alarms
+from stead_controller.workflows.budgets import Budgets
+from stead_controller.workflows.data_exports import DataExports
 from stead_controller.workflows.due_work import Work
 from stead_controller.workflows.engine import Engine
 from stead_controller.workflows.notifications import Notifications
@@ -35,6 +39,12 @@ def of_loops(
     yield Work("scaling_groups", due_groups.DUE | scheduled_actions.DUE, groups.look)
     yield Work("notifications", deliveries.DUE, notifications.look)
     yield Work("alarms", due_alarms.DUE | alarm_actions.DUE, alarms.run, alarms.has_news, anybody=True)
+
+
+def of_costs(budgets: Budgets, exports: DataExports) -> Iterator[Work]:
+    """Yield what looks at costs."""
+    yield Work("budgets", due_budgets.DUE | execution.DUE, budgets.run)
+    yield Work("data_exports", executions.DUE, exports.run)
 
 
 def of_rows(database: Database, cloud: Cloud, clock: Clock, blocks: BlockStore) -> Iterator[Work]:

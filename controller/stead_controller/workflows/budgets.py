@@ -1,26 +1,22 @@
 """Looks at budgets when they are due, tells of what is crossed, and carries out their actions.
 
-See `resources/budgets/due_budgets.py` and `resources/budgets/execution.py`. While nothing is due a round is two queries
-by index, whatever number of budgets there is.
+See `resources/budgets/due_budgets.py` and `resources/budgets/execution.py`. Whether anything is due
+is asked by index, whatever number of budgets there is.
 """
 
 import logging
 from functools import partial
-from typing import Final
 
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.budgets import action_events, due_budgets, execution
 
-SECONDS: Final = 5.0
-"""How often it is looked for budgets that are due, and for actions that are to be carried out."""
-
 _log = logging.getLogger(__name__)
 
 
 class Budgets:
-    """The budgets of a controller; `run` is called again and again."""
+    """The budgets of a controller; `run` is called when one is due, or an action is to be carried out."""
 
     def __init__(self, database: Database, cloud: Cloud, clock: Clock) -> None:
         """Take the parts."""

@@ -1,7 +1,7 @@
 """Carries out exports that are due: files of costs are made and stored in buckets, a manifest last.
 
 See `resources/data_exports/executions.py`. What is stored was whole before; an execution that is begun again after a
-kill stores the same keys again. While nothing is due, a round is one query by index.
+kill stores the same keys again.
 """
 
 import asyncio
@@ -25,9 +25,6 @@ from stead_controller.resources.data_exports import executions, exports, tables
 from stead_controller.resources.data_exports.executions import Work
 from stead_controller.workflows.image_tasks import ObjectError, Places
 
-SECONDS: Final = 5.0
-"""How often it is looked for exports that are due."""
-
 _PIECES: Final = 24  # between two renewals of the lease
 
 _log = logging.getLogger(__name__)
@@ -38,7 +35,7 @@ class _NoLongerOurs(Exception):
 
 
 class DataExports:
-    """The exports of a controller; `run` is called again and again."""
+    """The exports of a controller; `run` is called when one is due."""
 
     def __init__(self, database: Database, cloud: Cloud, clock: Clock, places: Places) -> None:
         """Take the parts."""
@@ -65,7 +62,7 @@ class DataExports:
 
     async def _next(self) -> Work | None:
         now = self._clock()
-        if not await self._database.run(partial(executions.is_due, now=now), writes=False):
+        if not await self._database.run(partial(executions.DUE.is_met, now=now), writes=False):
             return None
         return await self._database.run(partial(executions.begin, cloud=self._cloud, now=now))
 

@@ -11,7 +11,10 @@ from stead_controller.db.due_rows import DueLook
 from stead_controller.db.tables import (
     Alarm,
     AlarmAction,
+    Budget,
+    BudgetAction,
     CapacityReservationSlots,
+    DataExport,
     Host,
     Instance,
     InstanceProfileAssociation,
@@ -23,7 +26,8 @@ from stead_controller.db.tables import (
     VolumeMove,
     Workflow,
 )
-from stead_controller.due_works import of_loops, of_rows
+from stead_controller.due_works import of_costs, of_loops, of_rows
+from stead_controller.resources.budgets import actions
 from stead_controller.resources.iam.instance_identity import RENEWED_AFTER
 from stead_controller.resources.instances.instance_states import SCHEDULED_STOP
 from tests.support.rows import CLOUD, NOW
@@ -43,8 +47,9 @@ _FAR = NOW + timedelta(days=9)
 def look(database, world):
     """Look with all works of a controller."""
     loop = SimpleNamespace(look=Mock(), run=Mock(), has_news=Mock())
-    works = [*of_loops(loop, loop, loop, loop, loop), *of_rows(database, CLOUD, lambda: NOW, Mock())]
-    assert len(works) == 10
+    rounds = (*of_loops(loop, loop, loop, loop, loop), *of_costs(loop, loop))
+    works = [*rounds, *of_rows(database, CLOUD, lambda: NOW, Mock())]
+    assert len(works) == 12
     return DueLook({work.name: work.due for work in works})
 
 
@@ -70,6 +75,8 @@ def filled(model, values):
         pytest.param("scaling_groups", [(ScheduledAction, {"due": NOW})], id="scheduled action"),
         pytest.param("notifications", [(Subscription, {"due": NOW})], id="message"),
         pytest.param("alarms", [(Alarm, {"due": NOW})], id="alarm"),
+        pytest.param("budgets", [(Budget, {"due": NOW})], id="budget"),
+        pytest.param("data_exports", [(DataExport, {"due": NOW})], id="export"),
         pytest.param("credentials", [(InstanceProfileAssociation, {"due": NOW})], id="credentials"),
         pytest.param("identities", [(Instance, {"identity_issued": NOW - RENEWED_AFTER})], id="identity"),
     ],
@@ -83,6 +90,10 @@ def test_what_is_due_at_a_time_is_found_from_then_on(database, look, name, rows)
     ("name", "rows"),
     [
         pytest.param("alarms", [(AlarmAction, {})], id="action of an alarm"),
+        *(
+            pytest.param("budgets", [(BudgetAction, {"status": status})], id=f"action of a budget, {status}")
+            for status in actions.RUNNING
+        ),
         pytest.param("written_snapshots", [(Snapshot, {"state": "pending", "ended": NOW})], id="ended snapshot"),
         pytest.param("spot_launches", [(SpotRequest, {"next_try": _FAR})], id="Spot request of a clock that was ahead"),
         pytest.param("drained_hosts", [(Host, {"draining": True})], id="host that is drained"),

@@ -11,8 +11,9 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, exists, select
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import Budget
 from stead_controller.metering.usage_sums import Period
 from stead_controller.request.transaction import Transaction
@@ -43,6 +44,10 @@ class Judged:
     period: Period
     spent: Spent
     reads_lines: bool
+
+
+DUE: Final = DueRows(exists().where(Budget.due <= bindparam("now")))
+"""Whether a budget is due."""
 
 
 def judge_next(tx: Transaction, region: str, now: datetime) -> Judged | None:

@@ -11,8 +11,9 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import Budget, BudgetAction
 from stead_controller.errors import NotAuthorized, NotFound, SteadError
 from stead_controller.request.caller import Caller
@@ -31,6 +32,10 @@ _ENDS: Final = {
     (actions.REVERSING, True): actions.REVERSED,
     (actions.REVERSING, False): actions.NOT_REVERSED,
 }
+
+
+DUE: Final = DueRows(exists().where(BudgetAction.status.in_(actions.RUNNING)))
+"""Whether an action is to be carried out."""
 
 
 def next_one(tx: Transaction) -> str | None:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import bindparam, delete, exists, select
 
+from stead_controller.db.due_rows import DueRows
 from stead_controller.db.tables import Account, DataExport, DataExportExecution
 from stead_controller.errors import BadRequest, InvalidParameter, NotFound
 from stead_controller.metering import cost_tags, months, priced_uses
@@ -70,9 +71,8 @@ class Work:
         return self.properties.get(tables.GRANULARITY, tables.HOURLY)
 
 
-def is_due(tx: Transaction, now: datetime) -> bool:
-    """Tell whether an export is due."""
-    return tx.session.scalar(select(DataExport.id).where(DataExport.due <= now).limit(1)) is not None
+DUE: Final = DueRows(exists().where(DataExport.due <= bindparam("now")))
+"""Whether an export is due."""
 
 
 def begin(tx: Transaction, cloud: Cloud, now: datetime) -> Work | None:
