@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
+from stead_cli.errors import CliError
 from stead_controller.aws import operations
 from stead_controller.db import exchanges, migrate, session, wakes
 from stead_controller.db.membership import ForeignStateError, Membership
@@ -225,6 +226,8 @@ def test_a_controller_launches_is_killed_and_terminates(server, own_cloud):
     server.stop_at_once()
     try:
         _every_protocol_says_that_the_database_is_away(cloud.first_account)
+        with pytest.raises(CliError, match="does not answer: nothing was changed"):
+            cloud.operator.list_hosts()
     finally:
         server.start_again()
     wait_for(lambda: cloud.answers() and ec2.describe_instances(InstanceIds=ids), "it serves again", 30)
