@@ -4,21 +4,33 @@ A loop without input: it reads everything that is due, handles it, and stores no
 found by index.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, exists, select
 
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import (
+    CapacityReservation,
     ClientToken,
+    DedicatedHost,
+    EndedCidrBlock,
     EnrolmentToken,
+    HostError,
     Instance,
+    InstanceEvent,
     NatGateway,
     PublicAddress,
     Reservation,
+    Snapshot,
+    SnapshotTier,
     SpotRequest,
     Tag,
+    VpcEndpointInterface,
+    VpcPeeringConnection,
 )
+from stead_controller.db.tables.base import Base
 from stead_controller.desired.forgetting import forget_removals
 from stead_controller.hosts.reports import give_up_launch, give_up_recovery
 from stead_controller.metering import amounts
@@ -47,38 +59,69 @@ _NOT: Final = timedelta()
 _SILENCE: Final = timedelta(hours=1)  # of a host, after which its snapshots are not awaited any longer
 
 
+_TABLES: Final = (
+    CapacityReservation,
+    ClientToken,
+    DedicatedHost,
+    EndedCidrBlock,
+    EnrolmentToken,
+    HostError,
+    Instance,
+    InstanceEvent,
+    NatGateway,
+    PublicAddress,
+    Snapshot,
+    SnapshotTier,
+    SpotRequest,
+    VpcEndpointInterface,
+    VpcPeeringConnection,
+)
+# Without rows in them there is nothing to do, as in most of them most clouds have none.
+_HAS_ROWS: Final = Prepared(select(*(exists().select_from(table) for table in _TABLES)))
+
+
 def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead: timedelta = _NOT) -> bool:
     """Handle what is due now, in one transaction; tell whether more terminated instances are due than one deletes.
 
     `clock_ran_ahead` is by how much the clock was set forward during the launch deadline, which is extended by it.
     """
     late = now - timedelta(seconds=settings.launch_deadline_seconds) - clock_ran_ahead
-    _end_late_launches(tx, late, now)
-    _end_late_recoveries(tx, late, now)
-    forgotten = _forget_terminated(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
-    spot_interruptions.end_due(tx, now, clock_ran_ahead)
-    _end_late_gateways(tx, late, now)
-    _forget_gateways(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
-    vpc_endpoint_interfaces.place_waiting(tx)
-    patience = timedelta(seconds=settings.snapshot_deadline_seconds)
-    snapshot_life.fail_late(tx, now, patience, _SILENCE)
-    written_snapshots.fail_late(tx, now)
-    snapshot_tier_life.archive_again(tx, now)
-    volume_attachments.end_damaged(tx)
-    forget_removals(tx, now)
+    old = now - timedelta(seconds=settings.terminated_kept_seconds)
     rested = now - timedelta(seconds=settings.address_rest_seconds)
-    tx.session.execute(delete(PublicAddress).where(PublicAddress.released <= rested))
-    tx.session.execute(delete(ClientToken).where(ClientToken.created <= now - LIFETIME))
-    vpc_peering_connections.expire(tx, now)
-    capacity_reservations.expire(tx, now)
-    capacity_reservations.forget(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
-    waiting_spot_requests.expire(tx, now)
-    waiting_spot_requests.forget(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
-    instance_events.carry_out(tx, now)
-    instance_events.forget_old(tx, now)
-    dedicated_hosts.forget(tx, now - timedelta(seconds=settings.terminated_kept_seconds))
-    ended_cidr_blocks.forget_old(tx, now)
-    tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))
+    patience = timedelta(seconds=settings.snapshot_deadline_seconds)
+    (row,) = _HAS_ROWS.all(tx.connection, {})
+    used = {table for table, has_rows in zip(_TABLES, row, strict=True) if has_rows}
+    forgotten = 0
+    if Instance in used:
+        _end_late_launches(tx, late, now)
+        _end_late_recoveries(tx, late, now)
+        forgotten = _forget_terminated(tx, old)
+        spot_interruptions.end_due(tx, now, clock_ran_ahead)
+    works: tuple[tuple[type[Base], Callable[[], object]], ...] = (
+        (NatGateway, lambda: _end_late_gateways(tx, late, now)),
+        (NatGateway, lambda: _forget_gateways(tx, old)),
+        (VpcEndpointInterface, lambda: vpc_endpoint_interfaces.place_waiting(tx)),
+        (Snapshot, lambda: snapshot_life.fail_late(tx, now, patience, _SILENCE)),
+        (Snapshot, lambda: written_snapshots.fail_late(tx, now)),
+        (SnapshotTier, lambda: snapshot_tier_life.archive_again(tx, now)),
+        (HostError, lambda: volume_attachments.end_damaged(tx)),
+        (PublicAddress, lambda: tx.session.execute(delete(PublicAddress).where(PublicAddress.released <= rested))),
+        (ClientToken, lambda: tx.session.execute(delete(ClientToken).where(ClientToken.created <= now - LIFETIME))),
+        (VpcPeeringConnection, lambda: vpc_peering_connections.expire(tx, now)),
+        (CapacityReservation, lambda: capacity_reservations.expire(tx, now)),
+        (CapacityReservation, lambda: capacity_reservations.forget(tx, old)),
+        (SpotRequest, lambda: waiting_spot_requests.expire(tx, now)),
+        (SpotRequest, lambda: waiting_spot_requests.forget(tx, old)),
+        (InstanceEvent, lambda: instance_events.carry_out(tx, now)),
+        (InstanceEvent, lambda: instance_events.forget_old(tx, now)),
+        (DedicatedHost, lambda: dedicated_hosts.forget(tx, old)),
+        (EndedCidrBlock, lambda: ended_cidr_blocks.forget_old(tx, now)),
+        (EnrolmentToken, lambda: tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))),
+    )
+    for table, work in works:
+        if table in used:
+            work()
+    forget_removals(tx, now)
     return forgotten == _BATCH
 
 
