@@ -32,7 +32,7 @@ _log = logs.Log("stead_agent")
 
 _PATH = click.Path(path_type=Path)
 # Of allocations, for `gc.set_threshold`: what hundreds of simulated hosts remember is looked through seldom.
-_RARELY = (50_000, 20, 100)
+_RARELY = (50_000, 200, 100)
 _state_dir_option = click.option(
     "--state-dir", type=_PATH, default=DEFAULT_STATE_DIR, show_default=True, help="Certificate, desired state, disks."
 )
