@@ -22,7 +22,7 @@ from stead_cli.ssh import Login
 from stead_controller.resources.storage import volume_keys
 from stead_controller.secrets.master_key import KeyFile, MasterKey
 from tests.support.holes import parts_of
-from tests.support.real_cloud import RealCloud, User, qemu_process_of
+from tests.support.real_cloud import RealCloud, User, qemu_process_of, registers_of
 from tests.support.waiting import wait_for
 
 WORD = b"nobody shall read this sentence on the disk of the host; "
@@ -190,6 +190,7 @@ def stop_and_start(user: User, instance_id: str) -> Login:
     assert machine.run(f"head -c {len(WORD)} /var/tmp/word").strip() == WORD.decode().strip()
     assert machine.run("imds get user-data | sha256sum").split()[0] == hashlib.sha256(packed).hexdigest()
     assert machine.run("nproc; cat /sys/class/dmi/id/product_name").split() == ["2", LARGER]
+    assert registers_of(instance_id).count(" HLT=") == 2  # what is told of a guest that does not answer
     assert int(machine.run("awk '/^MemTotal:/ {print $2}' /proc/meminfo")) > 768 << 10
     return machine
 

@@ -2,8 +2,8 @@
 
 QEMU may abort by an assertion: Stead recovers an instance from that; guests that tests boot without a controller are
 booted once more by the tests. Or, on a busy machine, a virtual processor gets no timer interrupts any more: in one of
-some 100 boots, with ten at a time on two processors. The guest's kernel reports it after 21 seconds and hangs; the
-remedy is the same.
+some 100 boots, with ten at a time on two processors. The guest's kernel reports it after 21 seconds and hangs; or it
+waits before it has said anything, for ever. The remedy is the same.
 """
 
 import re
@@ -23,7 +23,11 @@ _ABORTED = re.compile(
 )
 # What Linux logs when a sleeping processor was not woken by its own timer (kernel/rcu/tree_stall.h).
 _NO_TIMER = re.compile(r"rcu: rcu_\w+ kthread timer wakeup didn't happen for \d+ jiffies")
+# The last of a processor's lines in what QEMU's `info registers -a` shows: where it is, and whether it waits.
+_PROCESSOR = re.compile(r"RIP=([0-9a-f]{16})\b.*\bHLT=([01])")
+_KERNEL = "ffff"  # what the addresses of Linux on x86_64 begin with
 _LOOK_SECONDS = 5.0
+_SILENT_SECONDS = 60.0
 _SIGNALS = (signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE)
 
 
@@ -58,14 +62,25 @@ def check_console(console: str) -> None:
         raise EmulatorDiedError(lost[0])
 
 
+def check_processors(registers: str) -> None:
+    """Raise EmulatorDiedError when all processors of a guest wait in its kernel, by QEMU's `info registers -a`."""
+    found = _PROCESSOR.findall(registers)
+    if found and all(halted == "1" and place.startswith(_KERNEL) for place, halted in found):
+        raise EmulatorDiedError(f"it says nothing, and waits at {', '.join(place for place, _ in found)}")
+
+
 class HangWatch:
     """Checks a guest's console from time to time; if it lost a timer, resets the guest, once and with a warning."""
 
-    def __init__(self, console: Callable[[], str], reset: Callable[[], None]) -> None:
-        """Take a function that reads the console, and one that ends the guest's QEMU so that it is restarted."""
+    def __init__(
+        self, console: Callable[[], str], reset: Callable[[], None], registers: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Take functions that read its console and registers, and one that ends its QEMU so that it is restarted."""
         self._console = console
         self._reset = reset
-        self._next = time.monotonic() + _LOOK_SECONDS
+        self._registers = registers
+        self._began = time.monotonic()
+        self._next = self._began + _LOOK_SECONDS
 
     def look(self) -> None:
         """Check the console, unless the last check was too recent."""
@@ -73,7 +88,10 @@ class HangWatch:
             return
         self._next = time.monotonic() + _LOOK_SECONDS
         try:
-            check_console(self._console())
+            console = self._console()
+            check_console(console)
+            if not console.strip() and time.monotonic() >= self._began + _SILENT_SECONDS:
+                check_processors(self._registers())
         except EmulatorDiedError as fault:
             self._next = float("inf")
             warnings.warn(f"a guest's emulator lost a timer, and it is booted again: {fault}", stacklevel=2)

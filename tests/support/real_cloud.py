@@ -14,6 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+import libvirt
+import libvirt_qemu
+
 from stead_cli import cloud as programs
 from stead_cli import processes, ssh
 from stead_cli.operator import Operator
@@ -340,7 +343,9 @@ class User:
         Sometimes QEMU's emulation aborts by an assertion, or loses a guest's timer; in the latter case this kills QEMU.
         Stead recovers the instance, and it boots again.
         """
-        watch = HangWatch(partial(self.console, instance_id), partial(_end_emulator, instance_id))
+        watch = HangWatch(
+            partial(self.console, instance_id), partial(_end_emulator, instance_id), partial(registers_of, instance_id)
+        )
 
         def looked() -> Found | None:
             found = condition()
@@ -379,6 +384,7 @@ class User:
             "its status checks": status,
             "the end of its console": console,
             "QEMU's last words": lambda: self.cloud.emulator_log_end(instance_id),
+            "where its processors are": lambda: registers_of(instance_id),
             "what its host has in force for it": lambda: _look(self.cloud.operator, instance_id),
         }
 
@@ -426,6 +432,20 @@ def qemu_process_of(instance_id: str) -> int | None:
             if b"qemu-system" in words[0] and any(instance_id.encode() in word for word in words):
                 return int(folder.name)
     return None
+
+
+def registers_of(instance_id: str) -> str:
+    """Where a guest's processors are, a line each; empty for one that is not of this machine's libvirt."""
+    connection = libvirt.open(None)
+    try:
+        domain = next((each for each in connection.listAllDomains() if each.name() == instance_id), None)
+        if domain is None:
+            return ""
+        flags = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+        shown = libvirt_qemu.qemuMonitorCommand(domain, "info registers -a", flags)
+        return "\n".join(line.strip() for line in shown.splitlines() if "HLT=" in line)
+    finally:
+        connection.close()
 
 
 def _end_emulator(instance_id: str) -> None:

@@ -98,6 +98,47 @@ def test_who_lost_a_timer_is_reset_once(monkeypatch: pytest.MonkeyPatch) -> None
     assert resets == [25.0]
 
 
+WAITS = "CPU#{0}\r\nRIP={1} RFL=00000246 [---Z-P-] CPL=0 II=0 A20=1 SMM=0 HLT={2}\r\n"
+_IDLE = "ffffffff81e2b3cf"
+
+
+@pytest.mark.parametrize(
+    ("processors", "is_lost"),
+    [
+        ([(_IDLE, 1), (_IDLE, 1)], True),
+        ([(_IDLE, 1), (_IDLE, 0)], False),
+        ([(_IDLE, 1), ("00000000000f1c2d", 1)], False),  # the firmware found nothing to boot
+        ([], False),
+    ],
+)
+def test_a_silent_guest_whose_kernel_waits_for_ever_is_reset(
+    monkeypatch: pytest.MonkeyPatch, processors: list[tuple[str, int]], is_lost: bool
+) -> None:
+    shown = "".join(WAITS.format(number, *each) for number, each in enumerate(processors))
+    clock, resets = [0.0], []
+    monkeypatch.setattr(emulator.time, "monotonic", lambda: clock[0])
+    watch = emulator.HangWatch(lambda: "\n", lambda: resets.append(clock[0]), lambda: shown)
+    for second in (5.0, 59.0):
+        clock[0] = second
+        watch.look()
+    clock[0] = 64.0
+    if is_lost:
+        with pytest.warns(UserWarning, match=f"waits at {_IDLE}, {_IDLE}"):
+            watch.look()
+    watch.look()
+    assert resets == ([64.0] if is_lost else [])
+
+
+def test_who_has_said_something_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, resets = [0.0], []
+    monkeypatch.setattr(emulator.time, "monotonic", lambda: clock[0])
+    shown = WAITS.format(0, _IDLE, 1)
+    watch = emulator.HangWatch(lambda: "the kernel runs", lambda: resets.append(clock[0]), lambda: shown)
+    clock[0] = 100.0
+    watch.look()
+    assert not resets
+
+
 def _next(outcomes: list[object]) -> object:
     outcome = outcomes.pop(0)
     if isinstance(outcome, Exception):
