@@ -30,6 +30,17 @@ def read(domain: Any) -> life.Record | None:
 
 
 def write(domain: Any, record: life.Record, *, is_active: bool) -> None:
-    """Change the record in a domain's persistent configuration, and in its live one if it is active."""
-    where = _LIVE_AND_LATER if is_active else libvirt.VIR_DOMAIN_AFFECT_CONFIG
-    domain.setMetadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, record.to_plain_xml(), life.PREFIX, life.NAMESPACE, where)
+    """Change the record in a domain's persistent configuration, and in its live one if it is active.
+
+    The guest of one that was active may have ended meanwhile.
+    """
+    kind, text = libvirt.VIR_DOMAIN_METADATA_ELEMENT, record.to_plain_xml()
+    if is_active:
+        try:
+            domain.setMetadata(kind, text, life.PREFIX, life.NAMESPACE, _LIVE_AND_LATER)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID or domain.isActive():
+                raise
+        else:
+            return
+    domain.setMetadata(kind, text, life.PREFIX, life.NAMESPACE, libvirt.VIR_DOMAIN_AFFECT_CONFIG)

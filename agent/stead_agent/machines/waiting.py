@@ -16,8 +16,16 @@ _MOST_WAITING: Final = 2  # of the five requests that libvirt lets a connection 
 
 
 def seconds_waiting(domain: Any) -> float:
-    """Return for how long libvirt has waited for an answer of a guest's QEMU by now; 0 if it does not wait for one."""
-    state, _, milliseconds = domain.controlInfo()
+    """Return for how long libvirt has waited for an answer of a guest's QEMU by now; 0 if it does not wait for one.
+
+    Nobody waits for one that ended by itself at this moment.
+    """
+    try:
+        state, _, milliseconds = domain.controlInfo()
+    except libvirt.libvirtError as error:
+        if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:
+            raise
+        return 0.0
     return float(milliseconds) / 1000 if state == libvirt.VIR_DOMAIN_CONTROL_OCCUPIED else 0.0
 
 

@@ -5,10 +5,12 @@ import threading
 import libvirt
 import pytest
 
+from stead_agent.machines import records
 from stead_agent.machines.chores import Chores
 from stead_agent.machines.fair_semaphore import FairSemaphore
 from stead_agent.machines.interface import MachineError
-from stead_agent.machines.waiting import Asker, power_off
+from stead_agent.machines.life import Record
+from stead_agent.machines.waiting import Asker, power_off, seconds_waiting
 from tests.support.waiting import wait_for
 
 
@@ -103,9 +105,18 @@ class Ending:
 
     def destroy(self):
         if self.code is not None:
-            error = libvirt.libvirtError("not running")
-            error.err = (self.code,)
-            raise error
+            raise refusal(self.code)
+
+    def controlInfo(self):  # noqa: N802 - libvirt's name
+        if self.code is not None:
+            raise refusal(self.code)
+        return libvirt.VIR_DOMAIN_CONTROL_OCCUPIED, 0, 1500
+
+
+def refusal(code):
+    error = libvirt.libvirtError("not running")
+    error.err = (code,)
+    return error
 
 
 def test_a_guest_that_has_just_ended_is_powered_off():
@@ -113,3 +124,43 @@ def test_a_guest_that_has_just_ended_is_powered_off():
         power_off(Ending(code))
     with pytest.raises(libvirt.libvirtError):
         power_off(Ending(libvirt.VIR_ERR_INTERNAL_ERROR))
+
+
+def test_nobody_waits_for_a_guest_that_has_just_ended():
+    assert seconds_waiting(Ending(None)) == 1.5
+    assert seconds_waiting(Ending(libvirt.VIR_ERR_OPERATION_INVALID)) == 0
+    with pytest.raises(libvirt.libvirtError):
+        seconds_waiting(Ending(libvirt.VIR_ERR_INTERNAL_ERROR))
+
+
+class Recorded:
+    """A domain whose guest may have ended, with the places to which records were written."""
+
+    def __init__(self, code, *, runs):
+        self.code, self.runs, self.places = code, runs, []
+
+    def isActive(self):  # noqa: N802 - libvirt's name
+        return int(self.runs)
+
+    def setMetadata(self, kind, text, prefix, namespace, where):  # noqa: N802 - libvirt's name
+        if where & libvirt.VIR_DOMAIN_AFFECT_LIVE and self.code is not None:
+            raise refusal(self.code)
+        self.places.append(where)
+
+
+def test_what_is_recorded_of_a_guest_that_has_just_ended_is_kept():
+    live, later = libvirt.VIR_DOMAIN_AFFECT_LIVE, libvirt.VIR_DOMAIN_AFFECT_CONFIG
+    record = Record("agent")
+    for code, was_active, runs, places in (
+        (None, True, True, [live | later]),
+        (None, False, False, [later]),
+        (libvirt.VIR_ERR_OPERATION_INVALID, True, False, [later]),
+    ):
+        domain = Recorded(code, runs=runs)
+        records.write(domain, record, is_active=was_active)
+        assert domain.places == places
+    for code, runs in ((libvirt.VIR_ERR_OPERATION_INVALID, True), (libvirt.VIR_ERR_INTERNAL_ERROR, False)):
+        domain = Recorded(code, runs=runs)
+        with pytest.raises(libvirt.libvirtError):
+            records.write(domain, record, is_active=True)
+        assert domain.places == []
