@@ -399,7 +399,7 @@ def test_a_row_by_focus(command: Command, database: Database) -> None:
 def test_options_without_effect_and_too_many_tags_are_refused(
     command: Command, options: tuple[str, ...], words: str
 ) -> None:
-    found = command("bill", *options)
+    found = command("bill", "--month", "2026-11", *options)
     assert found.exit_code != 0
     assert (found.stdout, words in " ".join(found.stderr.split())) == ("", True), found.stderr
 
