@@ -12,6 +12,7 @@ import grpc
 from stead_cli.settings import Settings
 from stead_controller.db.session import Database
 from stead_controller.operator.bills import Bills
+from stead_controller.operator.refusals import Refusals
 from stead_proto import tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import operator_pb2_grpc
@@ -26,7 +27,7 @@ def served(database: Database, clock: Callable[[], datetime], folder: Path) -> I
     thread.start()
 
     async def serve() -> tuple[grpc.aio.Server, int]:
-        server = grpc.aio.server()
+        server = grpc.aio.server(interceptors=[Refusals()])
         operator_pb2_grpc.add_BillsServicer_to_server(Bills(database, clock, "us-east-1"), server)
         port = server.add_secure_port("127.0.0.1:0", tls.server_credentials(authority.issue_server(["127.0.0.1"])))
         await server.start()

@@ -1,16 +1,12 @@
 """The `Accounts` service."""
 
-from collections.abc import Callable
 from typing import Any
 
 import grpc
 
 from stead_controller.clock import Clock
-from stead_controller.errors import SteadError
-from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
-from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import accounts
 from stead_controller.resources.iam.revoke_sessions import revoke_sessions
 from stead_controller.resources.operators.create_account import create_account
@@ -33,9 +29,9 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
         self, request: pb.CreateAccountRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CreateAccountResponse:
         """Create an account with its own root access key and default VPC."""
-        made = await self._change(
-            context,
-            lambda tx: create_account(tx, self._sealer, self._cloud, request.name, self._clock()),
+        del context
+        made = await self._database.run(
+            lambda tx: create_account(tx, self._sealer, self._cloud, request.name, self._clock())
         )
         return pb.CreateAccountResponse(
             account_id=made.account_id,
@@ -56,24 +52,25 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
         self, request: pb.DisableAccountRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.DisableAccountResponse:
         """Disable all credentials of an account, or enable them again."""
-        account = await self._change(
-            context, lambda tx: accounts.disable(tx, request.account, disabled=request.disabled)
-        )
+        del context
+        account = await self._database.run(lambda tx: accounts.disable(tx, request.account, disabled=request.disabled))
         return pb.DisableAccountResponse(account=_account(account))
 
     async def RevokeSessions(  # noqa: N802 - the name of the RPC
         self, request: pb.RevokeSessionsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RevokeSessionsResponse:
         """End all sessions of a role that were begun before now."""
-        await self._change(context, lambda tx: revoke_sessions(tx, request.account, request.role_name, self._clock()))
+        del context
+        await self._database.run(lambda tx: revoke_sessions(tx, request.account, request.role_name, self._clock()))
         return pb.RevokeSessionsResponse()
 
     async def CreateRootKey(  # noqa: N802 - the name of the RPC
         self, request: pb.CreateRootKeyRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CreateRootKeyResponse:
         """Create another root key."""
-        made = await self._change(
-            context, lambda tx: accounts.create_root_key(tx, self._sealer, request.account, self._clock())
+        del context
+        made = await self._database.run(
+            lambda tx: accounts.create_root_key(tx, self._sealer, request.account, self._clock())
         )
         return pb.CreateRootKeyResponse(
             account_id=made.account_id, access_key_id=made.access_key_id, secret_access_key=made.secret_access_key
@@ -83,7 +80,8 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
         self, request: pb.ListRootKeysRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListRootKeysResponse:
         """List an account's root keys."""
-        found = await self._change(context, lambda tx: accounts.root_keys(tx, request.account))
+        del context
+        found = await self._database.run(lambda tx: accounts.root_keys(tx, request.account), writes=False)
         return pb.ListRootKeysResponse(
             keys=[
                 pb.RootKey(
@@ -100,17 +98,9 @@ class Accounts(operator_pb2_grpc.AccountsServicer):
         self, request: pb.DeleteRootKeyRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.DeleteRootKeyResponse:
         """Delete a root key."""
-        await self._change(context, lambda tx: accounts.delete_root_key(tx, request.account, request.access_key_id))
+        del context
+        await self._database.run(lambda tx: accounts.delete_root_key(tx, request.account, request.access_key_id))
         return pb.DeleteRootKeyResponse()
-
-    async def _change[Result](
-        self, context: grpc.aio.ServicerContext[Any, Any], function: Callable[[Transaction], Result]
-    ) -> Result:
-        """Run an operator's change in a transaction of its own."""
-        try:
-            return await self._database.run(function)
-        except SteadError as error:
-            await refuse(context, error)
 
 
 def _account(account: accounts.AccountRow) -> pb.Account:

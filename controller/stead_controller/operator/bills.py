@@ -9,12 +9,11 @@ from typing import Any
 import grpc
 
 from stead_controller.clock import Clock
-from stead_controller.errors import InvalidParameter, SteadError
+from stead_controller.errors import InvalidParameter
 from stead_controller.metering import price_book, price_books, priced_uses, skus
 from stead_controller.metering.months import require_time
 from stead_controller.metering.priced_uses import PricedUse
 from stead_controller.metering.usage_sums import MOST_TAGS, Question
-from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources.iam import accounts
@@ -35,6 +34,7 @@ class Bills(operator_pb2_grpc.BillsServicer):
         self, request: pb.GetBillRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.GetBillResponse:
         """Price what was used in some time, month by month: a GiB for a month costs the same in each."""
+        del context
 
         def look(tx: Transaction) -> pb.GetBillResponse:
             account_id = accounts.find_account(tx, request.account_id).id if request.account_id else ""
@@ -44,10 +44,7 @@ class Bills(operator_pb2_grpc.BillsServicer):
                 lines=(_message(priced, request.tag_keys, names, self._region) for priced in found)
             )
 
-        try:
-            return await self._database.run(look, writes=False)
-        except SteadError as error:
-            await refuse(context, error)
+        return await self._database.run(look, writes=False)
 
     async def ListPriceBooks(  # noqa: N802 - the name of the RPC
         self, request: pb.ListPriceBooksRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -68,13 +65,11 @@ class Bills(operator_pb2_grpc.BillsServicer):
         self, request: pb.AddPriceBookRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.AddPriceBookResponse:
         """Add a price book."""
+        del context
         valid_from = request.valid_from if request.HasField("valid_from") else None
-        try:
-            if valid_from is not None:
-                require_time(valid_from)
-            made = await self._database.run(lambda tx: price_books.add(tx, request.text, valid_from, self._clock()))
-        except SteadError as error:
-            await refuse(context, error)
+        if valid_from is not None:
+            require_time(valid_from)
+        made = await self._database.run(lambda tx: price_books.add(tx, request.text, valid_from, self._clock()))
         return pb.AddPriceBookResponse(valid_from=made.valid_from)
 
     async def ListUses(  # noqa: N802 - the name of the RPC

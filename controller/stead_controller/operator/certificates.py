@@ -10,9 +10,8 @@ from cryptography.hazmat.primitives import hashes
 from sqlalchemy import select
 
 from stead_controller.db.tables import Host
-from stead_controller.errors import SteadError, WrongState
+from stead_controller.errors import WrongState
 from stead_controller.hosts.link import HostLink
-from stead_controller.operator.peers import refuse
 from stead_controller.operator.refusals import partly_done
 from stead_controller.operator.transactions import Transactions
 from stead_controller.secrets.authority_change import AuthorityChange, Phase
@@ -64,44 +63,39 @@ class Certificates(operator_pb2_grpc.CertificatesServicer):
         self, request: pb.BeginAuthorityRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.Authorities:
         """Trust a new authority beside the present one."""
-        del request
-        return await self._step(Phase.SETTLED, self._change.begin, context)
+        del request, context
+        return await self._step(Phase.SETTLED, self._change.begin)
 
     async def SwitchAuthority(  # noqa: N802 - the name of the RPC
         self, request: pb.SwitchAuthorityRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.Authorities:
         """Sign by the new authority, which all hosts must trust by now."""
-        del request
-        return await self._step(Phase.BEGUN, self._change.switch, context)
+        del request, context
+        return await self._step(Phase.BEGUN, self._change.switch)
 
     async def FinishAuthority(  # noqa: N802 - the name of the RPC
         self, request: pb.FinishAuthorityRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.Authorities:
         """Trust the new authority alone, whose certificates all hosts must have by now."""
-        del request
-        return await self._step(Phase.SWITCHED, self._change.finish, context)
+        del request, context
+        return await self._step(Phase.SWITCHED, self._change.finish)
 
-    async def _step(
-        self, phase: Phase, step: Callable[[], bool], context: grpc.aio.ServicerContext[Any, Any]
-    ) -> pb.Authorities:
+    async def _step(self, phase: Phase, step: Callable[[], bool]) -> pb.Authorities:
         """Leave a phase, once no host would be cut off by that, and no other controller."""
-        try:
-            if others := len(self._membership.others):
-                raise WrongState(
-                    "authority",
-                    f"Of {others + 1} controllers each has its own files: stop the others, take all steps, give them "
-                    "ca, ca.pem, operator.pem and operator-key.pem of this one.",
-                )
-            if phase is not Phase.SETTLED and self._change.phase is phase and (waiting := await self._waiting()):
-                named = ", ".join(waiting[:_NAMED]) + (" and others" if waiting[_NAMED:] else "")
-                raise WrongState(
-                    "authority",
-                    f"Hosts would be cut off that do not have the certificates of this step: {named}. Have their "
-                    "agents run, of this release, or remove these hosts.",
-                )
-            return await self._did(step())
-        except SteadError as error:
-            await refuse(context, error)
+        if others := len(self._membership.others):
+            raise WrongState(
+                "authority",
+                f"Of {others + 1} controllers each has its own files: stop the others, take all steps, give them "
+                "ca, ca.pem, operator.pem and operator-key.pem of this one.",
+            )
+        if phase is not Phase.SETTLED and self._change.phase is phase and (waiting := await self._waiting()):
+            named = ", ".join(waiting[:_NAMED]) + (" and others" if waiting[_NAMED:] else "")
+            raise WrongState(
+                "authority",
+                f"Hosts would be cut off that do not have the certificates of this step: {named}. Have their "
+                "agents run, of this release, or remove these hosts.",
+            )
+        return await self._did(step())
 
     async def _did(self, changed: bool) -> pb.Authorities:
         # Also where nothing was changed: a controller that was killed in a step has not used it.

@@ -9,7 +9,6 @@ import grpc
 from stead_controller.clock import Clock
 from stead_controller.errors import NoCapacity, NotAuthenticated, SteadError
 from stead_controller.operator.events import InstanceEvents
-from stead_controller.operator.peers import refuse
 from stead_controller.operator.refusals import partly_done
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.caller import Caller
@@ -114,14 +113,14 @@ class Compute(compute_pb2_grpc.ComputeServicer):
             reservation = run_instances(tx, caller, self._cloud, launch, self._clock())
             return instance_summaries.of_reservation(tx, caller.account_id, reservation)
 
-        return _list(await self._do(context, run))
+        return _list(await self._do(run))
 
     async def DescribeInstances(  # noqa: N802 - the name of the RPC
         self, request: pb.DescribeInstancesRequest, context: Context
     ) -> pb.InstanceList:
         """List the caller's instances."""
         caller = await self._caller(context, "DescribeInstances", request.instance_ids)
-        await self._do(context, self._may(context, caller, "DescribeInstances", {}), writes=False)
+        await self._do(self._may(context, caller, "DescribeInstances", {}), writes=False)
         return _list(await self._summaries(caller, request.instance_ids))
 
     async def StartInstances(self, request: pb.InstanceIds, context: Context) -> pb.InstanceList:  # noqa: N802 - RPC
@@ -159,7 +158,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
             may(tx)
             reboot_instances(tx, caller, request.instance_ids)
 
-        await self._do(context, reboot)
+        await self._do(reboot)
         return pb.RebootInstancesResponse()
 
     async def TerminateInstances(  # noqa: N802 - the name of the RPC
@@ -180,7 +179,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
     ) -> AsyncIterator[pb.InstanceEvent]:
         """Send the instances as they are, then each as it changes."""
         caller = await self._caller(context, "DescribeInstances")
-        await self._do(context, self._may(context, caller, "DescribeInstances", {}), writes=False)
+        await self._do(self._may(context, caller, "DescribeInstances", {}), writes=False)
         watched = frozenset(request.instance_ids)
         with self._events.watch() as watcher:
             for summary in await self._summaries(caller, watched):
@@ -198,19 +197,16 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         """Authenticate a caller and apply its rate limit; `operation` is EC2's, `most` the number of launches."""
         metadata = {str(name): str(value) for name, value in context.invocation_metadata() or ()}
         address, key_id = tls.address_of(context), metadata.get("stead-access-key", "")
-        try:
-            self._failed_logins.check(address, key_id)
-            key = await self._find_key(key_id)
-            secret = key.secret if key is not None else ""
-            given = metadata.get("stead-secret-key", "")
-            if not hmac.compare_digest(secret.encode(), given.encode()) or key is None or not key.active:
-                refusal = NotAuthenticated("no such access key, or another secret")
-                raise self._failed_logins.failed(address, refusal)
-            self._failed_logins.welcome(address, key_id)
-            params: dict[str, Any] = {"InstanceIds": list(instance_ids), **({"MaxCount": most} if most else {})}
-            self._throttle.check(key.caller.account_id, "ec2", operation, params)
-        except SteadError as error:
-            await refuse(context, error)
+        self._failed_logins.check(address, key_id)
+        key = await self._find_key(key_id)
+        secret = key.secret if key is not None else ""
+        given = metadata.get("stead-secret-key", "")
+        if not hmac.compare_digest(secret.encode(), given.encode()) or key is None or not key.active:
+            refusal = NotAuthenticated("no such access key, or another secret")
+            raise self._failed_logins.failed(address, refusal)
+        self._failed_logins.welcome(address, key_id)
+        params: dict[str, Any] = {"InstanceIds": list(instance_ids), **({"MaxCount": most} if most else {})}
+        self._throttle.check(key.caller.account_id, "ec2", operation, params)
         return key.caller
 
     def _may(
@@ -220,16 +216,14 @@ class Compute(compute_pb2_grpc.ComputeServicer):
         source_ip = tls.address_of(context)
         return lambda tx: self._authorize(tx, caller, operation, params, source_ip=source_ip)
 
-    async def _do[T](self, context: Context, function: Callable[[Transaction], T], *, writes: bool = True) -> T:
+    async def _do[T](self, function: Callable[[Transaction], T], *, writes: bool = True) -> T:
         if writes:
             await self._until_hosts_reported()
         try:
             return await self._database.run(function, writes=writes)
         except NoCapacity as refusal:
             await self._interrupt(refusal.ending)
-            await refuse(context, refusal)
-        except SteadError as error:
-            await refuse(context, error)
+            raise
 
     async def _interrupt(self, instance_ids: Sequence[str]) -> None:
         """Give notice to the Spot Instances that are to end for a launch that was refused, which undid its changes."""
@@ -251,7 +245,7 @@ class Compute(compute_pb2_grpc.ComputeServicer):
             may(tx)
             return function(tx)
 
-        changes = await self._do(context, change)
+        changes = await self._do(change)
         with partly_done():
             return _list(await self._summaries(caller, [change.instance_id for change in changes]))
 

@@ -8,11 +8,10 @@ import grpc
 
 from stead_controller.clock import Clock
 from stead_controller.db.tables import Host, HostCore, HostDevice, HostError
-from stead_controller.errors import InvalidParameter, SteadError
+from stead_controller.errors import InvalidParameter
 from stead_controller.hosts.enrolment import create_token
 from stead_controller.hosts.link import HostLink
 from stead_controller.operator import activity, unclaimed
-from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
@@ -44,51 +43,44 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         self, request: pb.ListHostsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListHostsResponse:
         """List all hosts, or one, with their capacity and how far they are."""
+        del context
 
         def find(tx: Transaction) -> list[HostRecord]:
             if request.host_id:
                 return [host_records.show_host(tx, self._cloud, request.host_id)]
             return host_records.list_hosts(tx, self._cloud)
 
-        try:
-            found = await self._database.run(find, writes=False)
-        except SteadError as error:
-            await refuse(context, error)
+        found = await self._database.run(find, writes=False)
         return pb.ListHostsResponse(hosts=[_message(record) for record in found])
 
     async def MeasureHosts(  # noqa: N802 - the name of the RPC
         self, request: pb.MeasureHostsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.MeasureHostsResponse:
         """Ask all hosts, or one, what they and their machines do."""
-        try:
-            hosts = await self._database.run(
-                lambda tx: host_activity.hosts_with_instances(tx, request.host_id), writes=False
-            )
-        except SteadError as error:
-            await refuse(context, error)
+        del context
+        hosts = await self._database.run(
+            lambda tx: host_activity.hosts_with_instances(tx, request.host_id), writes=False
+        )
         return await activity.measure(self._link.ask, hosts)
 
     async def RepairHosts(  # noqa: N802 - the name of the RPC
         self, request: pb.RepairHostsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RepairHostsResponse:
         """Have all hosts, or one, repair themselves now."""
-        try:
-            hosts = await self._database.run(
-                lambda tx: host_activity.hosts_with_instances(tx, request.host_id), writes=False
-            )
-        except SteadError as error:
-            await refuse(context, error)
+        del context
+        hosts = await self._database.run(
+            lambda tx: host_activity.hosts_with_instances(tx, request.host_id), writes=False
+        )
         return await activity.repair(self._link.ask, hosts)
 
     async def CreateEnrolmentToken(  # noqa: N802 - the name of the RPC
         self, request: pb.CreateEnrolmentTokenRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CreateEnrolmentTokenResponse:
         """Create a one-time token for a zone."""
+        del context
         zone = request.zone or self._cloud.zones[0]
         if zone not in self._cloud.zones:
-            await refuse(
-                context, InvalidParameter(f"'{zone}' is no zone of this cloud: {', '.join(self._cloud.zones)}")
-            )
+            raise InvalidParameter(f"'{zone}' is no zone of this cloud: {', '.join(self._cloud.zones)}")
         valid = timedelta(seconds=request.valid_seconds or _TOKEN_SECONDS)
         token, expires = await self._database.run(lambda tx: create_token(tx, zone, valid, self._clock()))
         return pb.CreateEnrolmentTokenResponse(
@@ -99,8 +91,8 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         self, request: pb.SetSchedulableRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.Host:
         """Cordon a host, or end that and its draining."""
+        del context
         return await self._change(
-            context,
             lambda tx: host_records.set_schedulable(
                 tx, self._cloud, request.host_id, self._clock(), schedulable=request.schedulable
             ),
@@ -110,6 +102,7 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         self, request: pb.SetHostRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.Host:
         """Change a host's zone, labels, overcommit or reserve."""
+        del context
         asked = HostChange(
             request.zone if request.HasField("zone") else None,
             dict(request.labels),
@@ -118,49 +111,40 @@ class Hosts(operator_pb2_grpc.HostsServicer):
             request.overcommit_memory if request.HasField("overcommit_memory") else None,
             request.reserve_memory if request.HasField("reserve_memory") else None,
         )
-        return await self._change(context, lambda tx: host_records.set_host(tx, self._cloud, request.host_id, asked))
+        return await self._change(lambda tx: host_records.set_host(tx, self._cloud, request.host_id, asked))
 
     async def DrainHost(  # noqa: N802 - the name of the RPC
         self, request: pb.DrainHostRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.Host:
         """Cordon a host that is to become empty."""
+        del context
         return await self._change(
-            context,
             lambda tx: host_records.drain_host(
                 tx, self._cloud, request.host_id, self._clock(), stop=request.stop, when=_stop_time(request)
             ),
         )
 
-    async def _change(
-        self, context: grpc.aio.ServicerContext[Any, Any], change: Callable[[Transaction], HostRecord]
-    ) -> pb.Host:
+    async def _change(self, change: Callable[[Transaction], HostRecord]) -> pb.Host:
         """Change a host in a transaction, or refuse."""
-        try:
-            record = await self._database.run(change)
-        except SteadError as error:
-            await refuse(context, error)
+        record = await self._database.run(change)
         return _message(record)
 
     async def RemoveHost(  # noqa: N802 - the name of the RPC
         self, request: pb.RemoveHostRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RemoveHostResponse:
         """Remove a host from the cloud."""
-        try:
-            await self._database.run(
-                lambda tx: host_records.remove_host(tx, self._cloud, request.host_id, self._clock(), lost=request.lost)
-            )
-        except SteadError as error:
-            await refuse(context, error)
+        del context
+        await self._database.run(
+            lambda tx: host_records.remove_host(tx, self._cloud, request.host_id, self._clock(), lost=request.lost)
+        )
         return pb.RemoveHostResponse()
 
     async def DiscardUnclaimed(  # noqa: N802 - the name of the RPC
         self, request: pb.DiscardUnclaimedRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.DiscardUnclaimedResponse:
         """Tell a host to remove its resources that this database does not know."""
-        try:
-            await self._database.run(lambda tx: host_records.discard_unclaimed(tx, request.host_id, list(request.ids)))
-        except SteadError as error:
-            await refuse(context, error)
+        del context
+        await self._database.run(lambda tx: host_records.discard_unclaimed(tx, request.host_id, list(request.ids)))
         return pb.DiscardUnclaimedResponse()
 
     async def ListUnclaimed(  # noqa: N802 - the name of the RPC
@@ -175,25 +159,19 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         self, request: pb.AdoptUnclaimedRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.AdoptUnclaimedResponse:
         """Adopt what hosts have and this database does not know, or say what would come of it."""
-        try:
-            notes = await self._database.run(
-                lambda tx: adoption.adopt(tx, self._cloud, request.id, request.account_id, self._clock()),
-                dry_run=request.dry_run,
-            )
-        except SteadError as error:
-            await refuse(context, error)
+        del context
+        notes = await self._database.run(
+            lambda tx: adoption.adopt(tx, self._cloud, request.id, request.account_id, self._clock()),
+            dry_run=request.dry_run,
+        )
         return pb.AdoptUnclaimedResponse(notes=notes)
 
     async def RemoveUnclaimed(  # noqa: N802 - the name of the RPC
         self, request: pb.RemoveUnclaimedRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RemoveUnclaimedResponse:
         """Tell hosts to remove what this database does not know."""
-        try:
-            found = await self._database.run(
-                lambda tx: unclaimed_resources.remove(tx, list(request.ids), request.host_id)
-            )
-        except SteadError as error:
-            await refuse(context, error)
+        del context
+        found = await self._database.run(lambda tx: unclaimed_resources.remove(tx, list(request.ids), request.host_id))
         return pb.RemoveUnclaimedResponse(removed=[unclaimed.message(each) for each in found])
 
 

@@ -19,7 +19,6 @@ from stead_controller.blocks.store import BlockStore
 from stead_controller.catalog import ids
 from stead_controller.clock import Clock
 from stead_controller.errors import InvalidParameter, SteadError, Unavailable
-from stead_controller.operator.peers import refuse
 from stead_controller.operator.refusals import partly_done
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
@@ -59,18 +58,13 @@ class Images(operator_pb2_grpc.ImagesServicer):
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.HasField("header"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be the header")
-        try:
-            image = _requested_image(first.header)
-            await self._database.run(lambda tx: imported_images.check_request(tx, image), writes=False)
-        except SteadError as error:
-            await refuse(context, error)
+        image = _requested_image(first.header)
+        await self._database.run(lambda tx: imported_images.check_request(tx, image), writes=False)
         yield pb.ImportImageResponse()
         try:
             image_id, sha256 = await self._receive(first.header, request_iterator)
         except BadImageError as error:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
-        except SteadError as error:
-            await refuse(context, error)
         except OSError as error:
             _log.warning("image_not_received", extra={"error": str(error)})
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"the image cannot be stored: {error.strerror}")
@@ -117,12 +111,9 @@ class Images(operator_pb2_grpc.ImagesServicer):
         """Write a disk of an image in the requested format, and send it."""
         operator = tls.peer_of(context).name
         wanted = (request.image_id, request.device_name)
-        try:
-            if request.format not in image_export.FORMATS:
-                raise InvalidParameter(f"'{request.format}' is no format: {', '.join(image_export.FORMATS)}.")
-            disk = await self._database.run(lambda tx: imported_images.find_disk(tx, *wanted), writes=False)
-        except SteadError as error:
-            await refuse(context, error)
+        if request.format not in image_export.FORMATS:
+            raise InvalidParameter(f"'{request.format}' is no format: {', '.join(image_export.FORMATS)}.")
+        disk = await self._database.run(lambda tx: imported_images.find_disk(tx, *wanted), writes=False)
         folder = self._folder / f"export-{secrets.token_hex(8)}"
         folder.mkdir(mode=0o700, parents=True)
         try:
@@ -188,10 +179,8 @@ class Images(operator_pb2_grpc.ImagesServicer):
         self, request: pb.RemoveImageRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RemoveImageResponse:
         """Remove an image and its snapshots."""
-        try:
-            await self._database.run(lambda tx: imported_images.remove_image(tx, request.image_id, self._clock()))
-        except SteadError as error:
-            await refuse(context, error)
+        del context
+        await self._database.run(lambda tx: imported_images.remove_image(tx, request.image_id, self._clock()))
         return pb.RemoveImageResponse()
 
 

@@ -6,8 +6,7 @@ from typing import Any, Final
 import grpc
 
 from stead_controller.catalog import ids
-from stead_controller.errors import InvalidParameter, SteadError, WrongState
-from stead_controller.operator.peers import refuse
+from stead_controller.errors import InvalidParameter, WrongState
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.questions import Ask, Capture
 from stead_controller.request.written_addresses import canonical_address
@@ -35,37 +34,31 @@ class Network(operator_pb2_grpc.NetworkServicer):
         self, request: pb.CaptureRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CaptureResponse:
         """Ask the interface's host for its packets."""
-        try:
-            interface_id, host_id = await self._database.run(
-                lambda tx: interface_on_host(tx, request.resource_id), writes=False
-            )
-            question = Capture(
-                host_id=host_id,
-                interface_id=interface_id,
-                seconds=min(request.seconds or _SECONDS, limits.CAPTURE_SECONDS),
-                packets=min(request.packets or limits.CAPTURE_PACKETS, limits.CAPTURE_PACKETS),
-                snap_length=request.snap_length,
-            )
-            answer = await self._ask(question)
-            if answer.error:
-                raise WrongState("network-interface", answer.error)
-        except SteadError as error:
-            await refuse(context, error)
+        del context
+        interface_id, host_id = await self._database.run(
+            lambda tx: interface_on_host(tx, request.resource_id), writes=False
+        )
+        question = Capture(
+            host_id=host_id,
+            interface_id=interface_id,
+            seconds=min(request.seconds or _SECONDS, limits.CAPTURE_SECONDS),
+            packets=min(request.packets or limits.CAPTURE_PACKETS, limits.CAPTURE_PACKETS),
+            snap_length=request.snap_length,
+        )
+        answer = await self._ask(question)
+        if answer.error:
+            raise WrongState("network-interface", answer.error)
         return pb.CaptureResponse(interface_id=interface_id, pcap=answer.content)
 
     async def Look(  # noqa: N802 - the name of the RPC
         self, request: pb.LookRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.LookResponse:
         """Ask the interface's host for the state in force for it."""
-        try:
-            question = await self._database.run(
-                lambda tx: look(tx, request.resource_id, request.to_address), writes=False
-            )
-            answer = await self._ask(question)
-            if answer.error:
-                raise WrongState("network-interface", answer.error)
-        except SteadError as error:
-            await refuse(context, error)
+        del context
+        question = await self._database.run(lambda tx: look(tx, request.resource_id, request.to_address), writes=False)
+        answer = await self._ask(question)
+        if answer.error:
+            raise WrongState("network-interface", answer.error)
         findings = [pb.Finding(**each) for each in json.loads(answer.content)]
         return pb.LookResponse(interface_id=question.interface_id, host_id=question.host_id, findings=findings)
 
@@ -73,13 +66,11 @@ class Network(operator_pb2_grpc.NetworkServicer):
         self, request: pb.ExplainRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ExplainResponse:
         """Analyse the path from a source to a destination and back."""
-        try:
-            asked = _asked(request)
-            verdict, warnings = await self._database.run(
-                lambda tx: (network_questions.answer(tx, asked), host_freshness.of_ends(tx, asked)), writes=False
-            )
-        except SteadError as error:
-            await refuse(context, error)
+        del context
+        asked = _asked(request)
+        verdict, warnings = await self._database.run(
+            lambda tx: (network_questions.answer(tx, asked), host_freshness.of_ends(tx, asked)), writes=False
+        )
         ways = ((verdict.forward, False), (verdict.back, True))
         return pb.ExplainResponse(
             reachable=verdict.reachable,

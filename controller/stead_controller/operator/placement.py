@@ -5,8 +5,7 @@ from typing import Any
 import grpc
 
 from stead_controller.clock import Clock
-from stead_controller.errors import InvalidParameter, SteadError
-from stead_controller.operator.peers import refuse
+from stead_controller.errors import InvalidParameter
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.refused_places import RefusedPlace
@@ -30,6 +29,7 @@ class Placement(operator_pb2_grpc.PlacementServicer):
         self, request: pb.ExplainPlacementRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ExplainPlacementResponse:
         """Judge each host for a launch that might be."""
+        del context
         launch = Launch(
             request.instance_type,
             request.zone,
@@ -39,12 +39,9 @@ class Placement(operator_pb2_grpc.PlacementServicer):
             request.placement_group_id,
             request.partition_number or None,
         )
-        try:
-            found = await self._database.run(
-                lambda tx: placement_explanation.judge_hosts(tx, self._cloud, launch), writes=False
-            )
-        except SteadError as error:
-            await refuse(context, error)
+        found = await self._database.run(
+            lambda tx: placement_explanation.judge_hosts(tx, self._cloud, launch), writes=False
+        )
         return pb.ExplainPlacementResponse(
             hosts=[
                 pb.JudgedHost(
@@ -63,19 +60,18 @@ class Placement(operator_pb2_grpc.PlacementServicer):
         self, request: pb.InterruptInstanceRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.InterruptInstanceResponse:
         """Give a Spot Instance notice."""
+        del context
         now = self._clock()
-        try:
-            end = await self._database.run(lambda tx: spot_interruptions.interrupt(tx, request.instance_id, now))
-        except SteadError as error:
-            await refuse(context, error)
+        end = await self._database.run(lambda tx: spot_interruptions.interrupt(tx, request.instance_id, now))
         return pb.InterruptInstanceResponse(end_time=int(end.timestamp()))
 
     async def ListRefusedPlaces(  # noqa: N802 - the name of the RPC
         self, request: pb.ListRefusedPlacesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListRefusedPlacesResponse:
         """List the last searches for a host that found none."""
+        del context
         if request.zone and request.zone not in self._cloud.zones:
-            await refuse(context, InvalidParameter(f"'{request.zone}' is no zone of this cloud"))
+            raise InvalidParameter(f"'{request.zone}' is no zone of this cloud")
         return pb.ListRefusedPlacesResponse(places=map(_shown, self._cloud.refused.newest(request.zone)))
 
 

@@ -5,8 +5,7 @@ from typing import Any
 import grpc
 
 from stead_controller.clock import Clock
-from stead_controller.errors import NotFound, SteadError
-from stead_controller.operator.peers import refuse
+from stead_controller.errors import NotFound
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
@@ -31,6 +30,7 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
         self, request: pb.ListQuotasRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ListQuotasResponse:
         """Show the quotas of an account, or those that apply to all."""
+        del context
 
         def look(tx: Transaction) -> list[pb.QuotaValue]:
             account_id = _account(tx, request.account_id)
@@ -46,37 +46,30 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
                 for quota in quotas.ALL
             ]
 
-        try:
-            return pb.ListQuotasResponse(quotas=await self._database.run(look, writes=False))
-        except SteadError as error:
-            await refuse(context, error)
+        return pb.ListQuotasResponse(quotas=await self._database.run(look, writes=False))
 
     async def SetQuota(  # noqa: N802 - the name of the RPC
         self, request: pb.SetQuotaRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.SetQuotaResponse:
         """Set a quota of an account, or of all."""
+        del context
 
         def change(tx: Transaction) -> None:
             quotas.set_value(tx, _account(tx, request.account_id), _find(request.quota_code), request.value)
 
-        try:
-            await self._database.run(change)
-        except SteadError as error:
-            await refuse(context, error)
+        await self._database.run(change)
         return pb.SetQuotaResponse()
 
     async def ResetQuota(  # noqa: N802 - the name of the RPC
         self, request: pb.ResetQuotaRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.ResetQuotaResponse:
         """Delete a quota that was set."""
+        del context
 
         def change(tx: Transaction) -> None:
             quotas.reset(tx, _account(tx, request.account_id), _find(request.quota_code))
 
-        try:
-            await self._database.run(change)
-        except SteadError as error:
-            await refuse(context, error)
+        await self._database.run(change)
         return pb.ResetQuotaResponse()
 
     async def ListQuotaRequests(  # noqa: N802 - the name of the RPC
@@ -94,15 +87,13 @@ class Quotas(operator_pb2_grpc.QuotasServicer):
         self, request: pb.AnswerQuotaRequestRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.AnswerQuotaRequestResponse:
         """Grant or refuse a request."""
+        del context
 
         def change(tx: Transaction) -> pb.AnswerQuotaRequestResponse:
             row = quota_requests.answer(tx, self._cloud, request.request_id, self._clock(), grant=request.grant)
             return pb.AnswerQuotaRequestResponse(account_id=row.account_id, quota_code=row.code, desired=row.desired)
 
-        try:
-            return await self._database.run(change)
-        except SteadError as error:
-            await refuse(context, error)
+        return await self._database.run(change)
 
     def _request(self, tx: Transaction, row: RequestRow) -> pb.QuotaWish:
         quota = quotas.find(row.service, row.code)

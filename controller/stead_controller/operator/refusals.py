@@ -2,12 +2,43 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
-from stead_controller.errors import SteadError, Unavailable
+import grpc
+
+from stead_controller.errors import (
+    AlreadyExists,
+    BadRequest,
+    InUse,
+    LimitExceeded,
+    NoCapacity,
+    NotAuthenticated,
+    NotAuthorized,
+    NotFound,
+    OutOfRoom,
+    SteadError,
+    TooManyRequests,
+    Unavailable,
+    WrongState,
+)
 from stead_controller.operator.around_calls import AroundCalls, Context
-from stead_controller.operator.peers import refuse
+from stead_proto.refusals import MARK
 from stead_proto.v1 import compute_pb2, operator_pb2
+
+_STATUS = (
+    (NotFound, grpc.StatusCode.NOT_FOUND),
+    (AlreadyExists, grpc.StatusCode.ALREADY_EXISTS),
+    (BadRequest, grpc.StatusCode.INVALID_ARGUMENT),
+    (NotAuthenticated, grpc.StatusCode.UNAUTHENTICATED),
+    (NotAuthorized, grpc.StatusCode.PERMISSION_DENIED),
+    (LimitExceeded, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (TooManyRequests, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (NoCapacity, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (OutOfRoom, grpc.StatusCode.UNAVAILABLE),
+    (Unavailable, grpc.StatusCode.UNAVAILABLE),
+    (WrongState, grpc.StatusCode.FAILED_PRECONDITION),
+    (InUse, grpc.StatusCode.FAILED_PRECONDITION),
+)
 
 
 class Refusals(AroundCalls):
@@ -25,7 +56,7 @@ class Refusals(AroundCalls):
         try:
             yield
         except SteadError as error:
-            await refuse(context, error)
+            await _refuse(context, error)
 
 
 @contextmanager
@@ -35,3 +66,11 @@ def partly_done() -> Iterator[None]:
         yield
     except Unavailable as error:
         raise Unavailable(is_known=False) from error
+
+
+async def _refuse(context: Context, error: SteadError) -> NoReturn:
+    """End a call with the gRPC status of one of our errors and its message."""
+    for kind, status in _STATUS:
+        if isinstance(error, kind):
+            await context.abort(status, error.message, MARK)
+    await context.abort(grpc.StatusCode.UNKNOWN, error.message)

@@ -8,8 +8,6 @@ import grpc
 from stead_controller.catalog import instance_types as catalogue
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.clock import Clock
-from stead_controller.errors import SteadError
-from stead_controller.operator.peers import refuse
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
@@ -46,24 +44,20 @@ class Types(operator_pb2_grpc.TypesServicer):
         self, request: pb.AddTypeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.AddTypeResponse:
         """Add a type, and show it as it is listed from now on."""
+        del context
 
         def change(tx: Transaction) -> pb.InstanceType:
             added = own_types.add(tx, request.type.name, _facts(request.type), self._clock())
             return _shown(added, devices.Offer(tx))
 
-        try:
-            return pb.AddTypeResponse(type=await self._database.run(change))
-        except SteadError as error:
-            await refuse(context, error)
+        return pb.AddTypeResponse(type=await self._database.run(change))
 
     async def RemoveType(  # noqa: N802 - the name of the RPC
         self, request: pb.RemoveTypeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RemoveTypeResponse:
         """Remove a type that no instance has."""
-        try:
-            await self._database.run(lambda tx: own_types.remove(tx, request.name))
-        except SteadError as error:
-            await refuse(context, error)
+        del context
+        await self._database.run(lambda tx: own_types.remove(tx, request.name))
         return pb.RemoveTypeResponse()
 
 
