@@ -16,7 +16,7 @@ from stead_proto.v1 import host_pb2, host_pb2_grpc
 
 _log = Log(__name__)
 
-_ANSWER_SECONDS: Final = 30
+_ANSWER_SECONDS: Final = 60  # the controller answers in 40 where its database does not
 _LOOK_SECONDS: Final = 6 * 3600.0
 _SOON_SECONDS: Final = 0.5
 _LONGEST_SECONDS: Final = 60.0

@@ -284,15 +284,7 @@ class Controller:
         key = host_key.load_or_create(settings.state_dir / "ca")
         self._serial_consoles = SerialConsoleServer(self.database, self._link.consoles, key, self._clock)
         self._grpc = self._grpc_server()
-        self._enrolment = grpc.aio.server(interceptors=[Refusals()], options=limits.server_options())
-        host_pb2_grpc.add_EnrolmentServicer_to_server(
-            Enrolment(self.database, self.cloud, self.authority, self._clock, self._failed_logins), self._enrolment
-        )
-        compute_pb2_grpc.add_ComputeServicer_to_server(self._compute(events), self._enrolment)
-        self._enrolment.add_secure_port(
-            f"{settings.listen}:{settings.enrolment_port}",
-            tls.changing_server_credentials(lambda: self._certificates.identity, require_client_auth=False),
-        )
+        self._enrolment = self._enrolment_server(events)
         operations.load()
         app = self._app(page_key)
         self._aws = AwsServer(
@@ -465,6 +457,16 @@ class Controller:
         )
         credentials = tls.changing_server_credentials(lambda: self._certificates.identity)
         server.add_secure_port(f"{self.settings.listen}:{self.settings.host_port}", credentials)
+        return server
+
+    def _enrolment_server(self, events: InstanceEvents) -> grpc.aio.Server:
+        """Build the gRPC server for machines that are no hosts yet and for the native API's clients."""
+        server = grpc.aio.server(interceptors=[Refusals()], options=limits.server_options())
+        enrolment = Enrolment(self._answered, self.cloud, self.authority, self._clock, self._failed_logins)
+        host_pb2_grpc.add_EnrolmentServicer_to_server(enrolment, server)
+        compute_pb2_grpc.add_ComputeServicer_to_server(self._compute(events), server)
+        credentials = tls.changing_server_credentials(lambda: self._certificates.identity, require_client_auth=False)
+        server.add_secure_port(f"{self.settings.listen}:{self.settings.enrolment_port}", credentials)
         return server
 
     def _authority_changed(self) -> None:

@@ -14,14 +14,7 @@ from stead_controller.catalog import ids
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import EnrolmentToken, Host
-from stead_controller.errors import (
-    AlreadyExists,
-    InvalidParameter,
-    LimitExceeded,
-    NotAuthorized,
-    SteadError,
-    TooManyRequests,
-)
+from stead_controller.errors import AlreadyExists, InvalidParameter, NotAuthorized, SteadError
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.network import host_addresses
 from stead_proto import tls
@@ -106,19 +99,13 @@ class Enrolment(host_pb2_grpc.EnrolmentServicer):
         """Exchange a token and a certificate request for a host id and a certificate."""
         address = tls.address_of(context)
         machine = Machine(request.hostname, request.former_host_id)
-        try:
-            self._failed_logins.check(address, "")  # an invalid token costs a writing transaction
-            host_id = await self._database.run(
-                lambda tx: enrol_host(tx, self._cloud, request.token, machine, self._clock())
-            )
-        except (LimitExceeded, TooManyRequests) as error:
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, error.message)
-        except (AlreadyExists, InvalidParameter) as error:
-            await context.abort(grpc.StatusCode.ALREADY_EXISTS, error.message)
+        self._failed_logins.check(address, "")  # an invalid token costs a writing transaction
+        host_id = await self._database.run(
+            lambda tx: enrol_host(tx, self._cloud, request.token, machine, self._clock())
+        )
         if host_id is None:
             refusal = NotAuthorized("no such enrolment token, or it was used or is over")
-            self._failed_logins.failed(address, refusal)
-            await context.abort(grpc.StatusCode.PERMISSION_DENIED, refusal.message)
+            raise self._failed_logins.failed(address, refusal)
         certificate = self._authority.sign_host(request.csr_pem, host_id)
         _log.info("host_enrolled", extra={"host": host_id, "hostname": request.hostname})
         return pb.EnrolResponse(host_id=host_id, certificate_pem=certificate, ca_pem=self._authority.ca_pem)

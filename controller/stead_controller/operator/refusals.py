@@ -23,7 +23,7 @@ from stead_controller.errors import (
 )
 from stead_controller.operator.around_calls import AroundCalls, Context
 from stead_proto.refusals import MARK
-from stead_proto.v1 import compute_pb2, operator_pb2
+from stead_proto.v1 import compute_pb2, host_pb2, operator_pb2
 
 _STATUS = (
     (NotFound, grpc.StatusCode.NOT_FOUND),
@@ -42,12 +42,13 @@ _STATUS = (
 
 
 class Refusals(AroundCalls):
-    """Refuses calls of operators, and of the native API, with what their handlers raise."""
+    """Refuses calls of operators, of machines that enrol and of the native API with what their handlers raise."""
 
     def __init__(self) -> None:
         """Wrap all of them."""
         files = (operator_pb2.DESCRIPTOR, compute_pb2.DESCRIPTOR)
-        super().__init__(frozenset(one.full_name for file in files for one in file.services_by_name.values()))
+        services = [one.full_name for file in files for one in file.services_by_name.values()]
+        super().__init__(frozenset((*services, host_pb2.DESCRIPTOR.services_by_name["Enrolment"].full_name)))
 
     @asynccontextmanager
     async def around(self, name: str, request: Any, context: Context) -> AsyncIterator[None]:

@@ -23,7 +23,7 @@ from stead_controller.errors import Unavailable
 from stead_controller.operator import blocks, compute
 from stead_controller.resources.images import imported_images
 from stead_controller.resources.instances import instance_summaries
-from stead_proto.v1 import compute_pb2, operator_pb2, operator_pb2_grpc
+from stead_proto.v1 import compute_pb2, host_pb2_grpc, operator_pb2, operator_pb2_grpc
 from tests.support.processes import free_ports
 from tests.unit.controller.test_controller import cloud  # noqa: F401 - a fixture
 
@@ -45,7 +45,11 @@ async def test_who_calls_is_answered_in_time_by_each_api(cloud, monkeypatch):  #
         )
     controller.settings = replace(controller.settings, host_port=0)
     controller._grpc_server()
+    monkeypatch.setattr(host_pb2_grpc, "add_EnrolmentServicer_to_server", lambda one, _: services.update(machines=one))
+    controller.settings = replace(controller.settings, enrolment_port=0)
+    controller._enrolment_server(None)
     databases = {
+        "machines that enrol": services.pop("machines")._database,
         "who calls": controller._keys._database,
         "AWS": controller._app(b"k" * 32)._transactions,
         "blocks": controller._asking._blocks._database,
@@ -57,6 +61,14 @@ async def test_who_calls_is_answered_in_time_by_each_api(cloud, monkeypatch):  #
     }
     assert services
     assert {api: type(database) for api, database in databases.items()} == dict.fromkeys(databases, Answered)
+
+
+async def test_a_machine_that_enrols_is_told_that_the_database_is_away(cloud, monkeypatch):  # noqa: F811 - the fixture
+    monkeypatch.setattr(Answered, "run", _away_later)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await cloud.enrol("a token")
+    assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert _UNCHANGED in str(refused.value.details())
 
 
 def _away(*_: Any, is_known: bool = True, **__: Any) -> NoReturn:
