@@ -202,7 +202,7 @@ def test_threads_may_write_at_once(tmp_path: Path) -> None:
 MOVES = st.sampled_from(["put", "remove", "force", "done", "done of before", "forget", "hold", "let go", "full", "new"])
 
 
-@settings(deadline=None, max_examples=examples(60))  # it waits for the disk
+@settings(deadline=None, max_examples=examples(25))  # it waits for the disk
 @given(st.lists(st.tuples(MOVES, st.sampled_from(["vol-1", "vol-2", "sg-1"])), max_size=14))
 def test_the_tests_own_store_does_as_the_real_one(moves: list[tuple[str, str]]) -> None:
     import tempfile

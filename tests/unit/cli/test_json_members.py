@@ -30,7 +30,7 @@ def read(text: str, chunk: int) -> Any:
     return members
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(50))
 @given(
     value=st.dictionaries(st.text(max_size=3), VALUES, max_size=4),
     chunk=st.integers(1, 9),

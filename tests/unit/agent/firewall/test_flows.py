@@ -47,7 +47,7 @@ def flow_of(packet: Packet) -> Flow:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_judge_is_the_model(seed: int) -> None:
     desired = random_firewall(random.Random(seed), interfaces(), "vpc-1")
     judge = Judge(cleaned(desired))
@@ -56,7 +56,7 @@ def test_judge_is_the_model(seed: int) -> None:
 
 
 @given(st.integers(0, 10**9))
-@settings(max_examples=examples(60), deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_narrowed_names_everyone_who_lost_a_flow(seed: int) -> None:
     """A flow that was admitted and is no more must touch a named address: others' flows are not even looked at."""
     chance = random.Random(seed)

@@ -183,7 +183,7 @@ def test_a_device_that_was_pulled_out_is_forgotten(kernel, owners):
 
 
 @given(st.integers(0, 14), st.integers(0, 14))
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 def test_killed_at_any_step_the_next_agent_finishes_it(tmp_path_factory, first, second):
     root = tmp_path_factory.mktemp("host")
     kernel = sysfs.Kernel(root / "sys", root / "vfio")

@@ -323,5 +323,5 @@ class HostLife(RuleBasedStateMachine):
 
 TestHostLife = HostLife.TestCase
 TestHostLife.settings = settings(
-    max_examples=examples(150), stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=examples(45), stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from stead_agent.dhcp.interface import VpcDhcp
@@ -236,7 +236,6 @@ def _change(sender: make.Sender, what: str, number: int, how: int) -> host_pb2.D
             return sender.change(gone=tuple(Key(kind, f"{name}-{number}") for name, kind in kinds.items()))
 
 
-@settings(max_examples=60)
 @given(_CHANGES)
 def test_step_by_step_it_becomes_what_a_new_agent_makes_of_it_all(changes: Sequence[tuple[str, int, int]]) -> None:
     bench, sender = _launched()

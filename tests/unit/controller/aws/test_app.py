@@ -209,7 +209,7 @@ BODIES = st.tuples(
 )  # fmt: skip
 
 
-@settings(max_examples=examples(500), deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(BODIES)
 async def test_no_signed_request_is_a_fault_of_ours(given_body: tuple[str, list[tuple[str, str]]]) -> None:
     action, fields = given_body
@@ -221,7 +221,7 @@ async def test_no_signed_request_is_a_fault_of_ours(given_body: tuple[str, list[
 TEXT = st.text(max_size=30)
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     st.sampled_from(["GET", "POST", "PUT", "TRACE", "\x00"]),
     TEXT,

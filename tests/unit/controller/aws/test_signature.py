@@ -122,7 +122,7 @@ QUERIES = PAIRS.filter(encodable).map(
 )
 
 
-@settings(max_examples=examples(300), deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(
     method=st.sampled_from(["GET", "POST", "PUT"]),
     path=PATHS,

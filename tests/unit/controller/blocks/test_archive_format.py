@@ -29,7 +29,7 @@ pieces = st.dictionaries(
 )
 
 
-@settings(deadline=None, max_examples=examples(30))
+@settings(deadline=None, max_examples=examples(15))
 @given(pieces, st.integers(0, 2**31))
 def test_what_is_packed_comes_back(piece, position):
     contents = {place: make(seed) for place, (make, seed) in piece.items()}

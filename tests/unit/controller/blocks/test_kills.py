@@ -212,7 +212,7 @@ ACTIONS = st.one_of(
 
 
 @settings(
-    max_examples=examples(25),
+    max_examples=examples(18),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -289,7 +289,7 @@ async def _live(database, steps):
 
 
 @settings(
-    max_examples=examples(30),
+    max_examples=examples(20),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

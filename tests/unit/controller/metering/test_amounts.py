@@ -14,6 +14,7 @@ from stead_controller.metering import amounts, ledger, usage_days, usage_sums
 from stead_controller.metering.amounts import Count
 from stead_controller.metering.ledger import Resource, Use
 from stead_controller.metering.usage_sums import Question
+from tests.support.examples import examples
 
 DAY = 86400
 START = 1_700_000_000 // DAY * DAY
@@ -38,7 +39,7 @@ uses = st.lists(
 edges = st.lists(st.integers(START - 2 * DAY, START + 5 * DAY), min_size=2, max_size=5, unique=True).map(sorted)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(20))
 @given(uses, st.lists(edges | st.just([START, START + DAY, START + 2 * DAY]), min_size=1, max_size=3))
 def test_sums_are_those_of_a_recount_by_hours(database, uses, questions):
     """An hour's amount counts from when it began; parts of any form, with what lasts beside it, add up to the same."""

@@ -121,7 +121,7 @@ def together(found):
     return sums
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(30))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(15))
 @given(
     st.tuples(st.lists(parts_of_use, max_size=8), st.lists(tags, max_size=5), moments),
     st.sampled_from(["HOURLY", "DAILY", "MONTHLY"]), st.lists(group, max_size=2, unique=True), filters,

@@ -100,7 +100,7 @@ steps = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(30))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(15))
 @given(steps, st.sets(st.integers(1, 30), max_size=3), st.sampled_from([(), ("team",), ("team", "env"), tuple(KEYS)]))
 def test_sums_by_tags_are_those_of_a_recount(database, lived, inner, keys):
     def live(tx):

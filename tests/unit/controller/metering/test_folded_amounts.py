@@ -12,6 +12,7 @@ from stead_controller.metering import amounts, folded_amounts, usage_sums
 from stead_controller.metering.folded_amounts import KEPT_DAYS
 from stead_controller.metering.ledger import Resource, Use
 from stead_controller.metering.usage_sums import Question
+from tests.support.examples import examples
 
 DAY = 86400
 START = 1_700_000_000 // DAY * DAY
@@ -132,7 +133,7 @@ tags = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(15))
 @given(amounts_used, tags, st.lists(st.integers(1, 3 * DAY), max_size=2, unique=True), st.integers(1, 4))
 def test_no_sum_changes(database, uses, tagged, books, at_once):
     """By day, resource, zone and tag, and between the times at which prices begin."""

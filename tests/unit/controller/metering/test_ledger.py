@@ -67,7 +67,7 @@ steps = st.lists(
 periods = st.tuples(st.integers(START - 500, END), st.integers(1, 3000))
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(25))
 @given(steps, st.lists(periods, min_size=1, max_size=3))
 def test_sums_are_those_of_a_recount_whatever_the_clock_does(database, steps, periods):
     recount, moment = Recount(), START
@@ -97,7 +97,7 @@ def test_sums_are_those_of_a_recount_whatever_the_clock_does(database, steps, pe
     database.run_blocking(live, dry_run=True)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(25))
 @given(st.integers(-50, 50), st.integers(0, 100), st.integers(0, 100), st.integers(1, 3))
 def test_a_time_is_left_out_once_and_only_of_what_had_begun(database, since, length, passed, told):
     first, last = START + since, START + since + length

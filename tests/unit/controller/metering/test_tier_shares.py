@@ -14,6 +14,7 @@ from stead_controller.db.tables import PriceBook, UsageLine, UsageMeter
 from stead_controller.metering import months, price_tiers, priced_uses, tier_shares, usage_days
 from stead_controller.metering.price_book import parse
 from stead_controller.metering.usage_sums import Period, Question
+from tests.support.examples import examples
 
 DAY = 86400
 BEGIN = int(datetime(2026, 10, 29, tzinfo=UTC).timestamp())
@@ -110,7 +111,7 @@ def costs(tx, edges, asked, key):
     return {which: cost for which, cost in found.items() if cost}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(20))
 @given(lines, st.sampled_from([NOVEMBER, NOVEMBER + 2 * DAY, NOVEMBER + DAY + 3601]), moments, st.booleans())
 def test_costs_are_those_of_the_model_however_the_bill_is_divided(database, used, change, cut, counted):
     def live(tx):

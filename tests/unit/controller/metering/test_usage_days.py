@@ -41,7 +41,7 @@ def line(tx, *about, resource_id="r"):
     tx.session.flush()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(40))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(20))
 @given(
     lines, st.sets(st.integers(0, 8 * DAY) | st.integers(0, 8).map(DAY.__mul__), min_size=2, max_size=12), st.booleans()
 )
@@ -125,7 +125,7 @@ tags = st.lists(
 )  # fmt: skip
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(20))
 @given(
     st.lists(st.tuples(lines.map(lambda some: some[:1]), st.sampled_from(["r", "s"])), max_size=6), tags,
     st.sets(st.integers(0, 8 * DAY) | st.integers(0, 8).map(DAY.__mul__), min_size=2, max_size=4),

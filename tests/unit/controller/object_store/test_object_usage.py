@@ -19,6 +19,7 @@ from stead_controller.db.tables import PublicAddress, UsageAmount, UsageFile
 from stead_controller.object_store import object_usage
 from stead_controller.object_store.object_usage import ObjectUsage
 from stead_controller.request.caller import Caller
+from tests.support.examples import examples
 from tests.support.rows import NOW
 
 OWNER, OTHER = "1" * 12, "2" * 12
@@ -344,7 +345,7 @@ STEPS = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(15), deadline=None)
 @given(STEPS)
 def test_amounts_are_those_of_a_recount(database, tmp_path_factory, steps):
     """`die` ends the process after a transaction was written or just before that, in the middle of a file."""

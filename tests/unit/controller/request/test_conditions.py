@@ -21,7 +21,7 @@ SPECIAL = st.text(alphabet="ab*?\\%_[]^-'\" \n", max_size=8)
 
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    max_examples=examples(300),
+    max_examples=examples(60),
     deadline=None,
 )
 @given(value=SPECIAL, patterns=st.lists(SPECIAL, min_size=1, max_size=3))
@@ -34,7 +34,7 @@ def test_text_matches_as_in_memory(database, value, patterns):
 
 @settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    max_examples=examples(100),
+    max_examples=examples(40),
     deadline=None,
 )
 @given(value=st.integers(0, 10**12), pattern=st.text(alphabet="0123456789*?", max_size=6))

@@ -398,7 +398,7 @@ ACTIONS = st.lists(
 
 
 @settings(
-    max_examples=examples(30),
+    max_examples=examples(18),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

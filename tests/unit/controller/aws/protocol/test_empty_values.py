@@ -126,7 +126,7 @@ def _required(shape: Any) -> list[tuple[str, str]]:
     return [(_sent(key, shape.members[key]), shape.members[key].type_name) for key in shape.required_members]
 
 
-@settings(max_examples=examples(200))
+@settings(max_examples=examples(60))
 @given(st.data())
 def test_any_request_reads_the_same_with_empty_strings_added(data: st.DataObject) -> None:
     operation = data.draw(st.sampled_from(NAMES))

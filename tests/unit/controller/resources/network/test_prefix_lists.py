@@ -20,7 +20,7 @@ _restores = st.tuples(st.just("restore"), st.integers(1, 6), st.none())
 
 
 @settings(
-    max_examples=examples(25),
+    max_examples=examples(15),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

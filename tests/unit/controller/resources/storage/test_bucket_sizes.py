@@ -11,6 +11,7 @@ from sqlalchemy import select
 from stead_controller.db.tables import BucketSize, UsageAmount, UsageDay
 from stead_controller.resources.storage import bucket_sizes
 from stead_controller.resources.storage.bucket_sizes import ToCount
+from tests.support.examples import examples
 from tests.support.rows import NOW
 from tests.support.world import database
 
@@ -193,7 +194,7 @@ STEPS = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(12), deadline=None)
 @given(STEPS)
 def test_amounts_are_those_of_a_recount(database, steps):
     """`die` ends the process before its transaction is written."""

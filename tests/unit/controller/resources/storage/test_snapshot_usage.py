@@ -441,7 +441,7 @@ def do(some, model, deed, now):
         model.restore(one, days and now + DAY, now)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(20))
 @given(lives)
 def test_the_ledger_is_a_recomputation_from_what_was_done_in_any_order(within, deeds):
     """Each deed is some hours after the one before, so that some are restored for a shorter time than it takes."""
@@ -467,7 +467,7 @@ def test_the_ledger_is_a_recomputation_from_what_was_done_in_any_order(within, d
     within(live)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(60))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=examples(20))
 @given(steps)
 def test_a_line_of_snapshots_is_billed_for_each_change_that_is_left(within, steps):
     """A number deletes one of those that there are, a content is taken after the newest, which may be deleted."""
