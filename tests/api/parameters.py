@@ -104,7 +104,7 @@ def _leaves(shape: Shape, path: Path, inside: tuple[str, ...]) -> Iterator[tuple
 
 
 class Rollback:
-    """Transactions that are rolled back, unless `commits` is set."""
+    """Transactions that are rolled back, unless `commits` is set; in the calling thread, which nobody else waits for."""
 
     def __init__(self, api: Api) -> None:
         self.database = api.database
@@ -118,14 +118,15 @@ class Rollback:
         dry_run: bool = False,
         within: float = 0,
     ) -> T:
-        return await self.database.run(function, writes=writes, dry_run=dry_run or not self.commits)
+        return self.database.run_blocking(function, writes=writes, dry_run=dry_run or not self.commits)
 
 
 class Prober:
     """Sends requests of the first tenant's root and sees what their operations read of them."""
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, loop: asyncio.Runner) -> None:
         self.transactions = Rollback(api)
+        self.loop = loop
         self.seen: Reading | None = None
         self.serializers: dict[str, Any] = {}
         tenant = api.world.one.caller
@@ -159,7 +160,7 @@ class Prober:
     def send(self, service: str, operation: str, params: Mapping[str, Any]) -> Probe:
         """Send a request as botocore writes it."""
         self.seen = None
-        response = asyncio.run(self.app.handle(self._request(service, operation, params)))
+        response = self.loop.run(self.app.handle(self._request(service, operation, params)))
         left = None if self.seen is None else {path for path, _ in unread(self.seen)}
         code, message = _error(response)
         return Probe(response.status, code, message, left)

@@ -1,5 +1,6 @@
 """Nothing is accepted without effect: each member of each operation's input is read, refused by name, or exempt."""
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -47,8 +48,8 @@ _EXEMPT_HEAD: Final = (
 @pytest.fixture(scope="module")
 def named(tmp_path_factory: pytest.TempPathFactory, api_database: Any) -> Iterator[tuple[Prober, Named]]:
     """An endpoint that commits nothing, over a cloud with one resource of each type, whose names it gives."""
-    with serving(tmp_path_factory.mktemp("parameters"), *api_database) as api:
-        yield Prober(api), build(api)
+    with serving(tmp_path_factory.mktemp("parameters"), *api_database) as api, asyncio.Runner() as loop:
+        yield Prober(api, loop), build(api)
 
 
 class Requests:
