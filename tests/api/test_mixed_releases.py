@@ -7,7 +7,7 @@ import base64
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,6 @@ from tests.support.waiting import wait_for
 pytestmark = pytest.mark.story
 
 RELEASES = Path(__file__).parent / "releases"
-KINDS = ("previous", "present")
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +112,8 @@ def change_all(account: Account, instance_id: str) -> None:
     shown = instance(account, instance_id)
     zone, vpc_id, subnet_id = shown["Placement"]["AvailabilityZone"], shown["VpcId"], shown["SubnetId"]
     group_id = shown["SecurityGroups"][0]["GroupId"]
-    ec2.authorize_security_group_ingress(GroupId=group_id, IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="0.0.0.0/0")
+    rule = {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "0.0.0.0/0"}
+    ec2.authorize_security_group_ingress(GroupId=group_id, **rule)
     volume_id = ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
     volume = partial(_volume, account, volume_id)
     ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device="/dev/sdg")
@@ -132,6 +132,7 @@ def change_all(account: Account, instance_id: str) -> None:
     ec2.release_address(AllocationId=address)
     other = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
     ec2.create_vpc_peering_connection(VpcId=vpc_id, PeerVpcId=other)
+    ec2.revoke_security_group_ingress(GroupId=group_id, **rule)
     ec2.stop_instances(InstanceIds=[instance_id])
     wait_for_state(account, [instance_id], "stopped")
     ec2.modify_instance_attribute(InstanceId=instance_id, UserData={"Value": b"other"})
@@ -163,53 +164,51 @@ def _used(host: Any) -> int:
     return int(host.memory_reserved)
 
 
-@pytest.mark.parametrize(("controller", "agents"), [KINDS, KINDS[::-1]], ids=["older controller", "older agents"])
-def test_all_that_is_done_with_hosts_works(
-    mixed: MixedCloud, environments: Mapping[str, Mapping[str, str]], controller: str, agents: str
-) -> None:
-    mixed.begin(environments[controller])
-    mixed.simulate(environments[agents], 2)
-    account, image_id = mixed.first_account, mixed.add_image()
-    made = launch(account, image_id, 2)
-    change_all(account, made[0])
-    end_all(mixed, account)
+class Guests:
+    """Instances that run from their launch on, whatever is exchanged below them."""
 
+    def __init__(self, account: Account, image_id: str) -> None:
+        """Launch none."""
+        self._account, self._image_id = account, image_id
+        self._begun: dict[str, Any] = {}
 
-def test_an_upgrade_goes_controller_first_and_no_guest_notices(
-    mixed: MixedCloud, environments: Mapping[str, Mapping[str, str]]
-) -> None:
-    previous, present = environments["previous"], environments["present"]
-    mixed.begin(previous)
-    mixed.simulate(previous, 2)
-    account, image_id = mixed.first_account, mixed.add_image()
-    first = launch(account, image_id, 2)
-    begun = {each: instance(account, each)["LaunchTime"] for each in first}
-    steps: list[Callable[[], None]] = [
-        lambda: mixed.go_on_with_controller(present),
-        lambda: mixed.go_on_with_agents(present),
-    ]
-    for step in steps:
-        step()
-        for each, at in begun.items():
-            shown = instance(account, each)
+    def launch(self, count: int) -> None:
+        """Launch some more."""
+        for each in launch(self._account, self._image_id, count):
+            self._begun[each] = instance(self._account, each)["LaunchTime"]
+
+    def require_unnoticed(self) -> None:
+        """Fail if one does not run since it was launched."""
+        for each, at in self._begun.items():
+            shown = instance(self._account, each)
             assert (shown["State"]["Name"], shown["LaunchTime"]) == ("running", at)
-        launch(account, image_id)
-    change_all(account, first[0])
-    end_all(mixed, account)
+
+    def change_last(self) -> None:
+        """Change all that a host has of the youngest, which is one of these no longer."""
+        change_all(self._account, self._begun.popitem()[0])
 
 
-def test_who_goes_back_to_the_release_before_keeps_what_was_made_since(
+def test_all_works_at_each_step_there_and_back_and_no_guest_notices(
     mixed: MixedCloud, environments: Mapping[str, Mapping[str, str]]
 ) -> None:
+    """An upgrade goes controller first. Who goes back to the release before keeps what was made since."""
     previous, present = environments["previous"], environments["present"]
     mixed.begin(previous)
     mixed.simulate(previous, 2)
-    account, image_id = mixed.first_account, mixed.add_image()
-    made = launch(account, image_id)
+    account = mixed.first_account
+    guests = Guests(account, mixed.add_image())
+    guests.launch(2)
+
     mixed.go_on_with_controller(present)
+    guests.require_unnoticed()
+    guests.change_last()  # made by the release before
+    mixed.simulate(previous, 1)
+    guests.launch(2)
+
     mixed.go_on_with_agents(present)
-    made += launch(account, image_id)
-    begun = {each: instance(account, each)["LaunchTime"] for each in made}
+    guests.require_unnoticed()
+    guests.launch(2)
+
     mixed.controller.stop()
     state = f"--state-dir={mixed.settings.controller_dir}"
     done = subprocess.run(
@@ -221,8 +220,9 @@ def test_who_goes_back_to_the_release_before_keeps_what_was_made_since(
     )
     assert done.returncode == 0, done.stderr
     mixed.go_on_with_controller(previous)
-    for each, at in begun.items():
-        shown = instance(account, each)
-        assert (shown["State"]["Name"], shown["LaunchTime"]) == ("running", at)
-    change_all(account, made[1])
+    guests.require_unnoticed()
+    guests.change_last()  # made by this release
+    mixed.simulate(present, 1)
+    guests.launch(2)
+    guests.require_unnoticed()
     end_all(mixed, account)
