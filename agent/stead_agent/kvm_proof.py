@@ -27,6 +27,7 @@ _MEMORY_MIB: Final = 256
 _MOST_OUTPUT: Final = 1 << 18
 _MAX_CHARACTERS: Final = 300
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+_MACHINE_BOOT_ID: Final = Path("/run/machine-boot-id")  # of the machine that a rig's host is a part of
 _MACHINE: Final = ("-machine", "q35,accel=kvm", "-cpu", "host")
 
 
@@ -58,7 +59,8 @@ def prove(image: Path | None, state_dir: Path) -> Verdict:
     guest = _micro(image) or _own_kernel()
     if guest is None:
         return Verdict("qemu", "KVM is unproven: there is no micro image to boot (stead image build micro)")
-    circumstances = f"{_BOOT_ID.read_text().strip()} {platform.release()} {_qemu_version()}"
+    boot_id = _MACHINE_BOOT_ID if _MACHINE_BOOT_ID.exists() else _BOOT_ID
+    circumstances = f"{boot_id.read_text().strip()} {platform.release()} {_qemu_version()}"
     record = state_dir / "kvm-proof.json"
     known = _read(record, circumstances)
     if known is not None:

@@ -72,8 +72,11 @@ def _furnish(hostname: str, folder: Path | None) -> None:
     for name in ("lock", "netns", "libvirt"):
         Path("/run", name).mkdir(mode=0o755)
     _no_resolvers(names)
-    # A host that is powered off and made again has rebooted, although the machine has not: a new boot id.
-    _hide("/proc/sys/kernel/random/boot_id", f"{uuid.uuid4()}\n")
+    # A host that is powered off and made again has rebooted, although the machine has not: a new boot id. What depends
+    # on the kernel alone, as whether KVM works, is found out once per boot of the machine all the same.
+    boot_id = Path("/proc/sys/kernel/random/boot_id")
+    Path("/run/machine-boot-id").write_bytes(boot_id.read_bytes())
+    _hide(str(boot_id), f"{uuid.uuid4()}\n")
     if folder is not None:
         _own_libvirt(folder)
 

@@ -40,6 +40,9 @@ def _made_whole(made: TestRig, folder: Path) -> str:
     made.hosts_wanted = 2
     known = made.up()["hosts"]
     assert list(known) == ["host-1", "host-2"]
+    for host in made.hosts:
+        found_out = host.agent.log_file.read_text().count("kvm_proof")
+        assert not found_out, "that KVM works was known of this boot of the machine, whatever became of its hosts"
     wait_for(
         lambda: _boot_of(user, guest) not in ("", boot), "the guest is booted again, as after a power cut", BOOT_SECONDS
     )
