@@ -1,17 +1,20 @@
-"""Read the links, addresses, routes, rules and neighbours of one or two namespaces, by pyroute2.
+"""Read the links, addresses, routes, rules and neighbours of one or two namespaces.
 
 An IPRoute belongs to the thread that made it, and its socket to the namespace the thread was in: see `Readings`.
 """
 
 import errno
+import fcntl
 import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from stead_agent.network import route_messages, traffic_control
+from stead_agent.network import kernel_lists, route_messages, traffic_control
+from stead_agent.network.kernel_lists import ADDRESSES, LINKS, NEIGHBOURS, RULES, Element
 from stead_agent.network.kernel_objects import Place, Route, RoutingRule, Setting
 from stead_agent.network.namespaces import enter
 from stead_agent.network.route_messages import FAMILIES, PROTOCOL
@@ -20,6 +23,16 @@ from stead_agent.network.routing_sockets import IPRoute, NetlinkError
 NTF_PROXY: Final = 8
 SETTINGS: Final = Path("/proc/sys")
 _NUD_PERMANENT: Final = 0x80
+_AF_BRIDGE: Final = 7  # linux/socket.h
+_SIOCGIFINDEX: Final = 0x8933  # netdevice(7)
+_INTERFACE: Final = struct.Struct("=16si20x")  # struct ifreq: a name, and an index
+# Attributes of links, of what they have in IFLA_LINKINFO, and of a bridge's port and a VXLAN device there.
+_MAC, _NAME, _MTU, _PEER, _MASTER, _LINKINFO, _ALIAS = 1, 3, 4, 5, 10, 18, 20
+_INFO_KIND, _INFO_DATA, _INFO_PORT = 1, 2, 5
+_ISOLATED, _VXLAN_ID, _VXLAN_LOCAL = 33, 1, 4
+_IFA_ADDRESS, _IFA_LOCAL = 1, 2
+_NDA_DST, _NDA_LLADDR = 1, 2
+_FRA_IIFNAME, _FRA_PRIORITY, _FRA_FWMARK, _FRA_TABLE, _FRA_PROTOCOL, _FRA_IP_PROTO = 3, 6, 10, 15, 21, 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +59,7 @@ class Readings:
     def __init__(self, host: int, vpc: int | None = None) -> None:
         self._namespaces = {Place.HOST: host} | ({Place.VPC: vpc} if vpc is not None else {})
         self._sockets: dict[Place, Any] = {}
+        self._plain_sockets: dict[Place, socket.socket] = {}
         self._indexes: dict[tuple[Place, str], int] = {}
         self._place: Place | None = None
 
@@ -55,7 +69,7 @@ class Readings:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for opened in self._sockets.values():
+        for opened in (*self._sockets.values(), *self._plain_sockets.values()):
             opened.close()
 
     def _go(self, place: Place) -> None:
@@ -69,46 +83,61 @@ class Readings:
             self._sockets[place] = IPRoute()
         return self._sockets[place]
 
-    def _index(self, place: Place, name: str) -> int:
-        """Return a link's index; each is looked up only once in one piece of work."""
+    def _plain(self, place: Place) -> socket.socket:
+        if place not in self._plain_sockets:
+            self._go(place)
+            self._plain_sockets[place] = route_messages.open_socket()
+        return self._plain_sockets[place]
+
+    def _find(self, place: Place, name: str) -> int | None:
+        """Return a link's index, None where there is none; each is looked up only once in one piece of work."""
         found = self._indexes.get((place, name))
         if found is None:
-            indexes = self._netlink(place).link_lookup(ifname=name)
-            if not indexes:
-                raise NetlinkError(errno.ENODEV, f"no link {name}")
-            found = self._indexes[place, name] = indexes[0]
+            try:
+                answer = fcntl.ioctl(self._plain(place), _SIOCGIFINDEX, _INTERFACE.pack(name.encode(), 0))
+            except OSError as error:
+                if error.errno != errno.ENODEV:
+                    raise
+                return None
+            _, found = _INTERFACE.unpack(answer)
+            self._indexes[place, name] = found
+        return found
+
+    def _index(self, place: Place, name: str) -> int:
+        """Return the index of a link that must be there."""
+        found = self._find(place, name)
+        if found is None:
+            raise NetlinkError(errno.ENODEV, f"no link {name}")
         return found
 
     def links(self, place: Place) -> list[Link]:
         """List all links."""
-        return [_link(message) for message in self._netlink(place).get_links()]
+        return [_link(element) for element in kernel_lists.read(self._plain(place), LINKS, 0, 0, 0, 0, 0)]
 
     def addresses(self, place: Place) -> Iterator[tuple[int, str]]:
         """List the addresses as pairs of link index and address with prefix length."""
         for family in FAMILIES:
-            for message in self._netlink(place).get_addr(family=family):
-                local = message.get_attr("IFA_LOCAL") or message.get_attr("IFA_ADDRESS")
-                yield message["index"], f"{local}/{message['prefixlen']}"
+            for element in kernel_lists.read(self._plain(place), ADDRESSES, family, 0, 0, 0, 0):
+                _, length, _, _, index = element.fields
+                yield index, f"{element.address(_IFA_LOCAL, _IFA_ADDRESS)}/{length}"
 
     def routes(self, place: Place) -> Iterator[tuple[int, Route]]:
         """List our routes as pairs of link index (0 for none) and route, which has no link name yet."""
-        self._go(place)
-        with route_messages.open_socket() as opened:
-            yield from route_messages.read(opened, place)
+        yield from list(route_messages.read(self._plain(place), place))
 
     def rules(self, place: Place) -> Iterator[RoutingRule]:
         """List our rules."""
         for family in FAMILIES:
-            for message in self._netlink(place).get_rules(family=family):
-                if message.get_attr("FRA_PROTOCOL") == PROTOCOL:
+            for element in kernel_lists.read(self._plain(place), RULES, family, 0, 0, 0, 0, 0, 0, 0, 0):
+                if element.number(_FRA_PROTOCOL) == PROTOCOL:
                     yield RoutingRule(
                         place,
                         family == socket.AF_INET6,
-                        message.get_attr("FRA_PRIORITY") or 0,
-                        message.get_attr("FRA_TABLE") or message["table"],
-                        message.get_attr("FRA_IIFNAME") or "",
-                        message.get_attr("FRA_FWMARK") or 0,
-                        message.get_attr("FRA_IP_PROTO") or 0,
+                        element.number(_FRA_PRIORITY),
+                        element.number(_FRA_TABLE) or element.fields[4],
+                        element.text(_FRA_IIFNAME),
+                        element.number(_FRA_FWMARK),
+                        element.number(_FRA_IP_PROTO),
                     )
 
     def limits(self, index: int) -> tuple[int, int, int]:
@@ -137,25 +166,22 @@ class Readings:
     def neighbours(self, place: Place) -> Iterator[tuple[int, str, str, bool]]:
         """List the neighbours as link index, address, MAC, and whether the entry is permanent."""
         for family in FAMILIES:
-            for message in self._netlink(place).get_neighbours(family=family):
-                mac = message.get_attr("NDA_LLADDR")
-                if mac:
-                    yield message["ifindex"], message.get_attr("NDA_DST"), mac, bool(message["state"] & _NUD_PERMANENT)
+            for element in kernel_lists.read(self._plain(place), NEIGHBOURS, family, 0, 0, 0, 0):
+                _, index, state, _, _ = element.fields
+                if mac := element.mac(_NDA_LLADDR):
+                    yield index, element.address(_NDA_DST), mac, bool(state & _NUD_PERMANENT)
 
     def tunnels(self) -> Iterator[tuple[int, str, str]]:
         """List the VPC's forwarding database as link index, MAC, and the host that its frames are sent to."""
-        for message in self._netlink(Place.VPC).fdb("dump"):
-            host = message.get_attr("NDA_DST")
-            if host:
-                yield message["ifindex"], message.get_attr("NDA_LLADDR"), host
+        for element in kernel_lists.read(self._plain(Place.VPC), NEIGHBOURS, _AF_BRIDGE, 0, 0, 0, 0):
+            if host := element.address(_NDA_DST):
+                yield element.fields[1], element.mac(_NDA_LLADDR), host
 
     def proxies(self) -> Iterator[tuple[int, str]]:
         """List the addresses for which the host answers ARP or ND, as pairs of link index and address."""
         for family in FAMILIES:
-            # Without a filter of its own pyroute2 passes the flag to the kernel, which lists these entries only then.
-            dump = self._netlink(Place.HOST).neigh("dump", family=family, flags=NTF_PROXY, dump_filter=None)
-            for message in dump:
-                yield message["ifindex"], message.get_attr("NDA_DST")
+            for element in kernel_lists.read(self._plain(Place.HOST), NEIGHBOURS, family, 0, 0, NTF_PROXY, 0):
+                yield element.fields[1], element.address(_NDA_DST)
 
     def setting(self, wanted: Setting) -> Setting | None:
         """Read a setting; None when its link does not exist. One that this kernel lacks counts as set as desired."""
@@ -182,23 +208,22 @@ class Readings:
         return not (SETTINGS / family).exists()
 
 
-def _link(message: Any) -> Link:
-    information = message.get_attr("IFLA_LINKINFO")
-    data = information.get_attr("IFLA_INFO_DATA") if information else None
-    port = information.get_attr("IFLA_INFO_SLAVE_DATA") if information else None
-    kind = (information.get_attr("IFLA_INFO_KIND") if information else None) or ""
-    vxlan = data if kind == "vxlan" else None
+def _link(element: Element) -> Link:
+    _, _, index, flags, _ = element.fields
+    information = element.inside(_LINKINFO)
+    data, kind = information.inside(_INFO_DATA), information.text(_INFO_KIND)
+    is_vxlan = kind == "vxlan"
     return Link(
-        index=message["index"],
-        name=message.get_attr("IFLA_IFNAME"),
+        index=index,
+        name=element.text(_NAME),
         kind=kind,
-        alias=message.get_attr("IFLA_IFALIAS") or "",
-        mtu=message.get_attr("IFLA_MTU"),
-        mac=message.get_attr("IFLA_ADDRESS") or "",
-        master=message.get_attr("IFLA_MASTER") or 0,
-        peer=message.get_attr("IFLA_LINK") or 0,
-        is_up=bool(message["flags"] & 1),
-        is_isolated=bool(port and port.get_attr("IFLA_BRPORT_ISOLATED")),
-        vni=vxlan.get_attr("IFLA_VXLAN_ID") if vxlan else 0,
-        local=(vxlan.get_attr("IFLA_VXLAN_LOCAL") or "") if vxlan else "",
+        alias=element.text(_ALIAS),
+        mtu=element.number(_MTU),
+        mac=element.mac(_MAC),
+        master=element.number(_MASTER),
+        peer=element.number(_PEER),
+        is_up=bool(flags & 1),
+        is_isolated=bool(information.inside(_INFO_PORT).number(_ISOLATED)),
+        vni=data.number(_VXLAN_ID) if is_vxlan else 0,
+        local=data.address(_VXLAN_LOCAL) if is_vxlan else "",
     )

@@ -272,13 +272,13 @@ class Kernel(Readings):
     def limit(self, tap: str, into: str, out_of: str) -> int | None:
         """Redirect a tap to its shapers, "" for none, unless it is so; return its index, None if it is not there."""
         try:
-            found = self._netlink(Place.HOST).link_lookup(ifname=tap)
-            if not found:
+            found = self._find(Place.HOST, tap)
+            if found is None:
                 return None
             shapers = (self._index(Place.HOST, into), self._index(Place.HOST, out_of)) if into else (0, 0)
-            if self.redirects(found[0]) != shapers:
-                traffic_control.redirect(found[0], *shapers)
-            return int(found[0])
+            if self.redirects(found) != shapers:
+                traffic_control.redirect(found, *shapers)
+            return found
         except (NetlinkError, OSError) as error:
             raise NetworkError(f"{tap} is not limited: {error}") from error
 

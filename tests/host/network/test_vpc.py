@@ -71,6 +71,13 @@ def everything(world: World, vpc_id: str | None = None) -> str:
     return shown + world.at_host_run("nft", "list", "ruleset")
 
 
+def settle(world: World, *vpcs: str) -> None:
+    """Wait until all links are as they stay: the kernel tells of carriers a moment later (net/core/link_watch.c)."""
+    world.wait_for_carriers(vpcs=vpcs)
+    bridges = ("ip", "-o", "link", "show", "type", "bridge")
+    wait_for(lambda: "state UNKNOWN" not in world.at_host_run(*bridges), "the kernel knows the bridges' carriers")
+
+
 class Events:
     """What the kernel tells of changes in a namespace from now on."""
 
@@ -104,14 +111,15 @@ def test_applying_again_changes_nothing(world: World) -> None:
 
 def test_nothing_is_left(world: World) -> None:
     world.network.apply_host(HOST)
+    settle(world)
     before = everything(world)
     world.network.apply(desired(1))
-    world.wait_for_carriers(vpcs=(desired(1).vpc_id,))
+    settle(world, desired(1).vpc_id)
     two_before = everything(world)
     world.network.apply(desired(2))
     assert world.network.present() == {desired(1).vpc_id, desired(2).vpc_id}
     world.network.remove(desired(2).vpc_id)
-    world.wait_for_carriers(vpcs=(desired(1).vpc_id,))
+    settle(world, desired(1).vpc_id)
     assert _names(everything(world)) == _names(two_before)
     world.network = KernelNetwork(world.namespaces)
     world.network.apply_host(HOST)
@@ -144,7 +152,7 @@ def test_subnets_come_and_go_and_links_change(world: World) -> None:
     world.network.apply_host(HOST)
     full = desired()
     world.network.apply(replace(full, subnets=full.subnets[:1], interfaces=full.interfaces[:1]))
-    world.wait_for_carriers(vpcs=(full.vpc_id,))
+    settle(world, full.vpc_id)
     small = everything(world, full.vpc_id)
     world.network.apply(full)
     world.network.apply(replace(full, mtu=1400))
@@ -152,7 +160,7 @@ def test_subnets_come_and_go_and_links_change(world: World) -> None:
     world.network.apply(replace(full, cidrs=(*full.cidrs, "10.9.0.0/16")))
     assert "10.9.0.2/32" in everything(world, full.vpc_id)
     world.network.apply(replace(full, subnets=full.subnets[:1], interfaces=full.interfaces[:1]))
-    world.wait_for_carriers(vpcs=(full.vpc_id,))
+    settle(world, full.vpc_id)
     assert sorted(everything(world, full.vpc_id).splitlines()) == sorted(small.splitlines())
     assert world.network.audit() == ()
 
@@ -244,6 +252,7 @@ def test_audit_repairs(world: World) -> None:
     world.network.apply_host(HOST)
     vpc = desired()
     world.network.apply(vpc)
+    settle(world, vpc.vpc_id)
     whole = _names(everything(world, vpc.vpc_id))
     inside = ("nsenter", f"--net={world.namespaces.path(vpc.vpc_id)}", "ip")
     gateway = net.subnet_link_name(vpc.subnets[0].id)
@@ -261,7 +270,7 @@ def test_audit_repairs(world: World) -> None:
         world.at_host_run(*damage)
         assert len(world.network.audit()) >= (0 if "neigh" in damage else 1), damage
         assert world.network.audit() == ()
-        # The kernel tells of carriers a moment later (net/core/link_watch.c).
+        settle(world, vpc.vpc_id)
         wait_for(lambda: _names(everything(world, vpc.vpc_id)) == whole, f"all is well after {damage}")
 
 
