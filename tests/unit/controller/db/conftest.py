@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from alembic.config import Config
@@ -12,6 +12,8 @@ from sqlalchemy import event
 from stead_controller.db import migrate
 from stead_controller.db.session import Database
 from tests.support.databases import closed
+
+_RUNG: Final = 16  # revisions
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,14 +34,20 @@ def _migrations_are_read_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def file_at(tmp_path_factory: Any) -> Callable[[str], bytes]:
-    """Give the bytes of a database without rows of some revision: made once, from those of the nearest one before it."""
+    """Give the bytes of a database without rows of some revision: made once, from those of the nearest one before it.
+
+    On the way to the first all rungs are kept, so that nobody begins from nothing again.
+    """
     made: dict[str, bytes] = {}
+    line = revisions()
 
     @cache
     def at(revision: str) -> bytes:
         path = tmp_path_factory.mktemp("revisions") / "stead.sqlite"
-        line = revisions()
-        before = [known for known in line[: line.index(revision)] if known in made]
+        position = line.index(revision)
+        if position > _RUNG:
+            at(line[(position - 1) // _RUNG * _RUNG])
+        before = [known for known in line[:position] if known in made]
         path.write_bytes(made[before[-1]] if before else b"")
         database = Database(f"sqlite:///{path}")
         # Nothing here outlives a crash, so no disk is awaited.

@@ -92,7 +92,7 @@ def test_an_old_attachment_is_at_home(tmp_path, file_at):
                 f" instance_id, delete_on_termination) VALUES ('vol-{number}', '1', 'z', 'h-1', 8, 'gp3', 0, 'in-use',"
                 f" 5, {instance}, 1)"
             )
-    upgrade(database.engine)
+    upgrade(database.engine, "b935ba1a9c88")
     with database.engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT attached_host_id, generation FROM volumes ORDER BY id")
         assert [tuple(row) for row in found] == [("h-1", 1), (None, 0)]
@@ -182,7 +182,7 @@ def test_what_hangs_on_rows_stays_when_their_table_is_made_anew(tmp_path, file_a
         insert(connection, "instances", id="i-1", account_id="1")
         insert(connection, "instance_store_disks", instance_id="i-1")
         connection.exec_driver_sql("PRAGMA foreign_keys=ON")
-    upgrade(database.engine)
+    upgrade(database.engine, "7a1c4e90d5b3")
     with database.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT instance_id FROM instance_store_disks").all() == [("i-1",)]
         assert connection.exec_driver_sql("SELECT auto_recovery FROM instances").all() == [(1,)]
@@ -198,7 +198,7 @@ def test_a_row_that_would_hang_on_nothing_ends_the_migration(tmp_path, file_at):
         insert(connection, "instance_store_disks", instance_id="i-gone")
         connection.exec_driver_sql("PRAGMA foreign_keys=ON")
     with pytest.raises(ValueError, match="instance_store_disks would hang on nothing in instances"):
-        upgrade(database.engine)
+        upgrade(database.engine, "7a1c4e90d5b3")
     with database.engine.connect() as connection:
         assert connection.exec_driver_sql("SELECT version_num FROM alembic_version").all() == [("5c9e2f81ab47",)]
         assert connection.exec_driver_sql("PRAGMA foreign_keys").all() == [(1,)]
@@ -214,7 +214,7 @@ def test_old_instances_spend_credits_by_ec2s_defaults(tmp_path, file_at):
         for instance_id, name in types.items():
             insert(connection, "instances", id=instance_id, account_id="1", instance_type=name, vcpus=2)
         connection.exec_driver_sql("PRAGMA foreign_keys=ON")
-    upgrade(database.engine)
+    upgrade(database.engine, "77092c835cf9")
     with database.engine.connect() as connection:
         found = connection.exec_driver_sql("SELECT id, cpu_credits, launch_credits FROM instances ORDER BY id").all()
     assert found == [("i-1", "standard", 60), ("i-2", "unlimited", 0), ("i-3", "unlimited", 0), ("i-4", "standard", 0)]
@@ -536,7 +536,7 @@ def test_hosts_have_reserved_what_their_guests_take(tmp_path, file_at):
         insert(connection, "instances", **held, id="i-3", vcpus=1, boot_mode="uefi", sealed_tpm_key=b"k")
         insert(connection, "instances", **held | {"capacity_held": False}, id="i-4", vcpus=8)
         connection.exec_driver_sql("PRAGMA foreign_keys=ON")
-    upgrade(database.engine)
+    upgrade(database.engine, "8d2f6a3b91c5")
     taken = memory_of(gib, 1) + memory_of(gib, 2, uefi=True) + memory_of(gib, 1, uefi=True, tpm=True)
     assert reserved(database) == [4 * gib + taken, 5]
     downgrade(database.engine, "5b1c7e90a4d2")
