@@ -5,6 +5,7 @@ Where PostgreSQL is installed the cloud has two controllers: the second finds, a
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -12,7 +13,20 @@ from tests.support.own_resources import own_resources
 from tests.support.processes import ROOT
 from tests.support.second_controller import clouds
 
-SECONDS = 600  # each task is a Python program of a second, or by Mitogen a third of one
+SECONDS = 600
+# Whole programs of a second each, which find endpoint, keys and region in their environment; what they answer is counted.
+PLAIN = """
+- hosts: localhost
+  connection: local
+  gather_facts: false
+  tasks:
+    - amazon.aws.ec2_key: {name: plain, key_type: ed25519}
+    - amazon.aws.ec2_key: {name: plain, key_type: ed25519}
+    - amazon.aws.ec2_key: {name: plain, state: absent}
+    - amazon.aws.autoscaling_instance_refresh: {name: plain, state: started}
+    - amazon.aws.s3_bucket: {name: "plain-{{ account }}", state: present}
+    - amazon.aws.s3_bucket: {name: "plain-{{ account }}", state: absent}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -50,63 +64,54 @@ def ansible(account, example, client, tmp_path):
 
 @pytest.fixture
 def play(ansible, client):
-    """A runner of playbooks: it gives how many tasks changed something.
+    """A runner of playbooks: it gives how many tasks of each changed something.
 
-    Modules run by Mitogen: the same modules, in less than half the time that Ansible itself takes.
+    Modules run by Mitogen, in one interpreter: the same modules, in a fifth of the time that Ansible itself takes.
     """
     [strategies] = client.glob("venv/lib/*/site-packages/ansible_mitogen/plugins/strategy")
-    mitogen = {"ANSIBLE_STRATEGY": "mitogen_linear", "ANSIBLE_STRATEGY_PLUGINS": str(strategies)}
+    mitogen = {
+        "ANSIBLE_STRATEGY": "mitogen_linear",
+        "ANSIBLE_STRATEGY_PLUGINS": str(strategies),
+        "PYTHONPATH": str(Path(__file__).parent / "shared_start"),
+    }
 
-    def run(playbook, *arguments, at):
-        said = ansible("ansible-playbook", playbook, *arguments, **mitogen, AWS_ENDPOINT_URL=at.endpoint)
-        [(changed, failed)] = re.findall(r"^localhost .*changed=(\d+) .*failed=(\d+)", said, re.MULTILINE)
-        assert failed == "0"
-        return int(changed)
+    def run(*arguments, at):
+        said = ansible("ansible-playbook", *arguments, **mitogen, AWS_ENDPOINT_URL=at.endpoint)
+        ends = re.findall(r"^localhost .*changed=(\d+) .*failed=(\d+)", said, re.MULTILINE)
+        assert {failed for _, failed in ends} == {"0"}
+        return [int(changed) for changed, _ in ends]
 
     return run
 
 
 @pytest.mark.client("ansible")
 @pytest.mark.timeout(SECONDS)
-@pytest.mark.parametrize(
-    ("made_by", "removed_by"),
-    [
-        ("site.yml", "teardown.yml"),
-        ("private.yml", "private_teardown.yml"),
-        ("scaling.yml", "scaling_teardown.yml"),
-    ],
-)
-def test_a_second_run_changes_nothing(controllers, account, play, made_by, removed_by):
-    assert play(made_by, at=controllers[0]) >= 7
-    assert play(made_by, "--skip-tags=look", at=controllers[-1]) == 0
-    play(removed_by, at=controllers[-1])
+def test_a_second_run_changes_nothing(controllers, account, play):
+    """All sites of the example, one after the other: to start Ansible costs as much as dozens of tasks."""
+    made_by = ("site.yml", "private.yml", "scaling.yml")
+    made = play(*made_by, at=controllers[0])
+    assert len(made) == len(made_by)
+    assert min(made) >= 7, made
+    assert play(*made_by, "--skip-tags=look", at=controllers[-1]) == [0, 0, 0]
+    play("teardown.yml", "private_teardown.yml", "scaling_teardown.yml", at=controllers[-1])
     assert {kind: found for kind, found in own_resources(account).items() if found} == {}
 
 
 @pytest.mark.client("ansible")
 @pytest.mark.timeout(SECONDS)
-def test_modules_work_as_ansible_itself_runs_them(account, ansible):
-    """Each in a process of its own, which finds endpoint, keys and region in its environment."""
-
-    def module(name, arguments):
-        [outcome] = re.findall(
-            r"^localhost \| (\w+)", ansible("ansible", "localhost", "-m", name, "-a", arguments), re.MULTILINE
-        )
-        return outcome
-
-    assert module("amazon.aws.ec2_key", "name=plain key_type=ed25519") == "CHANGED"
-    assert [pair["KeyName"] for pair in account.ec2.describe_key_pairs()["KeyPairs"]] == ["plain"]
-    assert module("amazon.aws.ec2_key", "name=plain key_type=ed25519") == "SUCCESS"
-    assert module("amazon.aws.ec2_key", "name=plain state=absent") == "CHANGED"
-    assert account.ec2.describe_key_pairs()["KeyPairs"] == []
+def test_modules_work_as_ansible_itself_runs_them(account, ansible, tmp_path):
     scaling = account.client("autoscaling")
     [image] = account.ec2.describe_images(Owners=["amazon"])["Images"]
     data = {"ImageId": image["ImageId"], "InstanceType": "t3.nano"}
     account.ec2.create_launch_template(LaunchTemplateName="plain", LaunchTemplateData=data)
     group = {"AutoScalingGroupName": "plain", "MinSize": 0, "MaxSize": 1, "AvailabilityZones": ["us-east-1a"]}
     scaling.create_auto_scaling_group(**group, LaunchTemplate={"LaunchTemplateName": "plain"})
-    assert module("amazon.aws.autoscaling_instance_refresh", "name=plain state=started") == "SUCCESS"
+    playbook = tmp_path / "plain.yml"
+    playbook.write_text(PLAIN)
+    said = ansible("ansible-playbook", playbook, f"--extra-vars=account={account.account_id}")
+    keys, refreshes, buckets = ["changed", "ok", "changed"], ["ok"], ["changed", "changed"]
+    assert re.findall(r"^(\w+): \[localhost\]", said, re.MULTILINE) == [*keys, *refreshes, *buckets]
     [refresh] = scaling.describe_instance_refreshes(AutoScalingGroupName="plain")["InstanceRefreshes"]
     assert refresh["Strategy"] == "Rolling"
-    assert module("amazon.aws.s3_bucket", f"name=plain-{account.account_id} state=present") == "CHANGED"
-    assert module("amazon.aws.s3_bucket", f"name=plain-{account.account_id} state=absent") == "CHANGED"
+    assert account.ec2.describe_key_pairs()["KeyPairs"] == []
+    assert account.client("s3").list_buckets()["Buckets"] == []

@@ -10,12 +10,13 @@ from stead_controller.metrics.engine_store import EngineStore
 from stead_proto.v1 import operator_pb2
 from tests.support import leaks, loaded_programs, metrics, micro
 from tests.support.ceph import Ceph, missing_programs
-from tests.support.clients import Account, share_among_clients
+from tests.support.clients import Account
 from tests.support.cloud import DEVICE, Cloud, HostSize
 from tests.support.memory_folders import Folders, folder_of_process  # noqa: F401 - a fixture
 from tests.support.real_cloud import RealCloud, User
 from tests.support.reused_databases import ReusedDatabases
 from tests.support.rig import TestRig
+from tests.support.shared_models import share_among_clients
 from tests.support.street import Street, new_street
 
 share_among_clients()

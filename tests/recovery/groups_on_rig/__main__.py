@@ -17,8 +17,8 @@ from tests.recovery.groups_on_rig import load, losses, lost_host, refresh, warm_
 from tests.recovery.groups_on_rig.stage import Stage
 from tests.recovery.storm import left
 from tests.support import box, micro
-from tests.support.clients import share_among_clients
 from tests.support.rig import RigUser, TestRig
+from tests.support.shared_models import share_among_clients
 
 HOSTS: Final = 3
 PARTS: Final[dict[str, Callable[[Stage], None]]] = {

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.recovery.lives.lives import Plan, run
-from tests.support.clients import share_among_clients
+from tests.support.shared_models import share_among_clients
 
 
 def main() -> int:

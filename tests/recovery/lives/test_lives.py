@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.recovery.lives.lives import Plan, run
-from tests.support.clients import share_among_clients
+from tests.support.shared_models import share_among_clients
 
 SEED = int(os.environ.get("STEAD_LIVES_SEED") or 5)
 

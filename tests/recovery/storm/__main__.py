@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.recovery.storm.faults import FAULTS
 from tests.recovery.storm.storm import Plan, weather
 from tests.support import box, micro
-from tests.support.clients import share_among_clients
+from tests.support.shared_models import share_among_clients
 
 
 def main() -> int:

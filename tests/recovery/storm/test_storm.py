@@ -7,7 +7,7 @@ import pytest
 
 from tests.recovery.storm.storm import Plan, weather
 from tests.support import box, leaks
-from tests.support.clients import share_among_clients
+from tests.support.shared_models import share_among_clients
 
 SEED = int(os.environ.get("STEAD_STORM_SEED") or 13)
 MINUTES = 0.8  # of churn; the rig, the rests and the end come on top
