@@ -1,4 +1,4 @@
-"""Terraform and its AWS provider, unchanged, make, change and remove the site of `examples/terraform`.
+"""Terraform and its AWS provider, unchanged, make, change and remove the site of `examples/terraform`, and a budget.
 
 Where PostgreSQL is installed the cloud has two controllers, and Terraform asks one and then the other.
 """
@@ -12,6 +12,37 @@ from tests.support.second_controller import clouds
 from tests.support.terraform import SECONDS, Terraform
 
 ZONES = ("us-east-1a", "us-east-1b")
+BUDGET = """
+variable "amount" {
+  type = string
+}
+
+resource "aws_sns_topic" "spending" {
+  name = "spending"
+}
+
+resource "aws_budgets_budget" "month" {
+  name         = "month"
+  budget_type  = "COST"
+  limit_amount = var.amount
+  limit_unit   = "USD"
+  time_unit    = "MONTHLY"
+
+  time_period_start = "2026-01-01_00:00"
+
+  cost_filters = {
+    Service = "Amazon Elastic Compute Cloud - Compute"
+  }
+
+  notification {
+    comparison_operator       = "GREATER_THAN"
+    threshold                 = 80
+    threshold_type            = "PERCENTAGE"
+    notification_type         = "FORECASTED"
+    subscriber_sns_topic_arns = [aws_sns_topic.spending.arn]
+  }
+}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -37,13 +68,15 @@ def account(controllers):
 def test_a_site_is_made_changed_in_place_and_removed(controllers, account, tmp_path):
     """After each apply a plan, at the last controller, finds nothing to do; what is destroyed there leaves nothing."""
     terraform, sizes = Terraform(tmp_path, account), ("-var=workers=1", "-var=grown=1")
-    added, changed, destroyed = terraform.apply(*sizes)
+    (terraform.folder / "budget.tf").write_text(BUDGET)  # here since each command takes seconds to start
+    added, changed, destroyed = terraform.apply(*sizes, "-var=amount=20")
     assert (changed, destroyed) == (0, 0)
     made = {kind: len(found) for kind, found in own_resources(account).items()}
     assert min(made.values()) > 0, made  # one at least of each kind that is looked for
     assert made["Instances"] == 1 + len(ZONES) + 1 + 1 + 1
     terraform.ask(controllers[-1].endpoint)
-    terraform.plan_is_empty(*sizes)
+    assert limits(account) == [("month", 20.0)]
+    terraform.plan_is_empty(*sizes, "-var=amount=20")
     first = terraform.outputs
     assert first["back"] == {"architectures": ["x86_64"], "always": 43, "for_a_while": 2085}
     [[worker]] = [
@@ -51,14 +84,14 @@ def test_a_site_is_made_changed_in_place_and_removed(controllers, account, tmp_p
     ]
     assert worker["InstanceLifecycle"] == "spot"
 
-    people = 'people=["198.18.0.0/15","203.0.113.0/24"]'
+    others = ("amount=30.5", 'people=["198.18.0.0/15","203.0.113.0/24"]')
     two = placed(account, first, "standard")
     changes = [*sizes] + [
         f"-var={one}"
-        for one in ("instance_type=t3.micro", "data_size=2", "stage=second", "credits=unlimited", "slow=300", people)
+        for one in ("instance_type=t3.micro", "data_size=2", "stage=second", "credits=unlimited", "slow=300", *others)
     ]
     terraform.ask(account.endpoint)
-    added_now, changed, destroyed = terraform.apply(*changes)
+    added_now, changed, destroyed = terraform.apply(*changes, "-refresh=false")  # the plan has just looked at all
     assert (added_now, destroyed) == (0, 0)
     assert changed > 30  # all that has tags, and what the other variables are of
     terraform.ask(controllers[-1].endpoint)
@@ -71,6 +104,7 @@ def test_a_site_is_made_changed_in_place_and_removed(controllers, account, tmp_p
     ]
     assert (front["InstanceType"], front["State"]["Name"]) == ("t3.micro", "running")
     assert {"Key": "stage", "Value": "second"} in front["Tags"]
+    assert limits(account) == [("month", 30.5)]
     alarms_are_as_changed(account, first)
     the_group_grows(account)
     [template] = ec2.describe_launch_templates()["LaunchTemplates"]
@@ -83,6 +117,13 @@ def test_a_site_is_made_changed_in_place_and_removed(controllers, account, tmp_p
 
     assert terraform.destroy(*changes) == added
     assert {kind: found for kind, found in own_resources(account).items() if found} == {}
+    assert limits(account) == []
+
+
+def limits(account):
+    """The budgets of the account, and what may be spent."""
+    found = account.client("budgets").describe_budgets(AccountId=account.account_id).get("Budgets", [])
+    return [(one["BudgetName"], float(one["BudgetLimit"]["Amount"])) for one in found]
 
 
 def placed(account, outputs, spends):
