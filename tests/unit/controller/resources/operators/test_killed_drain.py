@@ -24,7 +24,7 @@ from tests.unit.controller.resources.operators.drained_cloud import (
     volume,
 )
 
-_STRIDE = 3  # of the steps at which something is killed, since each takes a fifth of a second
+_STRIDE = 5  # of the steps at which something is killed, since each takes a fifth of a second
 
 
 class Killed(BaseException):
