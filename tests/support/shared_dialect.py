@@ -11,7 +11,7 @@ import sqlalchemy
 from sqlalchemy import Dialect, Engine
 from sqlalchemy.util import LRUCache
 
-from stead_controller.db import session
+from stead_controller.db import connections
 
 _SIZE: Final = 3000  # statements that are kept; more than all tests of a process have
 _make: Final = sqlalchemy.create_engine
@@ -20,7 +20,8 @@ _compiled: Final[LRUCache[Any, Any]] = LRUCache(_SIZE)
 
 def share() -> None:
     """Let the databases that are opened from now on in this process share their dialect; to call it again changes nothing."""
-    vars(session)["create_engine"] = _create_engine
+    assert vars(connections)["create_engine"] in (_make, _create_engine), "what opens databases is there no longer"
+    vars(connections)["create_engine"] = _create_engine
 
 
 def _create_engine(url: str, **arguments: Any) -> Engine:
