@@ -41,11 +41,11 @@ def test_all_of_an_instance_is_adopted_or_nothing(own_cloud: Callable[..., Cloud
     wait_for(lambda: _unclaimed(cloud) == [], "nothing is unclaimed any more", PATIENCE)
     assert _is_known(client, first)
     client.wait(lambda: client.is_in("running"), "it runs")
-    client.ask("terminate_instances", InstanceIds=[first])
-    client.wait(lambda: client.is_in("terminated"), "it is terminated")
-    cloud.controller.stop()
+    cloud.controller.stop()  # of each step of an end dies the controller of test_killed_at_each_step.py
     cloud.controller = replace(immortal, process=None)
     cloud.start_controller()
+    client.ask("terminate_instances", InstanceIds=[first])
+    client.wait(lambda: client.is_in("terminated"), "it is terminated")
     nothing_remains(cloud)
     died_of = deaths.read_text(encoding="ascii").splitlines()
     for side in ("before", "after"):
