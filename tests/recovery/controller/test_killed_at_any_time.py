@@ -16,7 +16,7 @@ from tests.support.cloud import Cloud
 from tests.support.remains import nothing_remains
 from tests.support.waiting import wait_for
 
-INSTANCES: Final = 60
+INSTANCES: Final = 36
 USERS: Final = 12
 CALLS: Final = 6  # of each, before it is terminated
 PATIENCE: Final = 120.0
