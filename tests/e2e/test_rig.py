@@ -13,6 +13,7 @@ import pytest
 from stead_cli.rig_places import RigPlace
 from stead_cli.rig_plan import CALLER_IPV6_ADDRESS, FAR_IPV6_ADDRESS, VXLAN_BYTES
 from tests.support import halting_image, leaks
+from tests.support.real_cloud import registers_of
 from tests.support.rig import RigUser, TestRig
 from tests.support.street import Street
 from tests.support.waiting import wait_for
@@ -24,6 +25,7 @@ def test_guests_on_two_hosts_are_reached_from_the_internet(rig: TestRig, street:
     found = [host.place.run("virsh", "list", "--name").stdout.split() for host in rig.hosts]
     assert [guest in names for guest, names in zip(guests, found, strict=False)] == [True, True], found
     assert found[2] == []
+    assert [registers_of(guest).count(" HLT=") for guest in guests] == [1, 1], "told of a guest that does not answer"
     for guest in guests:
         login = street.user.login(guest)
         client = street.user.run_from_internet(login, "echo $SSH_CLIENT").split()[0]

@@ -435,8 +435,12 @@ def qemu_process_of(instance_id: str) -> int | None:
 
 
 def registers_of(instance_id: str) -> str:
-    """Where a guest's processors are, a line each; empty for one that is not of this machine's libvirt."""
-    connection = libvirt.open(None)
+    """Where a guest's processors are, a line each; of a host's own libvirt where that of a rig runs it; empty without one."""
+    process = qemu_process_of(instance_id)
+    if process is None:
+        return ""
+    its_daemon = Path(f"/proc/{process}", "root", "run", "libvirt", "libvirt-sock")
+    connection = libvirt.open(f"qemu+unix:///system?socket={its_daemon}")
     try:
         domain = next((each for each in connection.listAllDomains() if each.name() == instance_id), None)
         if domain is None:
