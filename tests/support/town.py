@@ -159,6 +159,8 @@ class Inhabitant:
     def booted(self) -> "Inhabitant":
         """Wait until its host keys are on its console, it serves its id, and it has its IPv6 address, if any."""
         self.user.wait("instance_running", [self.id])
+        if address := self.public_address:  # a look there costs less than one at its console
+            self.user.when_booted(self.id, lambda: ssh.answers(address), "answers by SSH", poll=0.2)
         self.user.when_booted(self.id, lambda: ssh.host_keys(self.user.console(self.id)), "has booted")
         login = self.connection()
         wait_for(
