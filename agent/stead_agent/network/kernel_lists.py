@@ -14,10 +14,11 @@ from stead_agent.network.route_messages import check
 
 _HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr
 _ATTRIBUTE: Final = struct.Struct("=HH")  # struct rtattr
-_LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg
-_ADDRESS: Final = struct.Struct("=BBBBI")  # struct ifaddrmsg
-_NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")  # struct ndmsg
-_RULE: Final = struct.Struct("=BBBBBBBBI")  # struct fib_rule_hdr
+LINK: Final = struct.Struct("=BxHiII")  # struct ifinfomsg
+ADDRESS: Final = struct.Struct("=BBBBI")  # struct ifaddrmsg
+NEIGHBOUR: Final = struct.Struct("=BxxxiHBB")  # struct ndmsg
+ROUTE: Final = struct.Struct("=BBBBBBBBI")  # struct rtmsg
+RULE: Final = struct.Struct("=BBBBBBBBI")  # struct fib_rule_hdr
 _KIND_MASK: Final = 0x3FFF  # of an attribute's type, without NLA_F_NESTED and NLA_F_NET_BYTEORDER
 _NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _DUMP: Final = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
@@ -37,10 +38,11 @@ class Kind:
     asked: bytes = b""  # attributes of the request
 
 
-LINKS: Final = Kind(18, 16, _LINK, _NO_STATISTICS)
-ADDRESSES: Final = Kind(22, 20, _ADDRESS)
-NEIGHBOURS: Final = Kind(30, 28, _NEIGHBOUR)
-RULES: Final = Kind(34, 32, _RULE)
+LINKS: Final = Kind(18, 16, LINK, _NO_STATISTICS)
+ADDRESSES: Final = Kind(22, 20, ADDRESS)
+NEIGHBOURS: Final = Kind(30, 28, NEIGHBOUR)
+ROUTES: Final = Kind(26, 24, ROUTE)
+RULES: Final = Kind(34, 32, RULE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Change the kernel's links, addresses, routes, rules and neighbours, by pyroute2."""
+"""Change the kernel's links, addresses, routes, rules and neighbours: one step of a plan becomes messages."""
 
 import contextlib
 import errno
@@ -10,8 +10,8 @@ from typing import Any, Final
 from stead_agent.network import route_messages, traffic_control
 from stead_agent.network.announce import announce
 from stead_agent.network.interface import NetworkError
+from stead_agent.network.kernel_changes import ALIAS, RoutingSocket, index_of
 from stead_agent.network.kernel_objects import (
-    MAIN_TABLE,
     Address,
     Bridge,
     KernelObject,
@@ -29,13 +29,11 @@ from stead_agent.network.kernel_objects import (
     Up,
     Veth,
     Vxlan,
-    is_ipv6,
 )
 from stead_agent.network.namespaces import Namespaces, enter, on_a_thread
 from stead_agent.network.plan import Change, Make, Remove, Step
 from stead_agent.network.readings import NTF_PROXY, SETTINGS, Readings
 from stead_agent.network.route_messages import FAMILIES, PROTOCOL
-from stead_agent.network.routing_sockets import IPRoute, NetlinkError
 
 BRIDGE_MAC: Final = "02:53:54:45:41:03"
 VXLAN_PORT: Final = 4789  # RFC 7348
@@ -45,6 +43,7 @@ _NTF_SELF: Final = 2
 _STAYS_WITHOUT_ARP: Final = 0xC0  # NUD_PERMANENT, NUD_NOARP
 _DF_SET: Final = 1  # VXLAN_DF_SET: packets too long for the underlay are never fragmented
 _MANY: Final = 16
+_KINDS: Final = {Kind.ONWARD: "unicast", Kind.UNREACHABLE: "unreachable", Kind.BLACKHOLE: "blackhole"}
 _GONE: Final = frozenset({errno.ENODEV, errno.ENOENT, errno.ESRCH, errno.EADDRNOTAVAIL})
 
 # Both VPCs of a peering may try to create their pair at the same time.
@@ -98,8 +97,8 @@ class Kernel(Readings):
                 case Remove(obj):
                     try:
                         self._remove(obj)
-                    except NetlinkError as error:
-                        if error.code not in _GONE:
+                    except OSError as error:
+                        if error.errno not in _GONE:
                             raise
 
     def _make(self, obj: KernelObject) -> None:
@@ -142,9 +141,7 @@ class Kernel(Readings):
                 self._make_rule(obj)
             case Neighbour():
                 index = self._index(obj.place, obj.link)
-                self._netlink(obj.place).neigh(
-                    "replace", ifindex=index, dst=obj.address, lladdr=obj.mac, state="permanent"
-                )
+                self._netlink(obj.place).neigh("replace", ifindex=index, dst=obj.address, lladdr=obj.mac)
             case Tunnel():
                 self._netlink(Place.VPC).fdb("replace", **self._tunnel(obj))
             case Proxy():
@@ -173,7 +170,7 @@ class Kernel(Readings):
         """Make the outer end an isolated port, before it is switched on."""
         index = self._index(Place.HOST, pair.name)
         self._netlink(Place.HOST).link("set", index=index, master=self._index(Place.HOST, pair.master))
-        self._netlink(Place.HOST).brport("set", index=index, isolated=1)
+        self._netlink(Place.HOST).isolate(index)
 
     def _make_vxlan(self, device: Vxlan) -> None:
         """Create the device inside, with its socket in the host's namespace: the one that gets this request."""
@@ -191,32 +188,34 @@ class Kernel(Readings):
         try:
             enter(other)
             self._place = None
-            with IPRoute() as there:
+            with RoutingSocket() as there:
                 self._join(link, other, there)
         finally:
             os.close(other)
 
-    def _join(self, link: PeerLink, other: int, there: Any) -> None:
+    def _join(self, link: PeerLink, other: int, there: RoutingSocket) -> None:
         here = self._netlink(Place.VPC)
         own = os.fstat(self._namespaces[Place.VPC]).st_ino
         aliases = (peer_alias(link.vpc, link.peer, link.peer_namespace), peer_alias(link.peer, link.vpc, own))
-        found = [next(iter(side.get_links(ifname=link.name)), None) for side in (here, there)]
-        if [end.get_attr("IFLA_IFALIAS") if end else None for end in found] == [*aliases]:
+        found = [side.named(link.name) for side in (here, there)]
+        if [end.text(ALIAS) if end else None for end in found] == [*aliases]:
             return
         for side in (here, there):
-            for index in side.link_lookup(ifname=link.name):
-                side.link("del", index=index)
-        values = {"ifname": link.name, "address": link.mac, "mtu": link.mtu}
+            if end := side.named(link.name):  # the other one takes its end along
+                side.link("del", index=index_of(end))
+        values: dict[str, Any] = {"ifname": link.name, "address": link.mac, "mtu": link.mtu}
         here.link("add", kind="veth", peer={**values, "net_ns_fd": other}, **values)
         for side, alias in zip((here, there), aliases, strict=True):
-            (index,) = side.link_lookup(ifname=link.name)
-            side.link("set", index=index, ifalias=alias)
+            end = side.named(link.name)
+            if end is None:
+                raise NetworkError(f"{link.name} was removed meanwhile")
+            side.link("set", index=index_of(end), ifalias=alias)
 
     def _make_rule(self, rule: RoutingRule) -> None:
         try:
             self._netlink(rule.place).rule("add", **_rule(rule))
-        except NetlinkError as error:
-            if error.code != errno.EEXIST:
+        except OSError as error:
+            if error.errno != errno.EEXIST:
                 raise
 
     def _change(self, old: KernelObject, new: KernelObject) -> None:
@@ -254,7 +253,7 @@ class Kernel(Readings):
         if old.master != new.master or old.mtu != new.mtu:
             self._set_link(new.name, master=self._index(Place.HOST, new.master), mtu=new.mtu)
         if old.master != new.master or not old.is_isolated:
-            self._netlink(Place.HOST).brport("set", index=index, isolated=1)
+            self._netlink(Place.HOST).isolate(index)
         if (old.into, old.out_of) != (new.into, new.out_of):
             shapers = (self._index(Place.HOST, name) if name else 0 for name in (new.into, new.out_of))
             self._go(Place.HOST)
@@ -279,7 +278,7 @@ class Kernel(Readings):
             if self.redirects(found) != shapers:
                 traffic_control.redirect(found, *shapers)
             return found
-        except (NetlinkError, OSError) as error:
+        except OSError as error:
             raise NetworkError(f"{tap} is not limited: {error}") from error
 
     def _remove(self, obj: KernelObject) -> None:
@@ -314,27 +313,16 @@ class Kernel(Readings):
         self._netlink(Place.HOST).link("set", index=self._index(Place.HOST, name), **values)
 
     def _route(self, route: Route) -> dict[str, Any]:
-        """Convert a route into pyroute2's arguments."""
-        words: dict[str, Any] = {"dst": route.destination, "proto": PROTOCOL}
-        if is_ipv6(route.destination):
-            words["family"] = FAMILIES[1]
-        if route.metric:
-            words["priority"] = route.metric
-        if route.table != MAIN_TABLE:
-            words["table"] = route.table
+        """Convert a route into the values of a message."""
+        words: dict[str, Any] = {"dst": route.destination, "proto": PROTOCOL, "metric": route.metric}
+        words |= {"table": route.table, "kind": _KINDS[route.kind]}
         if route.kind is not Kind.ONWARD:
-            return {**words, "type": route.kind.value}
-        words["oif"] = self._index(route.place, route.link)
-        if route.gateway:
-            words |= {"gateway": route.gateway, "flags": ["onlink"]}
-        else:
-            words["scope"] = _SCOPE_LINK
-        if route.source:
-            words["prefsrc"] = route.source
-        return words
+            return words
+        words |= {"oif": self._index(route.place, route.link), "source": route.source, "gateway": route.gateway}
+        return words if route.gateway else {**words, "scope": _SCOPE_LINK}
 
     def _tunnel(self, tunnel: Tunnel) -> dict[str, Any]:
-        """Convert an entry of the forwarding database into pyroute2's arguments."""
+        """Convert an entry of the forwarding database into the values of a message."""
         return {
             "ifindex": self._index(Place.VPC, tunnel.link),
             "lladdr": tunnel.mac,
@@ -379,7 +367,7 @@ def _plain_route(step: Step) -> Route | None:
 
 
 def _rule(rule: RoutingRule) -> dict[str, Any]:
-    """Convert a rule into pyroute2's arguments."""
+    """Convert a rule into the values of a message."""
     words = {
         "family": FAMILIES[rule.is_ipv6],
         "priority": rule.priority,
@@ -396,5 +384,5 @@ def _named(step: Step) -> Iterator[None]:
     """Add to an error which step the kernel refused."""
     try:
         yield
-    except (NetlinkError, OSError) as error:
+    except OSError as error:
         raise NetworkError(f"{step}: {error}") from error

@@ -23,7 +23,7 @@ def test_a_running_agent_is_spared_what_it_has_no_use_for():
         "email",
         "sqlalchemy",
         "botocore",
-        "pyroute2.ndb",
+        "pyroute2",
         "opentelemetry",
         "configparser",
         "google.protobuf.text_format",
