@@ -2,13 +2,15 @@
 
 from stead_agent.credits.accounts import AccountFiles
 from stead_agent.credits.ledger import Ledger
+from tests.support import halting_image
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
 from tests.support.vcpu_groups import VcpuGroups
 from tests.support.waiting import wait_for
 
 
 def test_an_instance_spends_its_credits(real_cloud: RealCloud, user: User) -> None:
-    [instance_id] = user.run(InstanceType="t2.nano", CreditSpecification={"CpuCredits": "unlimited"})
+    halts = halting_image.add(real_cloud.operator, user.folder)
+    [instance_id] = user.run(ImageId=halts, InstanceType="t2.nano", CreditSpecification={"CpuCredits": "unlimited"})
     process = qemu_process_of(instance_id)
     assert process is not None
     group = VcpuGroups(process)

@@ -10,7 +10,8 @@ from typing import Any
 
 from stead_cli.errors import CliError
 from stead_cli.ssh import Login
-from tests.support.real_cloud import HEARS_THE_POWER_BUTTON, ONE_PROCESSOR, User, qemu_process_of
+from tests.support import halting_image
+from tests.support.real_cloud import HEARS_THE_POWER_BUTTON, ONE_PROCESSOR, RealCloud, User, qemu_process_of
 from tests.support.waiting import wait_for
 
 BOOT = "cat /proc/sys/kernel/random/boot_id"
@@ -53,9 +54,9 @@ def _is_recovered(user: User, instance_id: str, login: Login) -> None:
     assert (status["SystemStatus"]["Status"], status["InstanceStatus"]["Status"]) == ("ok", "ok")
 
 
-def test_one_that_is_not_to_be_recovered_is_stopped(user: User) -> None:
+def test_one_that_is_not_to_be_recovered_is_stopped(real_cloud: RealCloud, user: User) -> None:
     """Its QEMU is killed; no guest is waited for."""
-    [instance_id] = user.run()
+    [instance_id] = user.run(ImageId=halting_image.add(real_cloud.operator, user.folder))
     user.ec2.modify_instance_maintenance_options(InstanceId=instance_id, AutoRecovery="disabled")
     process = qemu_process_of(instance_id)
     assert process is not None

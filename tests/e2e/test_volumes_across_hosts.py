@@ -145,7 +145,7 @@ def test_a_guest_goes_on_while_the_authority_changes(street: Street) -> None:
     wait_for(lambda: reaches_home(two), "the guest's QEMU asks the home itself", 30)
     street.east.run(
         f"(until [ -e /tmp/enough ]; do {repeated('on')} | head -c {MIB} | sudo dd of={disk(volume_id)} bs=64k"
-        " iflag=fullblock conv=fsync || exit; done; touch /tmp/well) >/dev/null 2>&1 &"
+        " iflag=fullblock conv=fsync || exit; usleep 200000; done; touch /tmp/well) >/dev/null 2>&1 &"
     )
     before = daemons(one) + daemons(two)
     known = []

@@ -27,10 +27,11 @@ from tests.host.machines.conftest import World, wait_for
 pytestmark = pytest.mark.guest
 MIB = 1 << 20
 RECORD = 4096
-# Each record is written whole and is on the disk before the next one begins: what an instant holds is a beginning.
+# Each record is written whole and is on the disk before the next one begins: what an instant holds is a beginning. It
+# rests between two: a guest that writes as fast as it can would have a processor of the host alone.
 WRITER = (
     "i=0; while [ ! -e /tmp/enough ]; do printf '%04095d\\n' $i | "
-    "dd of={disk} bs=4096 seek=$i conv=notrunc,fsync; i=$((i+1)); done; rm /tmp/enough"
+    "dd of={disk} bs=4096 seek=$i conv=notrunc,fsync; i=$((i+1)); usleep 20000; done; rm /tmp/enough"
 )
 
 
