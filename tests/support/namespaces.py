@@ -8,7 +8,13 @@ from pathlib import Path
 
 from pyroute2 import IPRoute
 
+from stead_agent.network import kernel_lists
+from stead_agent.network.kernel_changes import is_on
+from stead_agent.network.route_messages import open_socket
+
 _FORWARDING = 3  # BR_STATE_FORWARDING of a bridge port, linux/if_bridge.h
+_UP = 6  # IF_OPER_UP, linux/if.h
+_OPERSTATE, _LINKINFO, _INFO_KIND, _INFO_PORT, _PORT_STATE = 16, 18, 1, 5, 1  # IFLA_…
 
 
 def inside[Result](namespace: str, what: Callable[[], Result]) -> Result:
@@ -37,13 +43,13 @@ def loopback_up() -> None:
 
 def carriers_are_on() -> bool:
     """Tell whether in the thread's namespace each veth that is up has a carrier, and each bridge port forwards."""
-    with IPRoute() as ip:
-        for link in ip.get_links():
-            information = link.get_attr("IFLA_LINKINFO")
-            if not link["flags"] & 1 or not information or information.get_attr("IFLA_INFO_KIND") != "veth":
+    with open_socket() as opened:
+        for link in kernel_lists.read(opened, kernel_lists.LINKS, 0, 0, 0, 0, 0):
+            information = link.inside(_LINKINFO)
+            if not is_on(link) or information.text(_INFO_KIND) != "veth":
                 continue
-            port = information.get_attr("IFLA_INFO_SLAVE_DATA")
-            state = port.get_attr("IFLA_BRPORT_STATE") if port else _FORWARDING
-            if link.get_attr("IFLA_OPERSTATE") != "UP" or state != _FORWARDING:
+            port = information.inside(_INFO_PORT)
+            state = port.number(_PORT_STATE) if port.attributes else _FORWARDING
+            if link.number(_OPERSTATE) != _UP or state != _FORWARDING:
                 return False
     return True
