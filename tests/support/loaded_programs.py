@@ -245,8 +245,11 @@ def main() -> None:
     for module in _LOADED:
         importlib.import_module(module)
     from stead_controller.aws import operations
+    from stead_controller.aws.protocol import codec_for, models
 
     operations.load()
+    for service in sorted(models.SERVICES):  # most of a start that is left, and of what it writes to memory
+        codec_for(service)
     configure_mappers()
     gc.freeze()  # forks need not look for garbage in it
     assert len(list(Path("/proc/self/task").iterdir())) == 1, "a thread of a process that forks is in none of its forks"
