@@ -107,7 +107,7 @@ WITH_GUESTS: Final = MappingProxyType(
     {
         "guest_memory": Smallest(("96mib",)),
         "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
-        "machine_start": Smallest(("--rounds", "1", "--machines", "2")),
+        "machine_start": Smallest(("--rounds", "1", "--machines", "1"), {"WARMING": 0, "REPEATS": 1}),
         "rule_to_kernel": Smallest(("--members", "20"), {"ROUNDS": 2}),  # each second round undoes the first
         "snapshot_stall": Smallest(("--snapshots", "1"), {"FILLED": 4, "WRITES": 5, "CHANGED": 2}),
         "volume_io": Smallest(
