@@ -36,6 +36,8 @@ _KEYS: Final = Path("/usr/share/OVMF/OVMF_VARS_4M.ms.fd")
 _MAPPING: Final = re.compile(r"^([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \S+ *(.*)$")
 _MIB: Final = 1 << 20
 BOOT_SECONDS: Final = 600.0
+READ_MIB = 64  # of its disk
+FILLED = 0.75  # of its free memory: of all of it and the kernel would end processes, the shell among them
 
 
 @dataclass(frozen=True)
@@ -121,11 +123,10 @@ def _spec(bench: SerialBench, kind: Kind, number: int) -> MachineSpec:
 
 def _work(shell: SerialShell) -> None:
     """Let a guest use what it has."""
-    shell.run("dd if=/dev/vda of=/dev/null bs=1M count=64 iflag=direct", 300)
+    shell.run(f"dd if=/dev/vda of=/dev/null bs=1M count={READ_MIB} iflag=direct", 300)
     free = int(shell.run("sed -n 's/^MemAvailable: *//p' /proc/meminfo", 300).split()[0]) // 1024
     shell.run("mkdir -p /filled && mount -t tmpfs -o size=90% filled /filled", 300)
-    # All of it and the kernel would end processes of the guest, the shell among them.
-    wrote = shell.run(f"dd if=/dev/zero of=/filled/by bs=1M count={free * 3 // 4} && echo filled", 1200)
+    wrote = shell.run(f"dd if=/dev/zero of=/filled/by bs=1M count={int(free * FILLED)} && echo filled", 1200)
     assert wrote.endswith("filled"), wrote
 
 

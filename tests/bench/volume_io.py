@@ -35,6 +35,7 @@ from tests.support.waiting import wait_for  # noqa: E402 - the checkout comes fi
 LIMIT = 0.98
 LEAST_SECONDS = 0.1  # of a measurement
 SIZE = 128 << 20
+WARMING = 1  # rounds that are not counted: they fill caches of all
 BY_HAND = 2  # guests; with one it is compared with itself
 WORK = {
     "reads of 4 KiB": "dd if=/dev/vdb of=/dev/null bs=4k count=4000 iflag=direct",
@@ -192,6 +193,7 @@ def measure(bench: SerialBench, rounds: int) -> bool:
         def by_hand(folder: Path) -> Side:
             guest = BareGuest(folder, bench.image, folder / "data.qcow2")
             stack.callback(guest.close)
+            settle(guest)
             return Side(guest, guest.pid)
 
         before = by_hand(folders[0])
@@ -199,6 +201,7 @@ def measure(bench: SerialBench, rounds: int) -> bool:
         attached = int((bench.root / "run" / "qemu" / f"{spec.id}.pid").read_text())
         ours = QuietShell(bench.machines, spec.id)
         stack.callback(ours.close)
+        settle(ours)
         sides = {"before": before, "attached": Side(ours, attached)}
         sides["after"] = by_hand(folders[1]) if BY_HAND > 1 else before
         for side in sides.values():
@@ -213,9 +216,9 @@ def _compare(what: str, command: str, sides: dict[str, Side], rounds: int) -> bo
     """Do one kind of work in turns; the ratio is to the mean of the guests by hand."""
     for side in sides.values():
         side.took, side.used = [], []
-    for number in range(rounds + 1):
+    for number in range(1 - WARMING, rounds + 1):
         for side in list(sides.values())[:: 1 if number % 2 else -1]:
-            side.measure(command, counts=number > 0)  # the first round fills caches of all
+            side.measure(command, counts=number > 0)
     took = {name: statistics.median(side.took) for name, side in sides.items()}
     used = {name: statistics.median(side.used) for name, side in sides.items()}
     ours, slowest = took["attached"], max(took["before"], took["after"])

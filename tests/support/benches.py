@@ -105,7 +105,7 @@ ON_A_HOST: Final = MappingProxyType(
 
 WITH_GUESTS: Final = MappingProxyType(
     {
-        "guest_memory": Smallest(("96mib",)),
+        "guest_memory": Smallest(("96mib",), {"READ_MIB": 1, "FILLED": 0.1}),
         "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
         "machine_start": Smallest(("--rounds", "1", "--machines", "1"), {"WARMING": 0, "REPEATS": 1}),
         "rule_to_kernel": Smallest(("--members", "20"), {"ROUNDS": 2}),  # each second round undoes the first
@@ -113,7 +113,8 @@ WITH_GUESTS: Final = MappingProxyType(
         "volume_io": Smallest(
             ("--rounds", "1"),
             {
-                "SIZE": 8 << 20,
+                "SIZE": 1 << 20,
+                "WARMING": 0,
                 "BY_HAND": 1,
                 "LEAST_SECONDS": 0,
                 "WORK": {"reads": "dd if=/dev/vdb of=/dev/null bs=4k count=20 iflag=direct"},
