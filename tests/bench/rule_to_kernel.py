@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from stead_cli import processes
+from stead_proto.v1 import operator_pb2 as pb
 from tests.support import box, micro
 from tests.support.processes import BIN, Child
 from tests.support.real_cloud import RealCloud, User
@@ -33,6 +34,7 @@ from tests.support.waiting import wait_for
 
 ROUNDS = 30
 LIMIT = 30.0
+BLANK_GUEST = False  # one that boots nothing, and computes nothing
 AT_ONCE = 500
 _NETLINK_NETFILTER, _SOL_NETLINK, _ADD_MEMBERSHIP, _NFNLGRP_NFTABLES = 12, 270, 1, 7
 _NEW_GENERATION = (10 << 8) | 15  # NFNL_SUBSYS_NFTABLES, NFT_MSG_NEWGEN: the last word on each transaction
@@ -124,7 +126,7 @@ def _measure(kernel: Kernel, change: Callable[[int], bytes]) -> list[tuple[float
 class Place:
     """A VPC with a real guest, whose group lets in members of another group."""
 
-    def __init__(self, user: User) -> None:
+    def __init__(self, user: User, image_id: str) -> None:
         ec2 = self.ec2 = user.ec2
         self.vpc_id = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
         self.subnet_id = ec2.create_subnet(VpcId=self.vpc_id, CidrBlock="10.0.0.0/17")["Subnet"]["SubnetId"]
@@ -138,8 +140,8 @@ class Place:
                 {"IpProtocol": "udp", "FromPort": 53, "ToPort": 53, "UserIdGroupPairs": [{"GroupId": self.clients}]}
             ],
         )
-        user.run(SubnetId=self.subnet_id, SecurityGroupIds=[self.servers])
-        self.image_id = user.image_id
+        user.run(ImageId=image_id, SubnetId=self.subnet_id, SecurityGroupIds=[self.servers])
+        self.image_id = image_id
 
     def populate(self, members: int) -> None:
         """Give the clients' group many members, on hosts that have all the room."""
@@ -184,6 +186,14 @@ class Place:
         figures.add(f"a rule more, {members} members", _measure(kernel, authorize))
         figures.add(f"a rule less, {members} members", _measure(kernel, revoke))
         figures.add(f"a member more or less, {members} members", _measure(kernel, move))
+
+
+def _blank(cloud: RealCloud, folder: Path) -> str:
+    """Import an image of zeros, and give its id."""
+    image = folder / "blank.raw"
+    image.write_bytes(bytes(1 << 20))
+    header = pb.ImportImageHeader(name="blank", format="raw", file_size=1 << 20, architecture="x86_64", public=True)
+    return cloud.operator.import_image(header, image, lambda _: None).image_id
 
 
 def _simulated_hosts(cloud: RealCloud, folder: Path) -> Child:
@@ -237,7 +247,7 @@ def _run(members: int, folder: Path) -> bool:
     try:
         cloud.up()
         user = User(cloud, cloud.account, folder)
-        place = Place(user)
+        place = Place(user, _blank(cloud, folder) if BLANK_GUEST else user.image_id)
         simulated = _simulated_hosts(cloud, folder)
         simulated.start()
         wait_for(lambda: len(cloud.operator.list_hosts()) == 2, "the simulated host is there", 60)

@@ -38,7 +38,9 @@ class Smallest:
 
 WITHOUT_HOSTS: Final = MappingProxyType(
     {
-        "agent": Smallest(("--hosts", "3"), {"MEMBERS": 20, "CHANGES": 2, "IDLE_SECONDS": 0.2}),
+        "agent": Smallest(
+            ("--hosts", "3"), {"COMPILED": ("proto",), "WARMING": 0, "MEMBERS": 20, "CHANGES": 2, "IDLE_SECONDS": 0.2}
+        ),
         "audit_loss": Smallest(("--rounds", "1"), {"UNTIL_KILLED": (0.0, 0.2)}),
         "authorization": Smallest((), {"TIMES": 1}),
         "aws_protocol": Smallest((), {"COUNT": 5, "TIMES": 2}),
@@ -106,9 +108,11 @@ ON_A_HOST: Final = MappingProxyType(
 WITH_GUESTS: Final = MappingProxyType(
     {
         "guest_memory": Smallest(("96mib",), {"READ_MIB": 1, "FILLED": 0.1}),
-        "lazy_base": Smallest(("--mib", "128"), {"VOLUMES": 3}),
+        "lazy_base": Smallest(("--mib", "97"), {"VOLUMES": 3}),
         "machine_start": Smallest(("--rounds", "1", "--machines", "1"), {"WARMING": 0, "REPEATS": 1}),
-        "rule_to_kernel": Smallest(("--members", "20"), {"ROUNDS": 2}),  # each second round undoes the first
+        "rule_to_kernel": Smallest(
+            ("--members", "20"), {"ROUNDS": 2, "BLANK_GUEST": True}
+        ),  # each second round undoes the first
         "snapshot_stall": Smallest(("--snapshots", "1"), {"FILLED": 4, "WRITES": 5, "CHANGED": 2}),
         "volume_io": Smallest(
             ("--rounds", "1"),
