@@ -37,6 +37,7 @@ from tests.support.clients import Account
 from tests.support.processes import BIN, Child, free_ports
 
 ROUNDS = 15
+IMAGE_BYTES = 64 << 20
 REPORTED_SECONDS, STORED_SECONDS = 5.0, 3.0  # after which nothing of what was done is under way
 MEMORY = 400 << 20  # room for one tiny instance, its QEMU and what emulation may take, and not for two
 
@@ -203,8 +204,8 @@ async def _launch(fleet: Fleet, agents: list[Child]) -> None:
     """Put an instance on each host."""
     ec2 = fleet.client()
     image = fleet.folder / "blank.raw"
-    image.write_bytes(bytes(64 << 20))
-    header = pb.ImportImageHeader(name="blank", format="raw", file_size=64 << 20, architecture="x86_64", public=True)
+    image.write_bytes(bytes(IMAGE_BYTES))
+    header = pb.ImportImageHeader(name="blank", format="raw", file_size=IMAGE_BYTES, architecture="x86_64", public=True)
     image_id = (await asyncio.to_thread(fleet.operator.import_image, header, image, lambda _: None)).image_id
 
     def launch() -> None:

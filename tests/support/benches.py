@@ -48,7 +48,8 @@ WITHOUT_HOSTS: Final = MappingProxyType(
         "controller_start": Smallest(("--rounds", "1")),
         "describe": Smallest(("--pages", "1"), {"COUNT": 5}),
         "fan_out": Smallest(
-            ("--hosts", "3", "--processes", "1"), {"ROUNDS": 2, "REPORTED_SECONDS": 0.1, "STORED_SECONDS": 0.1}
+            ("--hosts", "3", "--processes", "1"),
+            {"ROUNDS": 2, "IMAGE_BYTES": 1 << 20, "REPORTED_SECONDS": 0.1, "STORED_SECONDS": 0.1},
         ),
         "launch_cost": Smallest(("--rounds", "1", "--launches", "2", "--hosts", "3")),
         "launch_rate": Smallest(
@@ -59,7 +60,7 @@ WITHOUT_HOSTS: Final = MappingProxyType(
         "placement": Smallest(("--hosts", "3", "--volumes", "1", "--times", "2"), {"LIMIT_MS": 1e9}),
         "places_elsewhere": Smallest(("--vpcs", "1", "--messages", "1"), {"PRESENT": (2, 4), "ROUNDS": 1}),
         "prepared_statements": Smallest(("--rounds", "1"), {"TIMES": 20, "LEAST": 0}),
-        "snapshot_ingest": Smallest((), {"BLOCKS": 64, "CHANGED": 4, "ROUNDS": 1}),
+        "snapshot_ingest": Smallest((), {"BLOCKS": 8, "CHANGED": 2, "ROUNDS": 1}),
         "tenant_timing": Smallest(("--samples", "20")),
     }
 )
