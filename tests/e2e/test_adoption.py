@@ -35,8 +35,12 @@ def _lose_the_disk_and_adopt(folder: Path) -> None:
 
 def _adopt(cloud: RealCloud, folder: Path) -> None:
     user = User(cloud, cloud.new_account(), folder)
-    [known] = user.run()
-    logins = {known: user.login(known)}
+    halts = halting_image.add(cloud.operator, folder)
+    [known] = user.run(ImageId=halts)
+    [group] = user.describe(known)["SecurityGroups"]  # of the newer one, too: what is allowed later is lost
+    user.ec2.authorize_security_group_ingress(
+        GroupId=group["GroupId"], IpProtocol="tcp", FromPort=22, ToPort=22, CidrIp="0.0.0.0/0"
+    )
     passphrase = folder / "passphrase"
     passphrase.touch(mode=0o600)
     passphrase.write_text("correct horse battery\n", encoding="utf-8")
@@ -46,10 +50,10 @@ def _adopt(cloud: RealCloud, folder: Path) -> None:
     [newer] = user.run()
     address = user.ec2.allocate_address(Domain="vpc")
     user.ec2.associate_address(InstanceId=newer, AllocationId=address["AllocationId"])
-    logins[newer] = user.login(newer)
-    volume_id, written = _with_another_volume(user, newer, logins[newer])
-    [unwanted] = user.run(ImageId=halting_image.add(cloud.operator, folder))
-    before = _seen(user, logins, newer)
+    shell = user.login(newer)
+    volume_id, written = _with_another_volume(user, newer, shell)
+    [unwanted] = user.run(ImageId=halts)
+    before = _seen(user, shell, newer, known)
 
     _lose_and_restore(cloud, backups)
     _wait_until_unclaimed(cloud, {newer, unwanted, volume_id})
@@ -57,11 +61,11 @@ def _adopt(cloud: RealCloud, folder: Path) -> None:
     _adopt_while_the_controller_dies(cloud, newer)
     cloud.stead_well("unclaimed", "remove", unwanted)
     wait_for(lambda: _unclaimed(cloud) == [], "nothing is unclaimed any more", 60, explain=cloud.log_ends)
-    assert _seen(user, logins, newer) == before
+    assert _seen(user, shell, newer, known) == before
     assert qemu_process_of(unwanted) is None
     assert _left(cloud, unwanted) == []
 
-    assert logins[newer].run(f"sudo head -c 4096 {DISK} | md5sum").split()[0] == written
+    assert shell.run(f"sudo head -c 4096 {DISK} | md5sum").split()[0] == written
     user.ec2.stop_instances(InstanceIds=[newer])
     user.wait("instance_stopped", [newer])
     user.ec2.start_instances(InstanceIds=[newer])
@@ -92,12 +96,12 @@ def _with_another_volume(user: User, instance_id: str, login: Login) -> tuple[st
     return volume_id, login.run(f"sudo head -c 4096 {DISK} | md5sum").split()[0]
 
 
-def _seen(user: User, logins: dict[str, Login], instance_id: str) -> dict[str, Any]:
-    """What must not change: guests' boots and processes, and what EC2 shows of the newer one."""
+def _seen(user: User, shell: Login, instance_id: str, known: str) -> dict[str, Any]:
+    """What must not change: a guest's boot and what EC2 shows of it, and the processes of both."""
     shown = user.describe(instance_id)
     return {
-        "boots": {each: login.run(BOOT_ID) for each, login in logins.items()},
-        "processes": {each: qemu_process_of(each) for each in logins},
+        "boot": shell.run(BOOT_ID),
+        "processes": [qemu_process_of(each) for each in (instance_id, known)],
         "addresses": (shown["PrivateIpAddress"], shown["PublicIpAddress"]),
         "disks": [(each["DeviceName"], each["Ebs"]["VolumeId"]) for each in shown["BlockDeviceMappings"]],
         "groups": shown["SecurityGroups"],
