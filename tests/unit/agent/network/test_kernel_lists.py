@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from stead_agent.network import kernel_lists
-from stead_agent.network.kernel_lists import ADDRESSES, LINKS
+from stead_agent.network.kernel_lists import ADDRESSES, LINKS, Element
 from stead_agent.network.route_messages import open_socket
 
 _INTERRUPTED = 0x10
@@ -58,6 +58,19 @@ def test_a_refusal_is_an_error(ends: tuple[socket.socket, socket.socket]) -> Non
     kernel.send(struct.pack("=IHHIIi", 36, 2, 0, 1, 0, -1) + bytes(16))
     with pytest.raises(PermissionError):
         _addresses(here)
+
+
+def test_messages_of_another_kind_are_none_of_the_list(ends: tuple[socket.socket, socket.socket]) -> None:
+    here, kernel = ends
+    other = bytearray(_address(2))
+    struct.pack_into("=H", other, 4, 16)
+    kernel.send(_address(1) + bytes(other) + _DONE)
+    assert _addresses(here) == ["10.0.0.1/24 1"]
+
+
+def test_attributes_that_are_empty_and_addresses_of_ipv6() -> None:
+    assert kernel_lists.attributes(struct.pack("=HH4sHH", 8, 3, b"a", 4, 7), 0, 12) == {3: b"a\0\0\0", 7: b""}
+    assert Element((), {1: bytes(15) + b"\1"}).address(2, 1) == "::1"
 
 
 def test_links_of_this_kernel() -> None:
