@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import libvirt
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
 
 from stead_agent import facts, hardware, kvm_proof
 from stead_agent.disks.volumes.interface import VolumeError
@@ -21,7 +23,6 @@ from stead_agent.firewall.nftables import Nft
 from stead_agent.machines import architectures, firmware
 from stead_agent.network import traffic_control
 from stead_agent.network.kernel_objects import Shaper
-from stead_agent.network.routing_sockets import IPRoute, NetlinkError
 from stead_agent.pci import grants, inventory
 from stead_agent.settings import DEFAULT_LIBVIRT_URI, PoolSetting
 from stead_agent.whole_cores import WholeCoresError, divide

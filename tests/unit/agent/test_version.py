@@ -39,38 +39,3 @@ def test_a_running_agent_is_spared_what_it_has_no_use_for():
 def test_its_page_for_prometheus_needs_no_server_of_a_library():
     program = "import sys, stead_agent.exposition; print('aiohttp' in sys.modules, 'prometheus_client' in sys.modules)"
     assert said_by(program) == ["False", "True"]
-
-
-def test_tests_can_be_written_with_unittest_beside_it():
-    program = (
-        "import stead_agent.network.routing_sockets;"
-        "import unittest.mock, pyroute2.netlink.rtnl.iprsocket as sockets;"
-        "print(unittest.TestCase.__name__, type(unittest.mock.Mock()).__name__);"
-        "print(sockets.NotLocal.msg_queue.put_nowait(0, b'') is not None)"
-    )
-    assert said_by(program) == ["TestCase", "Mock", "True"]
-
-
-def test_unittest_that_is_loaded_before_stays_as_it_is():
-    program = (
-        "import sys, unittest.mock as before;"
-        "import stead_agent.network.routing_sockets;"
-        "import pyroute2.netlink.rtnl.iprsocket as sockets;"
-        "print(sys.modules.get('unittest.mock') is before, isinstance(sockets.NotLocal.msg_queue, before.Mock))"
-    )
-    assert said_by(program) == ["True", "True"]
-
-
-def test_what_else_pyroute2_has_is_loaded_when_it_is_asked_for():
-    program = (
-        "import sys, stead_agent.network.routing_sockets as mine;"
-        "print('pyroute2.ndb' in sys.modules);"
-        "from pyroute2 import netns, __version__, IPRoute, NDB;"
-        "print('pyroute2.ndb' in sys.modules, IPRoute is mine.IPRoute, NDB.__module__, netns.__name__)"
-    )
-    assert said_by(program) == ["False", "True", "True", "pyroute2.ndb.main", "pyroute2.netns"]
-
-
-def test_all_of_pyroute2_may_be_loaded_before():
-    program = "import pyroute2, stead_agent.network.routing_sockets as mine; print(pyroute2.IPRoute is mine.IPRoute)"
-    assert said_by(program) == ["True"]
