@@ -1,5 +1,6 @@
 """An image whose guests halt at once: for those of which only that they run counts, since to boot takes five seconds of a processor."""
 
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -13,10 +14,11 @@ _BOOTABLE: Final = b"\x55\xaa"
 
 
 def add(operator: Operator, folder: Path) -> str:
-    """Import the image and return its id. Its guests hear no power button: terminate them with SkipOsShutdown."""
+    """Import the image, under a name of its own, and return its id. Its guests hear no power button: terminate them with SkipOsShutdown."""
     path = folder / "halts.raw"
     path.write_bytes(_HALTS.ljust(510, b"\0") + _BOOTABLE + bytes(_SIZE - 512))
-    header = pb.ImportImageHeader(name="halts", format="raw", file_size=_SIZE, architecture="x86_64", public=True)
+    name = f"halts-{secrets.token_hex(4)}"
+    header = pb.ImportImageHeader(name=name, format="raw", file_size=_SIZE, architecture="x86_64", public=True)
     return operator.import_image(header, path, lambda _count: None).image_id
 
 
