@@ -364,5 +364,5 @@ def test_a_controller_notices_that_its_database_is_gone_and_back(server, databas
 
 
 @pytest.mark.parametrize("name", benches.WITH_POSTGRESQL)
-def test_benchmarks_of_it_still_run(name):
-    assert "launches that failed: 0.00" in benches.run(name)
+def test_benchmarks_of_it_still_run(name, tmp_path):
+    assert "launches that failed: 0.00" in benches.run_loaded(name, tmp_path)

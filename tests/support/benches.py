@@ -171,7 +171,7 @@ def run(name: str, *arguments: str, seconds: float = _SECONDS, **environment: st
     return done.stdout
 
 
-def run_loaded(name: str, folder: Path) -> None:
+def run_loaded(name: str, folder: Path) -> str:
     """Run one without hosts as `run` does, in a fork of a process that has loaded the programs."""
     command, output, errors = [sys.executable, "-m", __name__, name], folder / "output", folder / "errors"
     program = loaded_programs.start(command, clean_environment(), output, errors)
@@ -180,7 +180,9 @@ def run_loaded(name: str, folder: Path) -> None:
         status = program.wait(_SECONDS)
     finally:
         program.kill()
-    _check(status, output.read_text(encoding="utf-8"), errors.read_text(encoding="utf-8"))
+    said = output.read_text(encoding="utf-8")
+    _check(status, said, errors.read_text(encoding="utf-8"))
+    return said
 
 
 def _check(status: int, output: str, errors: str) -> None:
