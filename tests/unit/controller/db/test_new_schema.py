@@ -1,13 +1,12 @@
 """An empty database gets all tables at once: the same as by all migrations, one after the other."""
 
 import contextlib
-import os
+from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, make_url
 
 from stead_controller.db import migrate, new_schema, schema
-from tests.support.postgresql import PROGRAMS, PostgresqlServer
 from tests.support.schemas import parts_of
 
 
@@ -17,24 +16,14 @@ def urls(tmp_path):
     return f"sqlite:///{tmp_path}/walked.sqlite", f"sqlite:///{tmp_path}/made.sqlite"
 
 
-@pytest.fixture
-def server_urls():
-    """Two empty databases of a server."""
-    server = PostgresqlServer()
-    try:
-        server.start()
-        yield server.new_database(), server.new_database()
-    finally:
-        server.stop()
-
-
-def check(walked, made):
-    """Walk through the migrations in one database, make the other's tables at once: no part differs."""
+@pytest.mark.story
+def test_a_file_is_the_same(urls, file_at):
+    """Also one of a server is: tests/api/test_postgresql.py."""
+    Path(str(make_url(urls[0]).database)).write_bytes(file_at(schema.newest()))
     with contextlib.ExitStack() as ends:
-        one, other = (create_engine(url) for url in (walked, made))
+        one, other = (create_engine(url) for url in urls)
         ends.callback(one.dispose)
         ends.callback(other.dispose)
-        migrate.upgrade(one)
         schema.bring_up_to_date(other)
         first, second = parts_of(one), parts_of(other)
         assert len(second) > 100
@@ -42,19 +31,6 @@ def check(walked, made):
             assert second.get(name) == first.get(name), name
         assert migrate.differences(other) == []
         assert schema.revision_of(other) == schema.newest()
-
-
-@pytest.mark.story
-def test_a_file_is_the_same(urls):
-    check(*urls)
-
-
-@pytest.mark.story
-@pytest.mark.skipif(not PROGRAMS, reason="needs a PostgreSQL server: ./stead test --postgresql installs it")
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to run the server as its own user")
-@pytest.mark.filterwarnings("error::sqlalchemy.exc.SAWarning")
-def test_a_database_of_a_server_is_the_same(server_urls):
-    check(*server_urls)
 
 
 def test_who_is_interrupted_leaves_an_empty_database(urls, monkeypatch):
