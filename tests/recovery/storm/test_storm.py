@@ -1,4 +1,4 @@
-"""A minute of storm over a rig with real guests: everything that was answered holds, and nothing is left."""
+"""Half a minute of storm over a rig with real guests: everything that was answered holds, and nothing is left."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support import box, leaks
 from tests.support.shared_models import share_among_clients
 
 SEED = int(os.environ.get("STEAD_STORM_SEED") or 13)
-MINUTES = 0.8  # of churn; the rig, the rests and the end come on top
+MINUTES = 0.5  # of churn; the rig, the rests and the end come on top
 
 pytestmark = [
     pytest.mark.root,
