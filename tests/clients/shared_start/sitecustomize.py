@@ -5,6 +5,7 @@ and Mitogen compile what modules import: most of the time of a task. The modules
 """
 
 import builtins
+import gc
 import importlib
 import sys
 from collections.abc import Sequence
@@ -49,5 +50,6 @@ class _WhenLoaded(MetaPathFinder, Loader):
         """Do nothing: it has run."""
 
 
+gc.disable()  # each task is a fork of few seconds, in which looking for garbage copies what is shared
 setattr(builtins, "compile", _compile_once)  # noqa: B010 - mypy knows that it is a function
 sys.meta_path.insert(0, _WhenLoaded())
