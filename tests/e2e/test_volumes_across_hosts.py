@@ -17,7 +17,7 @@ from tests.support.street import Street, disk
 from tests.support.town import Inhabitant
 from tests.support.waiting import wait_for
 
-MIB = 1 << 20
+PIECE = 64 << 10  # what is written and summed at each place: an emulated guest computes long for more
 WORD = "nobody-shall-read-this-on-either-host"
 
 
@@ -27,9 +27,9 @@ def repeated(word: str) -> str:
 
 
 def fill(guest: Inhabitant, volume_id: str, word: str, at: int = 0) -> str:
-    """Write 1 MiB of a word at an offset in MiB, and give the sum of what is there now."""
+    """Write a piece that repeats a word at an offset in MiB, and give the sum of what is there now."""
     guest.run(
-        f"{repeated(word)} | head -c {MIB} >/tmp/words; sudo dd if=/tmp/words of={disk(volume_id)} bs=1M seek={at}"
+        f"{repeated(word)} | head -c {PIECE} >/tmp/words; sudo dd if=/tmp/words of={disk(volume_id)} bs=1M seek={at}"
         " conv=fsync 2>/dev/null; rm /tmp/words",
         120,
     )
@@ -37,9 +37,9 @@ def fill(guest: Inhabitant, volume_id: str, word: str, at: int = 0) -> str:
 
 
 def total(guest: Inhabitant, volume_id: str, at: int = 0) -> str:
-    """The sum of 1 MiB at an offset in MiB, from the disk itself."""
+    """The sum of a piece at an offset in MiB, from the disk itself."""
     guest.run("sync; echo 3 | sudo tee /proc/sys/vm/drop_caches >/dev/null")
-    return guest.run(f"sudo dd if={disk(volume_id)} bs=1M skip={at} count=1 2>/dev/null | sha256sum", 120)
+    return guest.run(f"sudo dd if={disk(volume_id)} bs=64k skip={16 * at} count=1 2>/dev/null | sha256sum", 120)
 
 
 @contextmanager
@@ -90,7 +90,9 @@ def test_a_volume_goes_from_a_guest_to_one_of_another_host_and_back(street: Stre
 
 def check_snapshot(street: Street, volume_id: str) -> None:
     """A snapshot that another host takes of an encrypted volume has its bytes, which nobody else can read."""
-    pipe = f"{repeated(WORD)} | head -c {MIB} | sudo dd of={disk(volume_id)} bs=1M seek=200 iflag=fullblock conv=fsync"
+    pipe = (
+        f"{repeated(WORD)} | head -c {PIECE} | sudo dd of={disk(volume_id)} bs=1M seek=200 iflag=fullblock conv=fsync"
+    )
     street.east.run(f"{pipe} 2>/dev/null", 120)
     snapshot_id = street.user.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
     street.complete(snapshot_id)
@@ -121,7 +123,7 @@ def test_a_guest_goes_on_when_the_ends_are_killed_and_the_agents_restarted(stree
         host.place.run("kill", "-9", str(daemon))
         wait_for(lambda: street.east.tries("test -s /tmp/done"), "all is written", 60, poll=0.5)
         assert street.east.run("cat /tmp/done; rm /tmp/done").strip() == "0"
-        expected = street.east.run(f"{repeated(host.name)} | head -c {MIB} | sha256sum")
+        expected = street.east.run(f"{repeated(host.name)} | head -c {PIECE} | sha256sum")
         assert total(street.east, volume_id) == expected
     before = daemons(one) + daemons(two)
     for host in (one, two):
@@ -143,10 +145,9 @@ def test_a_guest_goes_on_while_the_authority_changes(street: Street) -> None:
     street.detach(volume_id)
     street.attach(volume_id, street.east)
     wait_for(lambda: reaches_home(two), "the guest's QEMU asks the home itself", 30)
-    street.east.run(
-        f"(until [ -e /tmp/enough ]; do {repeated('on')} | head -c {MIB} | sudo dd of={disk(volume_id)} bs=64k"
-        " iflag=fullblock conv=fsync || exit; usleep 200000; done; touch /tmp/well) >/dev/null 2>&1 &"
-    )
+    writes = f"dd if=/tmp/on of={disk(volume_id)} bs=16k conv=fsync"
+    loop = f"until [ -e /tmp/enough ]; do {writes} || exit; usleep 300000; done; touch /tmp/well"
+    street.east.run(f"{repeated('on')} | head -c {PIECE} >/tmp/on; sudo sh -c '{loop}' >/dev/null 2>&1 &")
     before = daemons(one) + daemons(two)
     known = []
     for step in ("rotate", "switch", "finish"):
@@ -196,10 +197,9 @@ def test_a_snapshot_of_a_disk_in_use_becomes_a_disk_of_another_host(street: Stre
     ec2 = street.user.ec2
     before = fill(street.west, volume_id, "before")
     # Writes go on at another place while the snapshot is taken.
-    street.west.run(
-        f"(while test ! -e /tmp/enough; do {repeated('more')} | sudo dd of={disk(volume_id)} bs=64k seek=3200 count=64"
-        " iflag=fullblock conv=fsync; usleep 200000; done; rm /tmp/enough) >/dev/null 2>&1 &"
-    )
+    writes = f"dd if=/tmp/more of={disk(volume_id)} bs=64k seek=3200 conv=fsync"
+    loop = f"while test ! -e /tmp/enough; do {writes}; usleep 300000; done; rm /tmp/enough"
+    street.west.run(f"{repeated('more')} | head -c {PIECE} >/tmp/more; sudo sh -c '{loop}' >/dev/null 2>&1 &")
     first = ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
     street.complete(first)
     street.west.run("touch /tmp/enough")
@@ -251,7 +251,7 @@ def test_who_is_detached_by_force_writes_no_more(street: Street) -> None:
     wait_for(lambda: reaches_home(two), "the guest's QEMU asks the home itself", 30)
     # Without end, but at its leisure, at the place that is looked at: each time to the disk that it has open, and no other.
     write = "dd if=/tmp/late of=/proc/self/fd/3 bs=64k oflag=direct conv=notrunc"
-    writes = f"exec 3>{disk(volume_id)}; {write}; : >/tmp/begun; while {write}; do usleep 100000; done; : >/tmp/ended"
+    writes = f"exec 3>{disk(volume_id)}; {write}; : >/tmp/begun; while {write}; do usleep 400000; done; : >/tmp/ended"
     street.east.run(f"{repeated('late')} | head -c {256 << 10} >/tmp/late; sudo sh -c '{writes}' >/dev/null 2>&1 &")
     wait_for(lambda: street.east.tries("test -e /tmp/begun"), "the guest writes", 30, poll=0.5)
     late = total(street.east, volume_id)
