@@ -74,11 +74,13 @@ def _story(cloud: RealCloud, folder: Path, database: str) -> None:
     user.ec2 = user.account.ec2
     user.wait("instance_running", [outer, inner])
     assert _seen(user, logins, (outer, inner)) == before
+    halting_image.instead_of_further_boots(logins[outer].run)  # test_adoption.py sees such a guest boot
     user.ec2.stop_instances(InstanceIds=[outer])
     user.wait("instance_stopped", [outer])
     user.ec2.start_instances(InstanceIds=[outer])
     user.wait("instance_running", [outer])
-    assert user.login(outer).address == address["PublicIp"]
+    assert qemu_process_of(outer) is not None
+    assert user.describe(outer)["PublicIpAddress"] == address["PublicIp"]
     assert _state(user, endpoint_id) == "available"
     user.ec2.delete_vpc_endpoints(VpcEndpointIds=[endpoint_id])
     user.ec2.terminate_instances(InstanceIds=[inner], SkipOsShutdown=True)
