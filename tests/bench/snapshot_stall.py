@@ -33,7 +33,8 @@ STORED_LIMIT = 1.1
 SIZE = 256 << 20
 BLOCK = 512 * 1024
 BOUNDARIES_MS = (1, 2, 5, 10, 20, 30, 40, 50, 75, 100, 200, 500, 1000)
-WRITER = "while :; do dd if=/dev/urandom of=/dev/vdb bs=4096 count=1 conv=notrunc,fsync 2>/dev/null; done &"
+WRITER = "while :; do dd if=/dev/urandom of=/dev/vdb bs=4096 count=1 conv=notrunc,fsync 2>/dev/null; {REST}; done &"
+REST = ":"  # what the guest does between two writes
 FILLED = 64  # MiB
 CHANGED = 8
 WRITES = 150
@@ -94,7 +95,7 @@ def measure(bench: SerialBench, count: int) -> bool:
     settle(shell)
     shell.run(f"dd if=/dev/urandom of=/dev/vdb bs=1M count={FILLED} 2>/dev/null", 300)
     device = "/machine/peripheral/virtio-disk1/virtio-backend"
-    shell.begin(WRITER)
+    shell.begin(WRITER.replace("{REST}", REST))
     reset(bench, spec.id, device)
     until_written(bench, spec.id, device, WRITES * count)
     alone = latencies(bench, spec.id, device)

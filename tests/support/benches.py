@@ -114,7 +114,9 @@ WITH_GUESTS: Final = MappingProxyType(
         "rule_to_kernel": Smallest(
             ("--members", "20"), {"ROUNDS": 2, "BLANK_GUEST": True}
         ),  # each second round undoes the first
-        "snapshot_stall": Smallest(("--snapshots", "1"), {"FILLED": 4, "WRITES": 5, "CHANGED": 2}),
+        "snapshot_stall": Smallest(
+            ("--snapshots", "1"), {"FILLED": 1, "WRITES": 5, "CHANGED": 2, "REST": "usleep 50000"}
+        ),
         "volume_io": Smallest(
             ("--rounds", "1"),
             {
