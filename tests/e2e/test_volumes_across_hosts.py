@@ -5,13 +5,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pytest
 
 from stead_cli import processes
 from stead_cli.rig_cloud import RigHost
 from stead_proto.limits import EXPORT_PORTS
+from stead_proto.v1 import operator_pb2 as pb
 from tests.support.real_cloud import kill
 from tests.support.street import Street, disk
 from tests.support.town import Inhabitant
@@ -329,8 +329,8 @@ def goes(street: Street, volume_id: str, last: RigHost, now: RigHost, *, kills: 
                 host.start_agent()
             kill(street.rig.rig.controller)
             street.rig.rig.start_controller()
-        wait_for(lambda: shown(street, last)["state"] == "drained", f"{last.name} is empty", 120, poll=2)
-        uses = {use["id"]: use["state"] for use in shown(street, now)["uses"]}
+        wait_for(lambda: shown(street, last).state == "drained", f"{last.name} is empty", 120, poll=2)
+        uses = {use.id: use.state for use in shown(street, now).uses}
         assert (uses[street.east.id], uses[volume_id]) == ("stopped", "in-use")
         wait_for(lambda: volume_id in disks(now), f"{now.name} has its root volume", 60, poll=0.5)
         assert disks(last) == []
@@ -338,7 +338,7 @@ def goes(street: Street, volume_id: str, last: RigHost, now: RigHost, *, kills: 
 
 def on_the_way(street: Street, host: RigHost, volume_id: str) -> bool:
     """Tell whether a volume is about to leave a host, or has left it."""
-    notes = {use["id"]: use["note"] for use in shown(street, host)["uses"]}
+    notes = {use.id: use.note for use in shown(street, host).uses}
     return notes.get(volume_id) != "it waits its turn"
 
 
@@ -351,7 +351,7 @@ def is_drained_away(street: Street) -> None:
     written = fill(street.east, volume_id, "three")
     assert disks(three) == [volume_id]
     with cordoned(street, one), drained(street, three, "--stop"):
-        wait_for(lambda: shown(street, three)["state"] == "drained", f"{three.name} is empty", 240, poll=2)
+        wait_for(lambda: shown(street, three).state == "drained", f"{three.name} is empty", 240, poll=2)
         assert disks(three) == []
         assert street.east.id not in three.place.run("virsh", "list", "--all", "--name").stdout
         street.user.wait("instance_running", [street.east.id])
@@ -383,11 +383,9 @@ def cordoned(street: Street, host: RigHost) -> Iterator[None]:
         street.rig.operator.set_schedulable(street.rig.ids[host.name], schedulable=True)
 
 
-def shown(street: Street, host: RigHost) -> dict[str, Any]:
+def shown(street: Street, host: RigHost) -> pb.Host:
     """A host as its operator sees it."""
-    said = street.rig.stead_well("host", "show", street.rig.ids[host.name], "--output", "json")
-    found: dict[str, Any] = json.loads(said)
-    return found
+    return street.rig.operator.show_host(street.rig.ids[host.name])
 
 
 def disks(host: RigHost) -> list[str]:
