@@ -1,6 +1,5 @@
 """A controller's disk is lost, a backup is put back: real guests that were made after it are adopted, and notice nothing."""
 
-import json
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -91,9 +90,10 @@ def _with_another_volume(user: User, instance_id: str, login: Login) -> tuple[st
     volume_id = user.ec2.create_volume(AvailabilityZone=zone, Size=1, VolumeType="gp3")["VolumeId"]
     user.ec2.attach_volume(VolumeId=volume_id, InstanceId=instance_id, Device=DISK)
     user.ec2.get_waiter("volume_in_use").wait(VolumeIds=[volume_id], WaiterConfig=FAST)
-    login.run(f"until [ -b {DISK} ]; do usleep 100000; done", 60)
-    login.run(f"sudo dd if=/dev/urandom of={DISK} bs=4096 count=1 conv=fsync 2>/dev/null")
-    return volume_id, login.run(f"sudo head -c 4096 {DISK} | md5sum").split()[0]
+    waits = f"until [ -b {DISK} ]; do usleep 100000; done"
+    writes = f"sudo dd if=/dev/urandom of={DISK} bs=4096 count=1 conv=fsync 2>/dev/null"
+    # By one connection: each costs an emulated guest half a second of a processor.
+    return volume_id, login.run(f"{waits}; {writes} && sudo head -c 4096 {DISK} | md5sum", 120).split()[0]
 
 
 def _seen(user: User, shell: Login, instance_id: str, known: str) -> dict[str, Any]:
@@ -119,8 +119,7 @@ def _lose_and_restore(cloud: RealCloud, backups: list[str]) -> None:
 
 
 def _unclaimed(cloud: RealCloud) -> list[str]:
-    rows = json.loads(cloud.stead_well("unclaimed", "list", "--output", "json"))
-    return [row["id"] for row in rows]
+    return [each.id for each in cloud.operator.list_unclaimed()]
 
 
 def _wait_until_unclaimed(cloud: RealCloud, ids: set[str]) -> None:

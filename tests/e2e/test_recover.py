@@ -66,6 +66,8 @@ def _story(cloud: RealCloud, folder: Path, database: str) -> None:
     cloud.stead_well("recover", "--master-key-file", str(saved), timeout=400)
     wait_for(lambda: {outer, inner} <= set(_unclaimed(cloud)), "the host says what it has", 60, explain=cloud.log_ends)
     assert (cloud.settings.controller_dir / "stead.sqlite").exists() == (not database)
+    listed = json.loads(cloud.stead_well("unclaimed", "list", "--output", "json"))
+    assert {outer, inner} <= {each["id"] for each in listed}
     adopted = json.loads(cloud.stead_well("unclaimed", "adopt", "--all", "--output", "json"))
     assert {outer, inner} <= {each["id"] for each in adopted if each["adopted"]}
     wait_for(lambda: not set(_unclaimed(cloud)) & {outer, inner, volume_id}, "all of it is known", 60)
@@ -160,7 +162,7 @@ def _seen(user: User, logins: dict[str, Login], instance_ids: Iterable[str]) -> 
 
 
 def _unclaimed(cloud: RealCloud) -> list[str]:
-    return [row["id"] for row in json.loads(cloud.stead_well("unclaimed", "list", "--output", "json"))]
+    return [each.id for each in cloud.operator.list_unclaimed()]
 
 
 def _again(cloud: RealCloud, account_id: str) -> Account:
