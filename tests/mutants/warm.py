@@ -34,7 +34,7 @@ type Verdict = Literal["noticed", "survived", "nobody comes here", "unsure"]
 _OPTIONS: Final = ("-q", "-x", "-s", "--tb=no", "--timeout=0", "-p", "no:cacheprovider")
 _TEMPLATES: Final = ("empty_database_file", "world_file")
 _TOOL: Final = sys.monitoring.PROFILER_ID
-_CPU_FACTOR, _CPU_SECONDS = 3, 3
+_CPU_FACTOR, _CPU_SECONDS = 3, 1
 _WALL_FACTOR, _WALL_SECONDS = 10, 60
 _MEMORY: Final = 2 << 30
 
