@@ -14,6 +14,7 @@ from stead_controller.aws import operations, reading, unbuilt
 from stead_controller.aws.call import OPERATIONS
 from stead_controller.aws.protocol.models import load_service
 from stead_controller.aws.without_effect import ACCEPTED, Accepted
+from stead_controller.resources.metrics import widget_image
 from tests.api.base_requests import BASES, COMPANIONS, INSTEAD, REFUSED_BASES, VALUES, VALUES_OF, Named, build, filled
 from tests.api.conftest import serving
 from tests.api.parameters import Member, Prober, Report, judge, members, plain, sample, with_member
@@ -48,7 +49,12 @@ _EXEMPT_HEAD: Final = (
 @pytest.fixture(scope="module")
 def named(tmp_path_factory: pytest.TempPathFactory, api_database: Any) -> Iterator[tuple[Prober, Named]]:
     """An endpoint that commits nothing, over a cloud with one resource of each type, whose names it gives."""
-    with serving(tmp_path_factory.mktemp("parameters"), *api_database) as api, asyncio.Runner() as loop:
+    with (
+        serving(tmp_path_factory.mktemp("parameters"), *api_database) as api,
+        asyncio.Runner() as loop,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(widget_image, "_draw", lambda picture: picture)  # a program that takes two seconds of a processor
         yield Prober(api, loop), build(api)
 
 
