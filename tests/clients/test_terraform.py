@@ -9,7 +9,7 @@ from tests.support import outside_clients
 from tests.support.clients import FAST
 from tests.support.own_resources import own_resources
 from tests.support.second_controller import clouds
-from tests.support.terraform import SECONDS, prepared
+from tests.support.terraform import SECONDS, Terraform
 
 ZONES = ("us-east-1a", "us-east-1b")
 BUDGET = """
@@ -63,18 +63,11 @@ def account(controllers):
     return controllers[0].new_account("terraform")
 
 
-@pytest.fixture
-def terraform(account, tmp_path):
-    """Terraform at the first controller."""
-    with prepared(tmp_path, account) as found:
-        yield found
-
-
 @pytest.mark.client("terraform")
 @pytest.mark.timeout(SECONDS)
-def test_a_site_is_made_changed_in_place_and_removed(controllers, account, terraform):
+def test_a_site_is_made_changed_in_place_and_removed(controllers, account, tmp_path):
     """After each apply a plan, at the last controller, finds nothing to do; what is destroyed there leaves nothing."""
-    sizes = ("-var=workers=1", "-var=grown=1")
+    terraform, sizes = Terraform(tmp_path, account), ("-var=workers=1", "-var=grown=1")
     (terraform.folder / "budget.tf").write_text(BUDGET)  # here since each command takes seconds to start
     added, changed, destroyed = terraform.apply(*sizes, "-var=amount=20")
     assert (changed, destroyed) == (0, 0)

@@ -10,7 +10,7 @@ from tests.support import outside_clients
 from tests.support.clients import FAST
 from tests.support.own_resources import own_resources
 from tests.support.real_cloud import User
-from tests.support.terraform import SECONDS, Terraform, prepared
+from tests.support.terraform import SECONDS, Terraform
 
 # The boot of a guest that nobody asks anything costs as much as that of another: those behind have nothing to boot, nor has
 # the one that stands by for the group.
@@ -31,8 +31,6 @@ resource "aws_launch_template" "front" {{
 @pytest.fixture
 def blank(user: User) -> Iterator[str]:
     """An image of an empty disk."""
-    if why := outside_clients.why_missing("terraform"):
-        pytest.skip(why)
     ec2 = user.ec2
     zone = ec2.describe_availability_zones()["AvailabilityZones"][0]["ZoneName"]
     volume_id = ec2.create_volume(AvailabilityZone=zone, Size=1)["VolumeId"]
@@ -50,17 +48,13 @@ def blank(user: User) -> Iterator[str]:
     ec2.delete_snapshot(SnapshotId=snapshot_id)
 
 
-@pytest.fixture
-def terraform(user: User, blank: str, tmp_path: Path) -> Iterator[Terraform]:
-    """Terraform, whose machines but the first have nothing to boot."""
-    with prepared(tmp_path, user.account, OVERRIDE.format(blank=blank)) as found:
-        yield found
-
-
 @pytest.mark.client("terraform")
 @pytest.mark.timeout(SECONDS)
-def test_a_site_of_real_guests(user: User, terraform: Terraform) -> None:
+def test_a_site_of_real_guests(user: User, blank: str, tmp_path: Path) -> None:
+    if why := outside_clients.why_missing("terraform"):
+        pytest.skip(why)
     before = own_resources(user.account)
+    terraform = Terraform(tmp_path, user.account, OVERRIDE.format(blank=blank))
     added, _, _ = terraform.apply()
     terraform.plan_is_empty()
     login = replace(user.login(terraform.outputs["machines"][0]), key_file=terraform.key)

