@@ -13,13 +13,12 @@ from typing import Any, Final, Literal, Self
 
 from stead_agent.network.kernel_lists import ADDRESS, LINK, LINKS, NEIGHBOUR, ROUTE, RULE, Element, attributes, read
 from stead_agent.network.route_messages import check, open_socket, received
+from stead_agent.nfnetlink import attribute
 
 AF_BRIDGE: Final = 7  # linux/socket.h
 MASTER, NAME, ALIAS = 10, 3, 20  # IFLA_…
 _HEADER: Final = struct.Struct("=IHHII")  # struct nlmsghdr
-_ATTRIBUTE: Final = struct.Struct("=HH")  # struct rtattr
 _NUMBER: Final = struct.Struct("=I")
-_NESTED: Final = 0x8000  # NLA_F_NESTED
 _NLMSG_ERROR: Final = 2
 _REQUEST, _ACKNOWLEDGED = 0x001, 0x005  # NLM_F_REQUEST, and with NLM_F_ACK
 _FLAGS: Final = {"add": 0x600, "replace": 0x500, "set": 0, "del": 0}  # NLM_F_CREATE | NLM_F_EXCL, NLM_F_REPLACE
@@ -67,23 +66,18 @@ _OF_KINDS: Final[_Attributes] = {
 }  # fmt: skip
 
 
-def _attribute(kind: int, value: bytes) -> bytes:
-    size = _ATTRIBUTE.size + len(value)
-    return (_ATTRIBUTE.pack(size, kind) + value).ljust((size + 3) & ~3, b"\0")
-
-
 def _number(kind: int, value: int) -> bytes:
-    return _attribute(kind, _NUMBER.pack(value))
+    return attribute(kind, _NUMBER.pack(value))
 
 
 def _link_values(values: Values) -> bytes:
     known = ((_OF_LINKS[name], value) for name, value in values.items() if name in _OF_LINKS)
-    return b"".join(_attribute(kind, write(value)) for (kind, write), value in known)
+    return b"".join(attribute(kind, write(value)) for (kind, write), value in known)
 
 
 def _kind_values(values: Values) -> bytes:
     known = ((_OF_KINDS[name], value) for name, value in values.items() if name not in _OF_LINKS)
-    return b"".join(_attribute(kind, write(value)) for (kind, write), value in known)
+    return b"".join(attribute(kind, write(value)) for (kind, write), value in known)
 
 
 def _packed(address: str) -> tuple[int, bytes]:
@@ -133,20 +127,20 @@ class RoutingSocket:
         if kind:
             data = _kind_values(values)
             if peer is not None:
-                data = _attribute(_VETH_PEER | _NESTED, LINK.pack(0, 0, 0, 0, 0) + _link_values(peer))
-            information = _attribute(_INFO_KIND, _text(kind)) + _attribute(_INFO_DATA | _NESTED, data)
-            body += _attribute(_LINKINFO | _NESTED, information)
+                data = attribute(_VETH_PEER, LINK.pack(0, 0, 0, 0, 0) + _link_values(peer), nested=True)
+            information = attribute(_INFO_KIND, _text(kind)) + attribute(_INFO_DATA, data, nested=True)
+            body += attribute(_LINKINFO, information, nested=True)
         self._do(_NEW_LINK, command, body)
 
     def isolate(self, index: int) -> None:
         """Let a port of a bridge exchange frames with ports that are not isolated only."""
-        port = _attribute(_PROTINFO | _NESTED, _attribute(_PORT_ISOLATED, _one(1)))
+        port = attribute(_PROTINFO, attribute(_PORT_ISOLATED, _one(1)), nested=True)
         self._do(_SET_LINK, "set", LINK.pack(AF_BRIDGE, 0, index, 0, 0) + port)
 
     def addr(self, command: Command, *, index: int, address: str, prefixlen: int) -> None:
         """Add or delete an address of a link."""
         family, packed = _packed(address)
-        both = _attribute(_IFA_LOCAL, packed) + _attribute(_IFA_ADDRESS, packed)
+        both = attribute(_IFA_LOCAL, packed) + attribute(_IFA_ADDRESS, packed)
         self._do(_NEW_ADDRESS, command, ADDRESS.pack(family, prefixlen, 0, 0, index) + both)
 
     def route(
@@ -160,19 +154,19 @@ class RoutingSocket:
         flags = _ONLINK if gateway else 0
         body = ROUTE.pack(family, network.prefixlen, 0, 0, short, proto, scope, _TYPES[kind], flags)
         if network.prefixlen:
-            body += _attribute(_RTA_DST, network.network_address.packed)
-        for attribute, address in ((RTA_GATEWAY, gateway), (_RTA_PREFSRC, source)):
-            body += _attribute(attribute, _packed(address)[1]) if address else b""
-        for attribute, value in ((RTA_OIF, oif), (RTA_PRIORITY, metric)):
-            body += _number(attribute, value) if value else b""
+            body += attribute(_RTA_DST, network.network_address.packed)
+        for what, address in ((RTA_GATEWAY, gateway), (_RTA_PREFSRC, source)):
+            body += attribute(what, _packed(address)[1]) if address else b""
+        for what, value in ((RTA_OIF, oif), (RTA_PRIORITY, metric)):
+            body += _number(what, value) if value else b""
         self._do(_NEW_ROUTE, command, body + _number(_RTA_TABLE, table))
 
     def way(self, dst: str, src: str, iif: int) -> Element:
         """Return the route that the kernel has for a packet that comes by a link."""
         family, packed = _packed(dst)
         bits = 8 * len(packed)
-        body = ROUTE.pack(family, bits, bits, 0, 0, 0, 0, 0, 0) + _attribute(_RTA_DST, packed)
-        body += _attribute(_RTA_SRC, _packed(src)[1]) + _number(_RTA_IIF, iif)
+        body = ROUTE.pack(family, bits, bits, 0, 0, 0, 0, 0, 0) + attribute(_RTA_DST, packed)
+        body += attribute(_RTA_SRC, _packed(src)[1]) + _number(_RTA_IIF, iif)
         self.socket.send(_HEADER.pack(_HEADER.size + len(body), _GET_ROUTE, _REQUEST, 1, 0) + body)
         for kind, buffer, start, end in received(self.socket):
             if kind == _NEW_ROUTE:
@@ -188,24 +182,22 @@ class RoutingSocket:
         """Add or delete a rule that leads to a table."""
         short = table if table <= _MOST_IN_HEADER else _IN_ATTRIBUTE
         body = RULE.pack(family, 0, 0, 0, short, 0, 0, _TO_TABLE, 0)
-        body += (
-            _number(_FRA_PRIORITY, priority) + _number(_FRA_TABLE, table) + _attribute(_FRA_PROTOCOL, _one(protocol))
-        )
-        body += _attribute(_FRA_IIFNAME, _text(iifname)) if iifname else b""
+        body += _number(_FRA_PRIORITY, priority) + _number(_FRA_TABLE, table) + attribute(_FRA_PROTOCOL, _one(protocol))
+        body += attribute(_FRA_IIFNAME, _text(iifname)) if iifname else b""
         body += _number(_FRA_FWMARK, fwmark) if fwmark else b""
-        body += _attribute(_FRA_IP_PROTO, _one(ip_proto)) if ip_proto else b""
+        body += attribute(_FRA_IP_PROTO, _one(ip_proto)) if ip_proto else b""
         self._do(_NEW_RULE, command, body)
 
     def neigh(self, command: Command, *, ifindex: int, dst: str, lladdr: str = "", flags: int = 0) -> None:
         """Make, replace or delete a permanent neighbour, or an address that is answered for."""
         family, packed = _packed(dst)
-        body = NEIGHBOUR.pack(family, ifindex, _PERMANENT, flags, 0) + _attribute(_NDA_DST, packed)
-        self._do(_NEW_NEIGHBOUR, command, body + (_attribute(_NDA_LLADDR, _mac(lladdr)) if lladdr else b""))
+        body = NEIGHBOUR.pack(family, ifindex, _PERMANENT, flags, 0) + attribute(_NDA_DST, packed)
+        self._do(_NEW_NEIGHBOUR, command, body + (attribute(_NDA_LLADDR, _mac(lladdr)) if lladdr else b""))
 
     def fdb(self, command: Command, *, ifindex: int, lladdr: str, dst: str, state: int, flags: int) -> None:
         """Make, replace or delete an entry of a forwarding database: to which host the frames for a MAC go."""
         body = NEIGHBOUR.pack(AF_BRIDGE, ifindex, state, flags, 0)
-        body += _attribute(_NDA_LLADDR, _mac(lladdr)) + _attribute(_NDA_DST, _packed(dst)[1])
+        body += attribute(_NDA_LLADDR, _mac(lladdr)) + attribute(_NDA_DST, _packed(dst)[1])
         self._do(_NEW_NEIGHBOUR, command, body)
 
     def _do(self, what: int, command: Command, body: bytes) -> None:
