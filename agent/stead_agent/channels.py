@@ -1,4 +1,4 @@
-"""Channels to the controllers, each kept from one try that could not connect to the next.
+"""Channels to the controllers, each kept from one that has lost its connection, or could not connect, to the next try.
 
 gRPC goes on trying by itself on a channel that could not connect, which costs a hundredth of opening another one with
 its keys and certificates, and tells when it has connected: so a controller that comes back has its hosts at once.
@@ -15,7 +15,8 @@ from stead_proto import tls
 from stead_proto.tls import Identity
 
 _PATIENCE: Final = 5.0  # seconds for which a channel is kept: another one asks again for the addresses of a name
-_AWAY: Final = grpc.ChannelConnectivity.TRANSIENT_FAILURE
+_IDLE: Final = grpc.ChannelConnectivity.IDLE  # it has lost its connection, and tries to connect when asked to
+_AWAY: Final = (_IDLE, grpc.ChannelConnectivity.TRANSIENT_FAILURE)
 
 
 class Channels:
@@ -35,8 +36,8 @@ class Channels:
         return tls.channel_to_controller(address, identity, watchful=watchful)
 
     async def give_back(self, address: str, identity: Identity, channel: grpc.aio.Channel, *, keep: bool) -> None:
-        """Close a channel, or keep it when asked to, if it still tries to connect."""
-        if keep and channel.get_state() is _AWAY:
+        """Close a channel, or keep it when asked to, if it is not connected."""
+        if keep and channel.get_state() in _AWAY:
             self._kept[address] = identity, time.monotonic() + _PATIENCE, channel
         else:
             await channel.close()
@@ -50,6 +51,8 @@ class Channels:
             await asyncio.sleep(seconds)
             return
         _, until, channel = kept
+        if channel.get_state() is _IDLE:
+            await asyncio.sleep(seconds)  # so that not all hosts that one controller has lost connect at once
         if alone:
             seconds = max(seconds, until - time.monotonic())
         with contextlib.suppress(TimeoutError):  # then it is tried, and another reason is told if there is one
@@ -64,7 +67,7 @@ class Channels:
 
 
 async def _until_connected(channel: grpc.aio.Channel) -> None:
-    state = channel.get_state()
+    state = channel.get_state(try_to_connect=True)
     while state is not grpc.ChannelConnectivity.READY:
         await channel.wait_for_state_change(state)
         state = channel.get_state(try_to_connect=True)

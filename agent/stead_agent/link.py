@@ -157,7 +157,7 @@ class Link:
             try:
                 await self._talk(channel, identity, address)
             finally:
-                keep = self._is_quick and not self.connected.is_set()
+                keep = self._is_quick or self.connected.is_set()
                 await self._channels.give_back(address, identity, channel, keep=keep)
         except Exception as error:  # no error may end the link: a new session synchronises both sides
             if _says_removed(error):

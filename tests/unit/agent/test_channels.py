@@ -55,7 +55,7 @@ async def test_not_where_nobody_wants_it_or_for_long(
     assert await _tried(channels, address, identity) is not second
 
 
-async def test_one_that_has_connected_is_closed(channels: Channels) -> None:
+async def test_one_that_is_connected_is_closed(channels: Channels) -> None:
     controller = FakeController()
     await controller.start()
     identity = controller.authority.issue_host("h-1")
@@ -63,6 +63,31 @@ async def test_one_that_has_connected_is_closed(channels: Channels) -> None:
     await channel.channel_ready()
     await channels.give_back(controller.address, identity, channel, keep=True)
     assert await channels.to(controller.address, identity, watchful=False) is not channel
+    await controller.stop()
+
+
+async def test_one_that_has_lost_its_connection_waits_and_connects_again(
+    channels: Channels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent_channels, "_PATIENCE", 240.0)
+    controller = FakeController()
+    await controller.start()
+    address, identity = controller.address, controller.authority.issue_host("h-1")
+    channel = await channels.to(address, identity, watchful=False)
+    await channel.channel_ready()
+    await controller.stop()
+    while (state := channel.get_state()) is not grpc.ChannelConnectivity.IDLE:
+        await asyncio.wait_for(channel.wait_for_state_change(state), 20)
+    await channels.give_back(address, identity, channel, keep=True)
+    await controller.start()
+    waiting = asyncio.create_task(channels.wait(address, 240.0, alone=True))
+    assert await asyncio.wait({waiting}, timeout=0.1) == (set(), {waiting}), "others connect"
+    assert channel.get_state() is grpc.ChannelConnectivity.IDLE
+    waiting.cancel()
+    await asyncio.wait_for(channels.wait(address, 0.0, alone=True), 60)
+    assert await channels.to(address, identity, watchful=False) is channel
+    assert channel.get_state() is grpc.ChannelConnectivity.READY
+    await channel.close()
     await controller.stop()
 
 

@@ -53,9 +53,12 @@ async def test_a_channel_is_kept_as_long_as_its_controller_is_expected_back(
     assert noted.is_closed
 
 
-async def test_none_is_kept_of_a_session_that_there_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_channel_of_a_session_that_broke_is_kept_for_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     noted = Noted()
     monkeypatch.setattr(link, "Channels", lambda: noted)
+    monkeypatch.setattr(link, "_QUICK_SECONDS", 0.0)  # the last session before this one is long ago
     controller = FakeController()
     await controller.start()
     rig = Rig(controller, tmp_path)
@@ -63,5 +66,5 @@ async def test_none_is_kept_of_a_session_that_there_was(tmp_path: Path, monkeypa
     await rig.session()
     await controller.stop()
     await asyncio.wait_for(noted.waits.wait(), 20)
+    assert noted.kept[0] is True
     await rig.stop()
-    assert noted.kept[0] is False
