@@ -226,7 +226,7 @@ class Link:
     def _begun(self, address: str) -> None:
         """The controller has answered our Hello."""
         self.connected.set()
-        self._reconciler.retry_fetches()
+        self._reconciler.controller_answered()
         _log.info("controller_connected", controller=address, revision=self._reconciler.wanted.revision)
 
     async def _take(self, update: HostUpdate, outgoing: "_Outgoing", tasks: asyncio.TaskGroup) -> bool:

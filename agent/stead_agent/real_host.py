@@ -253,6 +253,8 @@ def _assemble(settings: Settings) -> _Assembled:
         patience=Patience(stop=int(settings.stop_grace_seconds)),
         credentials=AttachmentCredentials(controllers, identity),
     )
+    with contextlib.suppress(NoIdentityError):  # what was enrolled never is cleaned up
+        machines.direct.begin_with(identity().authorities)
     address = settings.underlay_address or _own_address()
     block_store = BlockStore(controllers, identity)
     bases = LocalBases(

@@ -5,6 +5,7 @@ The new one has its state in PostgreSQL, where that is installed.
 
 import contextlib
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from stead_cli import cloud, enrolment, processes
+from stead_cli import cloud, enrolment, processes, ssh
 from stead_cli.rig_cloud import RigHost
 from stead_proto import tls
 from tests.support import box
@@ -25,6 +26,11 @@ from tests.support.street import disk
 from tests.support.waiting import wait_for
 
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
+# Writes numbers without a pause, in the background, and notes what could not be written.
+WRITES = (
+    "sudo sh -c '(while [ ! -e /tmp/enough ]; do n=$((n + 1)); echo $n | dd of={disk} conv=fsync || echo $n >>/tmp/failed;"
+    " echo $n >>/tmp/written; done; touch /tmp/ended) </dev/null >/dev/null 2>&1 &'"
+)
 
 
 @pytest.mark.timeout(1200)  # a rig of its own with two guests, beside other tests
@@ -89,7 +95,31 @@ def _story(rig: TestRig, folder: Path, database: str) -> None:
     assert not refused[west]["adopted"]
     all_is_well()
 
-    _join_again(rig, two)
+    with _writing(logins[west], volume_id):
+        _rest_is_adopted(rig, ids, west, east, volume_id)
+    all_is_well()
+    _it_is_as_before(rig, user, shown, volume_id)
+    user.terminate([west, east])
+
+
+@contextlib.contextmanager
+def _writing(login: ssh.Login, volume_id: str) -> Iterator[None]:
+    """Have a guest write to a volume all the time; in the end no write may have failed."""
+
+    def numbers() -> int:
+        return int(login.run("wc -l </tmp/written || echo 0"))
+
+    login.run(WRITES.format(disk=disk(volume_id)))
+    wait_for(lambda: numbers() > 5, "the guest writes", 60)
+    yield
+    written = numbers()
+    wait_for(lambda: numbers() > written + 5, "it goes on writing", 60)
+    login.run("touch /tmp/enough; while [ ! -e /tmp/ended ]; do sleep 0.1; done; [ ! -e /tmp/failed ]")
+
+
+def _rest_is_adopted(rig: TestRig, ids: dict[str, str], west: str, east: str, volume_id: str) -> None:
+    """The second host joins, and all that both have is adopted."""
+    _join_again(rig, rig.hosts[1])
     said = {(ids["host-1"], west), (ids["host-2"], east), (ids["host-2"], volume_id)}
     wait_for(lambda: said <= _unclaimed(rig), "the second host says it, too", 60, explain=rig.log_ends)
     assert {host.hostname: host.id for host in rig.operator.list_hosts()} == ids
@@ -101,9 +131,6 @@ def _story(rig: TestRig, folder: Path, database: str) -> None:
         60,
         explain=rig.log_ends,
     )
-    all_is_well()
-    _it_is_as_before(rig, user, shown, volume_id)
-    user.terminate([west, east])
 
 
 def _it_is_as_before(rig: TestRig, user: RigUser, shown: dict[str, Any], volume_id: str) -> None:

@@ -87,10 +87,20 @@ class DirectDisks:
         self._later: dict[str, float] = {}  # when machines are to be checked again, by `monotonic`
         self._is_looking = False
         self._authorities = b""  # unknown: of a controller of an earlier release
+        self._admitted = b""  # the authorities that homes were last said to admit
         self._failures: dict[tuple[str, str, int], _Failure] = {}
         self._chores = Chores("direct-disks")
         if credentials is not None:
             self._chores.later(_LOOK_SECONDS, self._look_at_all)
+
+    def begin_with(self, authorities: bytes) -> None:
+        """Take these authorities for those of this host, until `renew` says that there are others.
+
+        Guests that were connected by credentials of others are moved to their proxies: a connection that breaks could
+        not be made again, and what the guest has asked would wait. A proxy takes the host's certificate of its time.
+        """
+        with self._lock:
+            self._authorities = authorities
 
     def want(self, machine_id: str, homes: Collection[DiskHome]) -> None:
         """Set the homes that a guest is to reach directly, and no others, as soon as possible; returns at once."""
@@ -112,9 +122,17 @@ class DirectDisks:
         self._chores.soon(partial(self._look, machine_id))
 
     def renew(self, authorities: bytes, present: Callable[[], Iterable[str]]) -> bool:
-        """Have all guests use credentials that came with these authorities; tell whether they do."""
+        """Have all guests use credentials that came with these authorities; tell whether they do.
+
+        To be called when the homes admit them: what was refused before is tried again.
+        """
         with self._lock:
-            self._authorities = authorities
+            refused = {key[0] for key in self._failures} if authorities != self._admitted else set()
+            self._authorities = self._admitted = authorities
+            if refused:
+                self._failures.clear()
+        for machine_id in refused:
+            self.look_soon(machine_id)
         try:
             others = [each for each in present() if not self._has_only(each, authorities)]
         except MachinesUnavailableError:

@@ -1,7 +1,7 @@
 """Work on bases and volumes: fetch, create, grow and remove them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from stead_agent.disks.volumes.interface import VolumeError, VolumeSpec
@@ -57,6 +57,7 @@ class VolumeWork:
     users: frozenset[Key]  # machines that may have it in use
     busy: frozenset[Key]  # those of them whose work is running
     snapshots: frozenset[Key]  # snapshots of it still being taken
+    is_confirmed: bool  # by the controller that signs this host's certificates now, so that its users have theirs, too
     parts: Subsystems
     now: float = 0.0
     waits_since: float | None = None  # for its users to release it, before it is detached by force
@@ -103,7 +104,8 @@ class VolumeWork:
         source = self.parts.volumes.source(spec.id)
         if source is None:
             raise VolumeError(f"{spec.id} is not on this host any more")
-        self.parts.exports.serve(translate.volume_export(resource, source))
+        export = translate.volume_export(resource, source)
+        self.parts.exports.serve(replace(export, keeps_certificate=not self.is_confirmed))
         return Outcome(statuses=[self._ready()])
 
     def _ready(self) -> ResourceStatus:

@@ -230,8 +230,9 @@ class Reconciler:
         for key in self.wanted.of_kind(desired_pb2.KIND_VPC):
             self._schedule.touch(key)
 
-    def retry_fetches(self) -> None:
-        """The controller can be reached again: retry failed fetches."""
+    def controller_answered(self) -> None:
+        """The controller can be reached, and has said what it knows: retry failed fetches."""
+        self._preparer.controller_answered = True
         for key, resource in self.wanted.of_kind(desired_pb2.KIND_BASE).items():
             if not self.reports.is_ready(key, resource.revision):
                 self._schedule.touch(key)

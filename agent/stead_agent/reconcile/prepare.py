@@ -89,6 +89,7 @@ class Preparer:
         self._vpc_settings = habits.vpc
         self._order = itertools.count(1)
         self.host_is_ready = False
+        self.controller_answered = False
 
     def prepare(self, scheduled: ScheduledUnit, now: float) -> Work:
         """Create the work of the unit that is next."""
@@ -260,6 +261,7 @@ class Preparer:
             users=users,
             busy=busy,
             snapshots=self._snapshots_of(unit),
+            is_confirmed=self.controller_answered and unit not in self._wanted.unclaimed,
             parts=self._parts,
             now=now,
             waits_since=self._leaving.get(unit),

@@ -46,7 +46,9 @@ class RemoteVolumeWork:
                 self.parts.machines.resize_disk(user.id, self.unit.id, size)
         seen_by_guest = volume_status(self.parts, self.unit, self.users, size)
         ready = status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, volume=seen_by_guest)
-        return Outcome(statuses=[ready])
+        # The guest's requests wait from when its home has a new certificate until the proxy has one, too.
+        is_outdated = self.parts.exports.is_outdated(self.unit.id)
+        return Outcome(statuses=[ready], wait_seconds=_HOME_SECONDS if is_outdated else None)
 
     def subjects(self) -> Iterable[tuple[Key, int]]:
         """Return the volume."""

@@ -14,7 +14,7 @@ import pytest
 from stead_agent.disks import disk_users
 from stead_agent.disks.disk_files import write_disk
 from stead_agent.disks.disk_sources import FileSource, Layer, NbdSource
-from stead_agent.disks.exports import graph
+from stead_agent.disks.exports import daemon, graph
 from stead_agent.disks.exports.interface import ExportError, HomeAwayError
 from stead_agent.disks.nbd import secured
 from stead_agent.disks.qcow2 import render_empty
@@ -345,9 +345,12 @@ def listens_on(pid: int, port: int) -> bool:
     )
 
 
-def test_daemons_are_replaced_before_their_certificate_ends(world: World) -> None:
+def test_daemons_are_replaced_before_their_certificate_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     source = joined(world)
     write(source, 0x5A, 0, MIB)
+    with monkeypatch.context() as patched:
+        patched.delattr(secured, "size_of")
+        assert world.client.daemons.connect(world.remote()) == source, "a home is asked only about another certificate"
     before = daemons_of(world.root)
     assert world.home.daemons.outdated() == world.client.daemons.outdated() == frozenset()
     for end, name in ((world.home, HOME), (world.client, CLIENT)):
@@ -361,19 +364,53 @@ def test_daemons_are_replaced_before_their_certificate_ends(world: World) -> Non
     assert holds(source, 0x5A, 0, MIB)
 
 
+def test_other_authorities_of_one_host_end_nothing_until_the_other_has_them(world: World) -> None:
+    """Each joins the controller of another cloud in its own time, as after the loss of the former one."""
+    source = joined(world)
+    write(source, 0x5A, 0, MIB)
+    others, before = Authority.create("recovered"), set(daemons_of(world.root))
+    kept = replace(world.export(), keeps_certificate=True)
+    for end, name in ((world.client, CLIENT), (world.home, HOME)):
+        end.identity = others.issue_host(name)
+        assert end.daemons.is_outdated(VOLUME)
+        world.home.daemons.serve(kept)
+        assert world.client.daemons.connect(world.remote()) == source
+        assert world.client.daemons.connect(world.remote(size=SIZE)) == source
+        assert set(daemons_of(world.root)) == before
+        assert holds(source, 0x5A, 0, MIB)
+    world.home.daemons.serve(world.export())
+    assert not world.home.daemons.is_outdated(VOLUME)
+    assert world.client.daemons.connect(world.remote()) == source
+    assert not world.client.daemons.is_outdated(VOLUME)
+    assert holds(source, 0x5A, 0, MIB)
+    assert not set(daemons_of(world.root)) & before
+    now = set(daemons_of(world.root))
+    world.home.daemons.serve(kept)
+    world.home.identity = world.authority.issue_host(HOME)
+    world.home.daemons.serve(replace(kept, generation=2))
+    assert not world.home.daemons.is_outdated(VOLUME), "another attachment is served by the certificate of now"
+    assert len(now & set(daemons_of(world.root))) == 1
+    world.home.identity = others.issue_host(HOME)
+    pid = daemon.find(world.home.daemons._place(VOLUME))
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not world.home.daemons._watch.sees(VOLUME), "its end is noticed")
+    world.home.daemons.serve(replace(kept, generation=2))
+    assert not world.home.daemons.is_outdated(VOLUME), "there is none that could keep it"
+
+
 def test_a_proxy_that_starts_late_is_of_the_same_guest(world: World) -> None:
     """Its home has not come back yet, when it is to be replaced, and the agent is another one by then."""
     source = joined(world)
     disk_users.give(source, 12345)
     world.home.daemons.end(VOLUME)
-    world.client.identity = world.authority.issue_host(CLIENT)
     for _ in range(2):
         with pytest.raises(HomeAwayError):
-            world.client.daemons.connect(world.remote())
+            world.client.daemons.connect(world.remote(2))
     assert not source.socket.exists()
     world.client.restart_agent()
-    world.home.daemons.serve(world.export())
-    assert world.client.daemons.connect(world.remote()) == source
+    world.home.daemons.serve(world.export(2))
+    assert world.client.daemons.connect(world.remote(2)) == source
     assert source.socket.stat().st_uid == 12345
     world.client.daemons.end(VOLUME)
     assert list(world.client.folder.iterdir()) == []

@@ -19,8 +19,9 @@ from stead_agent.machines import direct_disks, direct_nodes, life
 from stead_agent.machines.backups import LibvirtBackups
 from stead_agent.machines.interface import DiskHome
 from stead_agent.machines.monitor import execute
+from stead_proto.certificates import Authority
 from stead_proto.nbd.client import NbdClient
-from tests.host.exports.conftest import HOME, MIB, PORT, SIZE, STRANGER, VOLUME, new_world
+from tests.host.exports.conftest import CLIENT, HOME, MIB, PORT, SIZE, STRANGER, VOLUME, new_world
 from tests.host.machines.conftest import wait_for
 from tests.host.machines.direct_guest import DEVICE, DirectGuest
 
@@ -233,6 +234,59 @@ def test_another_attachment_is_reached_with_its_own_credentials(guest):
     wait_for(lambda: guest.seen().disks[VOLUME].node == name, "the other attachment is reached directly")
     assert list(guest.seen().nodes) == [name]
     assert guest.holds(1, 0, MIB)
+
+
+def test_other_authorities_move_a_guest_to_the_proxy_before_its_home_has_them(guest, monkeypatch):
+    """A connection by credentials of a lost authority could not be made again, and what is under way would wait."""
+    monkeypatch.setattr(direct_disks, "_SOON_SECONDS", 900.0)
+    guest.go_direct()
+    guest.limit(20)
+    in_flight(guest, 6)
+    direct = guest.world.connect().direct
+    direct.begin_with(guest.hosts.home.identity.authorities)
+    guest.want()
+    wait_for(guest.settled, "it was looked at")
+    assert guest.is_direct(), "these are the ones that it has"
+    others = Authority.create("recovered")
+    guest.hosts.authority, guest.hosts.client.identity = others, others.issue_host(CLIENT)
+    direct = guest.world.connect().direct
+    direct.begin_with(guest.hosts.client.identity.authorities)
+    guest.want()
+    wait_for(lambda: not guest.is_direct() and guest.settled(), "it is with the proxy")
+    guest.io("aio_flush")
+    assert all(guest.holds(6, at * MIB, 65536) for at in range(16))
+    assert guest.of_ours() == []
+    tried = guest.asked
+    guest.want()
+    wait_for(guest.settled, "it was looked at")
+    assert (guest.asked, guest.is_direct()) == (tried, False), "its home does not know them"
+
+    guest.hosts.home.identity = others.issue_host(HOME)
+    in_flight(guest, 7)
+    guest.hosts.home.daemons.serve(guest.hosts.export())
+    guest.hosts.client.daemons.connect(guest.hosts.remote())
+    guest.io("aio_flush")
+    assert all(guest.holds(7, at * MIB, 65536) for at in range(16))
+    assert guest.world.machines.renew_credentials(guest.hosts.client.identity.authorities)
+    wait_for(guest.is_direct, "it reaches the home itself again")
+    assert guest.asked == tried + 1
+
+
+def test_what_was_refused_is_tried_again_once_when_homes_admit_other_authorities(guest):
+    tries = []
+
+    def refuse(*attachment):
+        tries.append(attachment)
+        raise NoCredentialsError("the controller does not know it yet")
+
+    guest.world.credentials = refuse
+    direct = guest.world.connect().direct
+    guest.want()
+    wait_for(guest.settled, "it was tried")
+    for authorities, tried in ((b"one", 2), (b"one", 2), (b"two", 3), (b"two", 3)):
+        assert direct.renew(authorities, lambda: [guest.id])
+        wait_for(guest.settled, "it was tried, or not")
+        assert len(tries) == tried
 
 
 def test_credentials_that_end_are_replaced(guest, monkeypatch):

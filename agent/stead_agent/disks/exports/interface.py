@@ -32,6 +32,7 @@ class Export:
     disk: Layer
     base: Layer | None = None  # below it, read-only
     encryption_key: bytes = field(default=b"", repr=False)  # empty: it is not encrypted
+    keeps_certificate: bool = False  # by which it is served now: its client may not trust who signed the host's new one
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ class Exports(Protocol):
         """Run a proxy for the volume with this size, and none for an earlier attachment; raises HomeAwayError.
 
         Once started, it stays while the home is unreachable: reads and writes wait for some minutes. It also stays, at
-        its old size, while the home has not grown the volume, which is a HomeAwayError, too.
+        its old size, while the home has not grown the volume, which is a HomeAwayError, too; and with an old
+        certificate of this host while the home does not admit the new one.
         """
 
     def refuse(self, volume_id: str) -> None:
@@ -85,6 +87,9 @@ class Exports(Protocol):
 
     def end(self, volume_id: str) -> None:
         """Stop serving the volume and end its proxy: when this returns, no process of ours uses it."""
+
+    def is_outdated(self, volume_id: str) -> bool:
+        """Tell whether a volume is among `outdated`."""
 
     def outdated(self) -> frozenset[str]:
         """List the volumes whose processes use an old certificate of this host: call `serve` or `connect` for them.

@@ -20,14 +20,18 @@ from stead_agent.disks.exports.daemon import DaemonFiles
 from stead_agent.disks.exports.graph import Command
 from stead_agent.disks.exports.interface import Export, ExportError, HomeAwayError, Remote
 from stead_agent.disks.exports.qmp import Qmp, RefusedError
+from stead_agent.disks.nbd import secured
 from stead_agent.logs import Log
 from stead_agent.programs.processes import Watch
+from stead_proto import tls
+from stead_proto.nbd.wire import NbdError
 from stead_proto.tls import Identity, NoIdentityError, write_private
 
 _log = Log(__name__)
 
 _VOLUME_ID: Final = re.compile(r"vol-[0-9a-f]{8,17}\Z")
 _ANSWER_SECONDS: Final = 10.0
+_HOME_SECONDS: Final = 2.0  # time limit for a home to answer
 _PASSABLE: Final = 0o711
 _REFUSAL: Final = ".refusal"
 _OWNER: Final = ".owner"
@@ -59,6 +63,8 @@ class StorageDaemons:
         place = self._place(export.volume_id)
         about = self._with_certificate(place, _about_export(export, self._address))
         if self._is_right(export.volume_id, place, about) or self._admits_again(place, export, about):
+            return
+        if export.keeps_certificate and self._differs_by_certificate(export.volume_id, place, about):
             return
         self._end(export.volume_id, place)
         try:
@@ -110,6 +116,8 @@ class StorageDaemons:
         place = self._place(remote.volume_id)
         about = self._with_certificate(place, {"connect": {**asdict(remote), "size": None}})
         source = NbdSource(place.socket, remote.volume_id)
+        if self._differs_by_certificate(remote.volume_id, place, about) and not self._is_admitted(remote):
+            about = _read(place.about) or about
         if not self._is_right(remote.volume_id, place, about):
             owner = self._note_owner(remote.volume_id, place)
             self._end(remote.volume_id, place, keeps_source=True)
@@ -176,15 +184,14 @@ class StorageDaemons:
             self._owner(volume_id).unlink(missing_ok=True)
             _log.info("volume_no_longer_shared", volume=volume_id)
 
+    def is_outdated(self, volume_id: str) -> bool:
+        """Tell whether a volume's daemon uses a certificate that the host has renewed since."""
+        configuration = json.loads(_read(self._place(volume_id).about) or "{}")
+        return bool(configuration.get("certificate", "") != self._certificate(configuration))
+
     def outdated(self) -> frozenset[str]:
         """List the volumes whose daemons use a certificate that the host has renewed since."""
-        found = set()
-        for volume_id in self.present():
-            place = self._place(volume_id)
-            configuration = json.loads(_read(place.about) or "{}")
-            if configuration.get("certificate", "") != self._certificate(configuration):
-                found.add(volume_id)
-        return frozenset(found)
+        return frozenset(volume_id for volume_id in self.present() if self.is_outdated(volume_id))
 
     def present(self) -> frozenset[str]:
         """List the volumes that have a daemon or leftovers of one."""
@@ -248,6 +255,23 @@ class StorageDaemons:
     def _is_right(self, volume_id: str, place: DaemonFiles, about: str) -> bool:
         """Tell whether the daemon runs with exactly this configuration."""
         return self._watch.sees(volume_id) and _read(place.about) == about
+
+    def _differs_by_certificate(self, volume_id: str, place: DaemonFiles, about: str) -> bool:
+        """Tell whether the daemon runs with this configuration but for the host's certificate."""
+        present = json.loads(_read(place.about) or "{}")
+        wanted = json.loads(about)
+        is_other = present.pop("certificate", "") != wanted.pop("certificate")
+        return is_other and present == wanted and self._watch.sees(volume_id)
+
+    def _is_admitted(self, remote: Remote) -> bool:
+        """Tell whether the home lets us in with the host's certificate of now."""
+        home = secured.Server(remote.address, remote.port, tls.host_server_name(remote.home_host_id))
+        try:
+            secured.size_of(home, remote.volume_id, self._identity(), _HOME_SECONDS)
+        except (NbdError, NoIdentityError) as error:
+            _log.debug("proxy_keeps_certificate", volume=remote.volume_id, reason=str(error))
+            return False
+        return True
 
     def _start(
         self,

@@ -84,6 +84,43 @@ def test_a_served_volume_grows_while_it_is_served(bench: Bench, sender: make.Sen
     assert bench.host.violations == []
 
 
+def test_the_certificate_by_which_it_is_served_stays_until_the_controller_names_it(
+    bench: Bench, sender: make.Sender
+) -> None:
+    """After the controller was lost, the host that uses it may have joined the other one later, or not yet."""
+
+    def keeps_certificate() -> bool:
+        bench.reconciler.notice_volume("vol-2")
+        bench.settle()
+        return bench.host.world.objects.exports["vol-2"].keeps_certificate
+
+    bench.settle(sender.change(_served()))
+    assert keeps_certificate(), "no controller has answered this agent"
+    bench.reconciler.controller_answered()
+    assert not keeps_certificate()
+    recovered = make.Sender("epoch-2")
+    recovered.revision = 1000
+    bench.settle(recovered.change(make.host_network(), full=True))
+    assert keeps_certificate(), "it is unclaimed"
+    bench.settle(recovered.change(_served()))
+    assert not bench.host.world.objects.exports["vol-2"].keeps_certificate, "at once, when it is adopted"
+
+
+def test_a_proxy_with_a_former_certificate_is_replaced_soon(
+    bench: Bench, sender: make.Sender, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its home may have a new one at any moment, and then the guest waits."""
+    outdated = {"vol-2"}
+    monkeypatch.setattr(bench.host.subsystems.exports, "is_outdated", lambda each: each in outdated)
+    bench.settle(sender.change(_brought(), _machine("vol-1", "vol-2")), seconds=5)
+    assert bench.report()[VOLUME].condition == READY
+    tries = bench.calls.count(("exports.connect", "vol-2"))
+    assert 4 <= tries <= 8
+    outdated.clear()
+    bench.settle(seconds=5)
+    assert bench.calls.count(("exports.connect", "vol-2")) <= tries + 1
+
+
 def test_a_guest_sees_a_volume_of_another_host_grow(sender: make.Sender) -> None:
     bench = Bench()
     bench.settle(
