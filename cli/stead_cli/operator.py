@@ -144,6 +144,13 @@ class Operator:
         )
         return list(gone.removed)
 
+    def end_return(self) -> bool:
+        """Say that all hosts of a lost controller have joined; tell whether any were awaited."""
+        ended: pb.EndReturnResponse = self._call(
+            lambda channel: HostsStub(channel).EndReturn(pb.EndReturnRequest(), timeout=_CALL_SECONDS)
+        )
+        return ended.awaited
+
     def list_images(self) -> list[pb.ImageSummary]:
         """All images of all accounts."""
         return list(

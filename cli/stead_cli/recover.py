@@ -16,6 +16,7 @@ _NAMED_AFTER_THE_LOSS = (
     "  1. hosts that are other machines: stead host token here, stead join --again there",
     "  2. ./stead unclaimed list, then ./stead unclaimed adopt --all, or remove",
     "  3. ./stead account list, then a new key for each account: ./stead account create-key ACCOUNT",
+    "  4. once all hosts have joined, so that public addresses are given out again: ./stead recover --all-joined",
 )
 
 
@@ -26,14 +27,20 @@ _NAMED_AFTER_THE_LOSS = (
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="A copy of the former master.key, which only root may read: encrypted volumes and TPMs come back, too.",
 )
+@click.option(
+    "--all-joined", is_flag=True, help="Only say that all hosts have joined: public addresses are given again."
+)
 @output_option
-def recover(master_key_file: Path | None, output: str, *, no_host: bool) -> None:
+def recover(master_key_file: Path | None, output: str, *, no_host: bool, all_joined: bool) -> None:
     """Begin a new controller where the former one and all its backups are lost; guests run on, and do not notice.
 
     It has a new CA, and a database that knows nothing: hosts say what they have, and you adopt it.
     """
     cloud.require_root("recovering a cloud")
     chosen = settings.load()
+    if all_joined:
+        _end(chosen, output)
+        return
     cloud.refuse_rig(chosen)
     _require_loss(chosen, is_host=not no_host)
     master_key = saved_key.read(master_key_file) if master_key_file is not None else None
@@ -51,6 +58,13 @@ def recover(master_key_file: Path | None, output: str, *, no_host: bool) -> None
             say(line)
 
     json_or(output, {"endpoint": chosen.https_endpoint, "host_id": host_id, "unclaimed": found}, lines)
+
+
+def _end(chosen: Settings, output: str) -> None:
+    """Say that no further host is to join."""
+    awaited = Operator(chosen).end_return()
+    text = "public addresses are given out again" if awaited else "no hosts were awaited"
+    json_or(output, {"awaited": awaited}, lambda: say(text))
 
 
 def _require_loss(chosen: Settings, *, is_host: bool) -> None:

@@ -81,6 +81,7 @@ def test_all_that_a_lost_controller_knew_comes_back_and_hosts_keep_what_is_newer
     ec2.terminate_instances(InstanceIds=[known])
     ec2.get_waiter("instance_terminated").wait(InstanceIds=[known], WaiterConfig=FAST)
     assert unknown in {one.id for one in cloud.operator.show_host(host.id).unclaimed}
+    assert not cloud.operator.end_return()  # no host has joined again
     (listed,) = run(cloud, "list", folder)["backups"]
     assert listed == made
 

@@ -71,6 +71,7 @@ def _story(cloud: RealCloud, folder: Path, database: str) -> None:
     adopted = json.loads(cloud.stead_well("unclaimed", "adopt", "--all", "--output", "json"))
     assert {outer, inner} <= {each["id"] for each in adopted if each["adopted"]}
     wait_for(lambda: not set(_unclaimed(cloud)) & {outer, inner, volume_id}, "all of it is known", 60)
+    assert json.loads(cloud.stead_well("recover", "--all-joined", "--output", "json")) == {"awaited": True}
 
     user.account = _again(cloud, user.account.account_id)
     user.ec2 = user.account.ec2

@@ -16,7 +16,7 @@ from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import EnrolmentToken, Host
 from stead_controller.errors import AlreadyExists, InvalidParameter, NotAuthorized, SteadError
 from stead_controller.request.cloud import Cloud
-from stead_controller.resources.network import host_addresses
+from stead_controller.resources.network import host_addresses, unclaimed_addresses
 from stead_proto import tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import host_pb2 as pb
@@ -62,6 +62,8 @@ def enrol_host(tx: Transaction, cloud: Cloud, token: str, machine: Machine, now:
     host = Host(id=host_id, hostname=machine.hostname[:255], zone=used.zone, state="enrolled", created=now)
     tx.session.add(host)
     tx.session.flush()
+    if machine.former_id:
+        unclaimed_addresses.await_hosts(tx)
     host_addresses.take(tx, cloud, host, now)
     return host_id
 

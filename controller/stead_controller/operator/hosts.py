@@ -15,6 +15,7 @@ from stead_controller.operator import activity, unclaimed
 from stead_controller.operator.transactions import Transactions
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
+from stead_controller.resources.network import unclaimed_addresses
 from stead_controller.resources.operators import adoption, host_activity, host_records, unclaimed_resources
 from stead_controller.resources.operators.host_records import HostRecord, StopTime
 from stead_controller.resources.operators.host_settings import HostChange
@@ -173,6 +174,13 @@ class Hosts(operator_pb2_grpc.HostsServicer):
         del context
         found = await self._database.run(lambda tx: unclaimed_resources.remove(tx, list(request.ids), request.host_id))
         return pb.RemoveUnclaimedResponse(removed=[unclaimed.message(each) for each in found])
+
+    async def EndReturn(  # noqa: N802 - the name of the RPC
+        self, request: pb.EndReturnRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> pb.EndReturnResponse:
+        """Give out public addresses again: all hosts of a lost controller have joined this one."""
+        del request, context
+        return pb.EndReturnResponse(awaited=await self._database.run(unclaimed_addresses.end_return))
 
 
 def _message(record: HostRecord) -> pb.Host:

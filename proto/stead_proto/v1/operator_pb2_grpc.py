@@ -94,6 +94,11 @@ class HostsStub:
                 request_serializer=stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedRequest.SerializeToString,
                 response_deserializer=stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedResponse.FromString,
                 _registered_method=True)
+        self.EndReturn = channel.unary_unary(
+                '/stead.v1.Hosts/EndReturn',
+                request_serializer=stead__proto_dot_v1_dot_operator__pb2.EndReturnRequest.SerializeToString,
+                response_deserializer=stead__proto_dot_v1_dot_operator__pb2.EndReturnResponse.FromString,
+                _registered_method=True)
 
 
 class HostsServicer:
@@ -184,6 +189,13 @@ class HostsServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EndReturn(self, request, context):
+        """Say that all hosts of a lost controller have joined this one: from then on public addresses are given out.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_HostsServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -246,6 +258,11 @@ def add_HostsServicer_to_server(servicer, server):
                     servicer.RemoveUnclaimed,
                     request_deserializer=stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedRequest.FromString,
                     response_serializer=stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedResponse.SerializeToString,
+            ),
+            'EndReturn': grpc.unary_unary_rpc_method_handler(
+                    servicer.EndReturn,
+                    request_deserializer=stead__proto_dot_v1_dot_operator__pb2.EndReturnRequest.FromString,
+                    response_serializer=stead__proto_dot_v1_dot_operator__pb2.EndReturnResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -572,6 +589,33 @@ class Hosts:
             '/stead.v1.Hosts/RemoveUnclaimed',
             stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedRequest.SerializeToString,
             stead__proto_dot_v1_dot_operator__pb2.RemoveUnclaimedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EndReturn(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/stead.v1.Hosts/EndReturn',
+            stead__proto_dot_v1_dot_operator__pb2.EndReturnRequest.SerializeToString,
+            stead__proto_dot_v1_dot_operator__pb2.EndReturnResponse.FromString,
             options,
             channel_credentials,
             insecure,

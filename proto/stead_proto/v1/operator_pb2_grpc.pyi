@@ -57,6 +57,8 @@ class HostsStub:
     """Make an instance, with all that it has, or a volume known to this database again, whole or not at all."""
     RemoveUnclaimed: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RemoveUnclaimedRequest, _operator_pb2.RemoveUnclaimedResponse]
     """Have hosts remove what this database does not know, an instance with its interfaces and the volumes that end with it."""
+    EndReturn: _grpc.UnaryUnaryMultiCallable[_operator_pb2.EndReturnRequest, _operator_pb2.EndReturnResponse]
+    """Say that all hosts of a lost controller have joined this one: from then on public addresses are given out."""
 
 @_typing.type_check_only
 class HostsAsyncStub(HostsStub):
@@ -87,6 +89,8 @@ class HostsAsyncStub(HostsStub):
     """Make an instance, with all that it has, or a volume known to this database again, whole or not at all."""
     RemoveUnclaimed: _aio.UnaryUnaryMultiCallable[_operator_pb2.RemoveUnclaimedRequest, _operator_pb2.RemoveUnclaimedResponse]  # type: ignore[assignment]
     """Have hosts remove what this database does not know, an instance with its interfaces and the volumes that end with it."""
+    EndReturn: _aio.UnaryUnaryMultiCallable[_operator_pb2.EndReturnRequest, _operator_pb2.EndReturnResponse]  # type: ignore[assignment]
+    """Say that all hosts of a lost controller have joined this one: from then on public addresses are given out."""
 
 class HostsServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -186,6 +190,14 @@ class HostsServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.RemoveUnclaimedResponse, _abc.Awaitable[_operator_pb2.RemoveUnclaimedResponse]]:
         """Have hosts remove what this database does not know, an instance with its interfaces and the volumes that end with it."""
+
+    @_abc_1.abstractmethod
+    def EndReturn(
+        self,
+        request: _operator_pb2.EndReturnRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_operator_pb2.EndReturnResponse, _abc.Awaitable[_operator_pb2.EndReturnResponse]]:
+        """Say that all hosts of a lost controller have joined this one: from then on public addresses are given out."""
 
 def add_HostsServicer_to_server(servicer: HostsServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -213,3 +213,15 @@ def test_a_key_may_come_through_a_pipe(begun: list[bytes]) -> None:
     finally:
         os.close(reads)
     assert begun == [KEY]
+
+
+# -- the end of it
+
+
+@pytest.mark.parametrize("awaited", [True, False])
+def test_all_hosts_have_joined(machine: Path, monkeypatch: pytest.MonkeyPatch, *, awaited: bool) -> None:
+    (machine / "controller").mkdir()
+    (machine / "controller/ca.pem").touch()  # else it is the beginning of another controller
+    monkeypatch.setattr(recover, "Operator", lambda _: SimpleNamespace(end_return=lambda: awaited))
+    result = CliRunner().invoke(cli, ["recover", "--all-joined"])
+    assert (result.exit_code, "given out again" in result.output) == (0, awaited)

@@ -53,6 +53,7 @@ def take_public(tx: Transaction, cloud: Cloud, account_id: str, interface: Netwo
 
 def take_free(tx: Transaction, cloud: Cloud, account_id: str, now: datetime, **columns: str) -> str:
     """Take a free public address, past its rest after use, with these columns; raises LimitExceeded."""
+    unclaimed_addresses.require_known(tx)
     values = {"account_id": account_id, "released": None, **columns}
     for address in _some(cloud):
         if hold_public(tx, {"address": address, **values}):

@@ -26,7 +26,7 @@ from stead_controller.request.cloud import Cloud
 from stead_controller.request.conditions import Condition, Selection, constant, exists_where, text
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import quotas, tags
-from stead_controller.resources.network import address_pools, address_usage
+from stead_controller.resources.network import address_pools, address_usage, unclaimed_addresses
 
 _TYPE: Final = "elastic-ip"
 
@@ -190,6 +190,7 @@ def _take_wanted(  # noqa: PLR0917 — what an allocation consists of
     _check_form(wanted)
     if not address_pools.in_pools(cloud, wanted) or address_pools.is_unclaimed(tx, wanted):
         raise NotFound("public-ip", wanted)
+    unclaimed_addresses.require_known(tx)
     address_pools.forget_rested(tx, cloud, now)
     values = {"address": wanted, "account_id": caller.account_id, "allocation_id": allocation_id}
     if address_pools.hold_public(tx, values):
