@@ -245,8 +245,7 @@ class Agent:
                 _log.error("not_measured_closely", error=error)
 
     async def _measure_close(self, measured: measuring.CloseMeasuring, end: int) -> None:
-        wanted = measuring.to_be_measured(self.reconciler.wanted)
-        machines = {name: one for name, one in wanted.items() if one.closely}
+        machines = measuring.to_be_measured(self.reconciler.wanted, closely=True)
         read = partial(self._parts.counters.read, tuple(machines))
         readings: Mapping[str, Reading] = {}
         if machines:

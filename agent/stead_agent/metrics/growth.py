@@ -4,10 +4,17 @@ A counter that has restarted never makes a spike: what is not known to have been
 for nothing.
 """
 
-from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
+from operator import attrgetter
+from typing import Any, Final
 
 from stead_agent.metrics.interface import Devices, DiskCounters, NicCounters, Reading
+
+# The counters of each kind, in the order in which it is made of them: `astuple` takes ten times as long.
+_COUNTS: Final[Mapping[type, Callable[[Any], tuple[int, ...]]]] = {
+    kind: attrgetter(*(each.name for each in fields(kind))) for kind in (DiskCounters, NicCounters)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +77,13 @@ def _with_devices(grown: Growth, before: Devices | None, now: Devices | None) ->
 
 def _grown[Kind: (DiskCounters, NicCounters)](before: Kind, now: Kind) -> Kind:
     """Return the growth of each counter; those of a device that was attached anew have begun at zero again."""
-    old, new = astuple(before), astuple(now)
+    counts = _COUNTS[type(now)]
+    old, new = counts(before), counts(now)
     if any(one < other for one, other in zip(new, old, strict=True)):
         return now
     return type(now)(*(one - other for one, other in zip(new, old, strict=True)))
 
 
 def _sum[Kind: (DiskCounters, NicCounters)](first: Kind, *more: Kind) -> Kind:
-    rows = [astuple(first), *(astuple(each) for each in more)]
+    rows = map(_COUNTS[type(first)], (first, *more))
     return type(first)(*map(sum, zip(*rows, strict=True)))

@@ -39,16 +39,15 @@ class Measured:
     closely: bool = False
 
 
-def to_be_measured(wanted: Wanted) -> dict[str, Measured]:
-    """Return the machines that are to run."""
+def to_be_measured(wanted: Wanted, *, closely: bool = False) -> dict[str, Measured]:
+    """Return the machines that are to run; with `closely` only those that are measured closely, often none."""
+    machines = {key.id: resource.machine for key, resource in wanted.of_kind(desired_pb2.KIND_MACHINE).items()}
+    if closely:  # asked each ten seconds
+        machines = {name: machine for name, machine in machines.items() if machine.metadata.measured_closely}
     return {
-        key.id: Measured(
-            max(1, resource.machine.vcpus),
-            resource.machine.metadata.monitoring,
-            resource.machine.metadata.measured_closely,
-        )
-        for key, resource in wanted.of_kind(desired_pb2.KIND_MACHINE).items()
-        if resource.machine.power == desired_pb2.POWER_RUNNING
+        name: Measured(max(1, machine.vcpus), machine.metadata.monitoring, machine.metadata.measured_closely)
+        for name, machine in machines.items()
+        if machine.power == desired_pb2.POWER_RUNNING
     }
 
 

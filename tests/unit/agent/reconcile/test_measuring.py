@@ -175,3 +175,14 @@ def test_machines_that_are_to_run(power):
     )
     expected = {key.id: Measured(3, detailed=True, closely=True)} if power == desired_pb2.POWER_RUNNING else {}
     assert to_be_measured(wanted) == expected
+    assert to_be_measured(wanted, closely=True) == expected
+
+
+def test_only_those_that_are_measured_closely_are_looked_at_each_ten_seconds():
+    usual = make.machine("i-1", volumes=(), interfaces=())
+    closely = make.machine("i-2", volumes=(), interfaces=())
+    closely.machine.metadata.measured_closely = True
+    wanted = Wanted()
+    wanted.install(Change(1, "e", full=True, put=(usual, closely), buried=(), unknown=(), unclaimed=frozenset()))
+    assert list(to_be_measured(wanted)) == ["i-1", "i-2"]
+    assert list(to_be_measured(wanted, closely=True)) == ["i-2"]
