@@ -14,7 +14,7 @@ from typing import Final
 
 import libvirt
 
-from stead_agent import facts, heap, kvm_proof, resident
+from stead_agent import facts, heap, kvm_proof
 from stead_agent.agent import Agent
 from stead_agent.controllers import Controllers
 from stead_agent.credits.meter import Meter
@@ -57,7 +57,7 @@ from stead_agent.reconcile.translate_vpc import Reachable, VpcSettings, host_fir
 from stead_agent.settings import Settings
 from stead_agent.traffic.kept import KeptTraffic
 from stead_agent.whole_cores import Division, divide
-from stead_proto import alone, traces
+from stead_proto import alone, resident, traces
 from stead_proto.tls import Identity, NoIdentityError
 
 _log = Log(__name__)

@@ -1,7 +1,7 @@
 """Keeps memory that C code allocates in one heap: glibc would have one for each thread, and each keeps what is freed.
 
 The controller has a dozen threads that take turns (SQL, blocks, gRPC), so what one of them freed is used by the next.
-What lies free between pages in use is given back to the kernel from time to time: after a large answer that is a lot.
+What lies free between pages in use is given back to the kernel from time to time (`stead_proto/resident.py`).
 """
 
 import ctypes
@@ -16,8 +16,3 @@ def use_one_heap() -> None:
     """Let all threads that are started from now on share one heap (mallopt(3)); log where that is refused."""
     if ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 1) != 1:
         _log.warning("several_heaps")
-
-
-def give_back() -> None:
-    """Return to the kernel the pages of the heap in which nothing is used (malloc_trim(3)); some milliseconds."""
-    ctypes.CDLL(None).malloc_trim(0)

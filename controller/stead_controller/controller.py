@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import grpc
 
-from stead_controller import allocator, due_works
+from stead_controller import due_works
 from stead_controller.asking import Asking
 from stead_controller.audit.files import both_kinds
 from stead_controller.audit.stored_events import AuditEvent
@@ -116,7 +116,7 @@ from stead_controller.workflows.snapshot_tiers import TIER_LIVES
 from stead_controller.workflows.spot_launches import SpotLaunches
 from stead_controller.workflows.usage_metrics import UsageMetrics
 from stead_controller.workflows.webhooks import Webhooks
-from stead_proto import limits, tls
+from stead_proto import limits, resident, tls
 from stead_proto.certificates import Authority
 from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2, operator_pb2_grpc
 
@@ -381,7 +381,7 @@ class Controller:
         self._every(_ROOM_SECONDS, self._take_room)
         self._every(_NETWORKS_SECONDS, self._link.send_host_addresses)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
-        give_back = partial(asyncio.to_thread, allocator.give_back)
+        give_back = partial(asyncio.to_thread, resident.give_back)
         for cleaning in (give_back, self._trail.remove_old):
             self._every(_HOUSEKEEPING_SECONDS, cleaning)
         for cleaning in (self._clean_up, self._resealing.clean_up, self._run_lifecycle):

@@ -8,8 +8,8 @@ from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
-from stead_controller import allocator
 from stead_controller.controller import Controller
+from stead_proto import resident
 from tests.support.memory import heaps_of, memory_of
 
 # Two threads that allocate by malloc at the same time, as one heap of their own each would be made for.
@@ -47,13 +47,13 @@ def test_threads_share_the_heap(how: str) -> None:
 # Nothing of what is freed is at the end of the heap, where free() itself gives pages back.
 _FREES: Final = """
 import sys
-from stead_controller import allocator
+from stead_proto import resident
 kept = [bytearray(1000) for _ in range(60_000)]
 last = kept[-1]
 del kept
 print("freed", flush=True)
 sys.stdin.readline()
-allocator.give_back()
+resident.give_back()
 print("given back", flush=True)
 sys.stdin.readline()
 """
@@ -63,15 +63,15 @@ def test_what_is_freed_inside_the_heap_is_given_back() -> None:
     with subprocess.Popen([sys.executable, "-c", _FREES], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        resident = []
+        sizes = []
         for said in (b"freed\n", b"given back\n"):
             assert process.stdout.readline() == said
-            resident.append(memory_of(process.pid)["Rss"])
+            sizes.append(memory_of(process.pid)["Rss"])
             process.stdin.write(b"\n")
             process.stdin.flush()
         process.communicate()
     assert process.returncode == 0
-    assert resident[0] - resident[1] > 40, resident
+    assert sizes[0] - sizes[1] > 40, sizes
 
 
 async def test_the_controller_gives_back_from_time_to_time() -> None:
@@ -79,4 +79,4 @@ async def test_the_controller_gives_back_from_time_to_time() -> None:
     parts._sharing.run = AsyncMock()
     Controller._begin_work(parts)
     works = [call.args[1] for call in parts._every.call_args_list]
-    assert (asyncio.to_thread, (allocator.give_back,)) in [(work.func, work.args) for work in works]
+    assert (asyncio.to_thread, (resident.give_back,)) in [(work.func, work.args) for work in works]

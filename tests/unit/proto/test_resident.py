@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from stead_agent.resident import unchanged
+from stead_proto.resident import unchanged
 
 _SMAPS = """\
 55d0c0000000-55d0c0003000 r-xp 00001000 fe:00 1234                       /usr/bin/python3.13
@@ -26,7 +26,7 @@ Anonymous:             0 kB
 _PROGRAM = """
 import ctypes, mmap, re, ssl, sys
 from pathlib import Path
-from stead_agent import resident
+from stead_proto import resident
 def of_files(): return int(re.search(r"RssFile:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
 file = open(sys.argv[1], "rb")
 mapped = mmap.mmap(file.fileno(), 8192, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)

@@ -1,4 +1,4 @@
-"""Gives back memory that a start, or some rare work, needed and that an idle agent does not.
+"""Gives back memory that a start, or some rare work, needed and that an idle agent or controller does not.
 
 Of programs and libraries a process has all pages that it ever used, and those around them: half of what an agent has.
 They are unchanged pages of files, so that whatever is used again comes from the kernel's cache of these files.
@@ -6,6 +6,7 @@ They are unchanged pages of files, so that whatever is used again comes from the
 
 import asyncio
 import ctypes
+import logging
 import mmap
 import os
 import re
@@ -13,15 +14,13 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from stead_agent.logs import Log
-
 _SMAPS: Final = Path("/proc/self/smaps")
 _PROGRAM: Final = Path("/proc/self/exe")
 _SECONDS: Final = 60.0
 # Of a file, private, and not to be written to; so proc_pid_smaps(5) begins what it says of each mapping.
 _MAPPING: Final = re.compile(r"([0-9a-f]+)-([0-9a-f]+) (\S{4}) \S+ \S+ \d+ *(/.*|)")
 _READ_ONLY: Final = frozenset({"r--p", "r-xp"})
-_log: Final = Log(__name__)
+_log: Final = logging.getLogger(__name__)
 
 
 async def run(seconds: float = _SECONDS) -> None:
@@ -41,7 +40,7 @@ def give_back() -> None:
     kept = frozenset(filter(_stays, dict.fromkeys(path for _, _, path in _of_files(_smaps()))))
     for begin, size in unchanged(_smaps(), kept):
         if library.madvise(begin, size, mmap.MADV_DONTNEED) != 0:
-            _log.debug("pages_kept", errno=ctypes.get_errno())
+            _log.debug("pages_kept: %s", os.strerror(ctypes.get_errno()))
 
 
 def unchanged(smaps: str, kept: Collection[str]) -> list[tuple[int, int]]:
