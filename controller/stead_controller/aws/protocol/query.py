@@ -1,7 +1,6 @@
 """The query protocol and its EC2 variant: form parameters in, XML out (STS, IAM, Auto Scaling; EC2)."""
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from typing import Any, Final
 
 from botocore.model import OperationModel, StructureShape
@@ -144,6 +143,7 @@ class Ec2Codec(QueryCodec):
     def __init__(self, service: Service) -> None:
         """Prepare for EC2."""
         super().__init__(service, ec2=True)
+        self._returning: dict[str, bool] = {}
 
     def knows_version(self, version: str) -> bool:
         """Tell whether EC2 had an API of this date; all versions are answered in the format of the newest."""
@@ -162,21 +162,18 @@ class Ec2Codec(QueryCodec):
 
     def write(self, operation: str, result: Mapping[str, Any], request_id: str) -> Response:
         """Return the response in the XML of the model, with `Return` true if only the model has it."""
-        if operation in self._returning and "Return" not in result:
+        if self._returns(operation):
             result = {"Return": True, **result}
         return super().write(operation, result, request_id)
 
-    @cached_property
-    def _returning(self) -> frozenset[str]:
-        """Return the operations whose output has a boolean member named Return."""
-        shapes = {name: self.service.operation(name).output_shape for name in self.service.operation_names}
-        return frozenset(
-            name
-            for name, shape in shapes.items()
-            if isinstance(shape, StructureShape)
-            and "Return" in shape.members
-            and shape.members["Return"].type_name == "boolean"
-        )
+    def _returns(self, operation: str) -> bool:
+        """Tell whether an operation's output has a boolean member named Return."""
+        found = self._returning.get(operation)
+        if found is None:
+            shape = self.service.operation(operation).output_shape
+            member = shape.members.get("Return") if isinstance(shape, StructureShape) else None
+            found = self._returning[operation] = member is not None and member.type_name == "boolean"
+        return found
 
     def frame(self, operation: str, wrapper: str | None) -> tuple[str, str]:
         """Return EC2's frame, which has no wrapper element and begins with the request id."""

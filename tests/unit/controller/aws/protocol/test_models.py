@@ -1,5 +1,6 @@
 """Models say what botocore's own say, without the documentation, which is most of their memory."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import botocore.loaders
@@ -12,7 +13,7 @@ from stead_controller.aws.protocol.models import load_service
 
 def _texts(value: Any) -> list[str]:
     """All texts of documentation in a part of a model."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         text = value.get("documentation")
         inner = [found for each in value.values() for found in _texts(each)]
         return [text, *inner] if isinstance(text, str) else inner
@@ -21,7 +22,7 @@ def _texts(value: Any) -> list[str]:
 
 def _bare(value: Any) -> Any:
     """A part of a model without its documentation."""
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         remaining = {name: each for name, each in value.items() if name != "documentation" or not isinstance(each, str)}
         return {name: _bare(each) for name, each in remaining.items()}
     return [_bare(each) for each in value] if isinstance(value, list) else value

@@ -48,6 +48,7 @@ def test_nothing_to_say_is_return_true() -> None:
     assert written("CreateTags", {}) == empty
     assert "<return>true</return>" in written("DeleteSecurityGroup", {"GroupId": "sg-1"})
     assert "<return>false</return>" in written("DeleteSecurityGroup", {"Return": False})
+    assert "<return>" not in written("EnableImageDeregistrationProtection", {})  # it returns a string
 
 
 def test_error_documents() -> None:
