@@ -12,6 +12,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any, Final
 
 from sqlalchemy import BindParameter, bindparam, select
@@ -43,6 +44,7 @@ _EARLY_MILLISECONDS: Final = 300_000
 _AT_ONCE: Final = 500
 _TOGETHER: Final = 200  # of what is measured: more would keep the event loop busy for long
 _KNOWN_SECONDS: Final = 60.0
+_MOST_ACCOUNTS: Final = 1024
 _IN_SERVICE: Final = "InService"
 _KINDS: Final[Mapping[str, tuple[str, str, Mapping[int, tuple[str, str]]]]] = {
     "i": (EC2, INSTANCE, OF_INSTANCES),
@@ -75,6 +77,12 @@ class _Owner:
     def counts(self, at: int) -> bool:
         """Tell whether what was measured at a time, in milliseconds, counts for the group."""
         return self.counts_from is not None and at >= self.counts_from.timestamp() * 1000
+
+
+@lru_cache(_MOST_ACCOUNTS)
+def _owned_by(account_id: str) -> _Owner:
+    """Return the same object for all that an account has and that counts for no group, of which there is much."""
+    return _Owner(account_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +197,7 @@ def _owners(tx: Transaction, asked: Mapping[str, Sequence[str]]) -> Mapping[str,
         members = {id_: (group, since) for id_, group, since in _members(tx, some)}
         for id_, (host_id, account_id) in placed.items():
             if host_id in found:
-                found[host_id][id_] = _Owner(account_id, *members.get(id_, ()))
+                found[host_id][id_] = _Owner(account_id, *members[id_]) if id_ in members else _owned_by(account_id)
     return found
 
 

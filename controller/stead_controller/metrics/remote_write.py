@@ -20,7 +20,9 @@ HEADERS: Final = {
 
 _LENGTH: Final = 2  # protobuf's wire type of what has a length
 _MOST_BYTES: Final = 4 << 20
-_MOST_LABELS: Final = 8192  # that are remembered, of some 150 bytes
+# That are remembered, of 250 bytes: each serves the metrics of an instance, which come together. The next come a minute
+# later, and of more instances than are remembered none would be found then.
+_MOST_LABELS: Final = 1024
 _MOST_TIMES: Final = 256
 _DOUBLE: Final = struct.Struct("<d")
 
@@ -92,7 +94,6 @@ def _label_of_one(name: str, value: str) -> bytes:
     return _field(1, _field(1, name.encode()) + _field(2, value.encode()))
 
 
-# Most labels come again and again: those of the instances that are measured each minute.
 _label: Final = lru_cache(_MOST_LABELS)(_label_of_one)
 
 

@@ -80,6 +80,8 @@ async def test_they_are_metrics_of_the_account_in_cloudwatchs_words(database, wo
         single(_identity(world, "AWS/EC2", "EBSReadOps", "InstanceId", instance_id), AT, "Count", 3),
         single(_identity(world, "AWS/EBS", "VolumeReadOps", "VolumeId", volume_id), AT, "Count", 4),
     ]
+    of_instance, of_volume = intake._owners[world.host_id][1].values()
+    assert of_instance is of_volume  # as for all of an account: there may be tens of thousands
 
 
 async def test_a_nat_gateway_is_measured_by_its_home_host_alone(database, world, run, store):
