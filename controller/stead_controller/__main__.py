@@ -23,7 +23,7 @@ from stead_controller import allocator, clock, logs, main_process, supervisor
 from stead_controller.backup.command_line import backup
 from stead_controller.secrets import core_dumps
 from stead_controller.settings import Settings
-from stead_proto import alone, traces
+from stead_proto import alone, resident, traces
 
 if TYPE_CHECKING:
     from stead_controller.controller import Controller
@@ -339,6 +339,7 @@ def run(**options: Any) -> None:
 
         operations.load()
         configure_mappers()
+    resident.give_back()  # what loading alone needed: parent and stand-by use nothing of it
     supervisor.fork_until_ended(
         supervisor.Hooks(
             handler.reopen,

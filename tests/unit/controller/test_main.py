@@ -2,14 +2,19 @@
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import MagicMock
 
 import click
 import pytest
 from click.testing import CliRunner
 
+from stead_controller import __main__, allocator, logs, supervisor
 from stead_controller.__main__ import _lock_file, _settings, cli
+from stead_controller.secrets import core_dumps
 from stead_controller.settings import Settings
+from stead_proto import resident
 
 
 @pytest.mark.parametrize(
@@ -54,6 +59,20 @@ def test_a_file_elsewhere_is_of_one_controller(tmp_path: Path) -> None:
         first.communicate("\n")
     _lock_file("")
     _lock_file("postgresql+psycopg://")
+
+
+def test_what_loading_alone_needed_is_given_back_before_the_first_fork(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GRPC_VERBOSITY", "ERROR")
+    for place, name in ((core_dumps, "forbid"), (allocator, "use_one_heap"), (logs, "set_up")):
+        monkeypatch.setattr(place, name, MagicMock())
+    monkeypatch.setattr(__main__, "_loading", nullcontext)
+    done: list[str] = []
+    monkeypatch.setattr(resident, "give_back", lambda: done.append("given back"))
+    monkeypatch.setattr(supervisor, "fork_until_ended", lambda _: sys.exit(len(done)))
+    assert CliRunner().invoke(cli, ["run", "--state-dir", str(tmp_path)]).exit_code == 1
+    assert done == ["given back"]
 
 
 @pytest.mark.parametrize(
