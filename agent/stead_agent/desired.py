@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from stead_agent.reserve import Reserve
-from stead_agent.wanted import Change, Held, Key, Tombstone, Wanted, key_of
+from stead_agent.wanted import HOST_NETWORK, Change, Held, Key, Tombstone, Wanted, key_of
 from stead_proto.v1.desired_pb2 import Kind, Resource
 
 FILE_NAME: Final = "desired.sqlite"
@@ -272,6 +272,16 @@ def _tombstone(row: tuple["Kind.ValueType", str, int, int, bytes | None, int]) -
     kind, name, revision, force, body, done = row
     resource = Resource.FromString(body) if body is not None else None
     return Tombstone(Key(kind, name), revision, bool(force), resource, bool(done))
+
+
+def pool_address(path: Path) -> str:
+    """Return the host's own address of the first public pool, as such a file has it; empty if it has none."""
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            row = database.execute("SELECT body FROM resource WHERE kind = ? AND id = ?", HOST_NETWORK).fetchone()
+    except sqlite3.Error as error:
+        raise StoreError(f"cannot read the desired state: {error}") from error
+    return Resource.FromString(row[0]).host_network.host_address if row is not None else ""
 
 
 def _may_have_had_key(resource: Resource) -> bool:

@@ -9,7 +9,9 @@ from typing import Final
 
 import grpc
 
+from stead_agent.desired import StoreError, pool_address
 from stead_agent.logs import Log
+from stead_agent.settings import DESIRED_FILE
 from stead_proto import tls
 from stead_proto.tls import Identity
 from stead_proto.v1 import host_pb2, host_pb2_grpc
@@ -32,8 +34,8 @@ async def enrol(
 ) -> str:
     """Exchange a one-time token for a certificate in the state directory and return the host id.
 
-    With `again` the host keeps the id of its present certificate, in a cloud whose controller was lost. An agent that
-    runs uses the new certificate from its next start on.
+    With `again` the host keeps the id of its present certificate, and its public address, in a cloud whose controller
+    was lost. An agent that runs uses the new certificate from its next start on.
 
     The private key never leaves this machine. It is stored until the answer comes, so that a second try proves that
     it comes from the same machine.
@@ -43,8 +45,10 @@ async def enrol(
     name = hostname or socket.gethostname()
     key_pem = await asyncio.to_thread(_pending_key, state_dir / _PENDING_KEY_FILE)
     csr_pem = certificates.signing_request(key_pem, name)
-    former_id = await asyncio.to_thread(_present_id, state_dir) if again else ""
-    request = host_pb2.EnrolRequest(token=token, csr_pem=csr_pem, hostname=name, former_host_id=former_id)
+    request = host_pb2.EnrolRequest(token=token, csr_pem=csr_pem, hostname=name)
+    if again:
+        request.former_host_id = await asyncio.to_thread(_present_id, state_dir)
+        request.former_pool_address = await asyncio.to_thread(_present_address, state_dir)
     try:
         async with tls.channel_to_enrolment(address, ca_pem) as channel:
             answer = await host_pb2_grpc.EnrolmentStub(channel).Enrol(request, timeout=_ANSWER_SECONDS)
@@ -62,6 +66,15 @@ def _present_id(state_dir: Path) -> str:
         return Identity.load(state_dir).peer.name
     except (tls.NoIdentityError, tls.UnknownPeerError) as error:
         raise EnrolmentError(f"this machine was no host before: {error}") from error
+
+
+def _present_address(state_dir: Path) -> str:
+    """Return the host's own public address; empty where that cannot be read, since then it gets another one."""
+    try:
+        return pool_address(state_dir / DESIRED_FILE)
+    except StoreError as error:
+        _log.warning("address_not_known", reason=str(error))
+        return ""
 
 
 def _pending_key(path: Path) -> bytes:

@@ -11,6 +11,7 @@ DEFAULT_STATE_DIR: Final = Path("/var/lib/stead/agent")
 DEFAULT_RUN_DIR: Final = Path("/run/stead/agent")
 DEFAULT_NETNS_DIR: Final = Path("/run/netns")  # where `ip netns` looks: ip-netns(8)
 DEFAULT_LIBVIRT_URI: Final = "qemu:///system"
+DESIRED_FILE: Final = "desired.sqlite"  # in the state directory
 
 
 DEFAULT_POOL: Final = "default"
@@ -106,4 +107,4 @@ class Settings:
     @property
     def desired_file(self) -> Path:
         """The file that stores the desired state."""
-        return self.state_dir / "desired.sqlite"
+        return self.state_dir / DESIRED_FILE

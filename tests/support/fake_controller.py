@@ -66,6 +66,7 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
         self.connections = 0
         self.tokens: set[str] = set()
         self.former_ids: list[str] = []  # that hosts said they had
+        self.former_addresses: list[str] = []  # likewise
         self.renewals = 0
         self.moved = asyncio.Condition()
         self.port = 0
@@ -178,6 +179,7 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, "no such enrolment token")
         self.tokens.discard(request.token)
         self.former_ids.append(request.former_host_id)
+        self.former_addresses.append(request.former_pool_address)
         host_id = request.former_host_id or ids.new_id("host")
         certificate = self.authority.sign_host(request.csr_pem, host_id)
         return pb.EnrolResponse(host_id=host_id, certificate_pem=certificate, ca_pem=self.authority.certificate_pem)

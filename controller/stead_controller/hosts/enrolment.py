@@ -27,10 +27,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A machine that wants to be a host: its name, and the id that it had in a cloud whose controller was lost."""
+    """A machine that wants to be a host: its name, and its id and address in a cloud whose controller was lost."""
 
     hostname: str
     former_id: str = ""
+    former_address: str = ""  # its own of the first public pool
 
 
 def create_token(tx: Transaction, zone: str, valid: timedelta, now: datetime) -> tuple[str, datetime]:
@@ -64,7 +65,7 @@ def enrol_host(tx: Transaction, cloud: Cloud, token: str, machine: Machine, now:
     tx.session.flush()
     if machine.former_id:
         unclaimed_addresses.await_hosts(tx)
-    host_addresses.take(tx, cloud, host, now)
+    host_addresses.take(tx, cloud, host, now, machine.former_address)
     return host_id
 
 
@@ -100,7 +101,7 @@ class Enrolment(host_pb2_grpc.EnrolmentServicer):
     ) -> pb.EnrolResponse:
         """Exchange a token and a certificate request for a host id and a certificate."""
         address = tls.address_of(context)
-        machine = Machine(request.hostname, request.former_host_id)
+        machine = Machine(request.hostname, request.former_host_id, request.former_pool_address)
         self._failed_logins.check(address, "")  # an invalid token costs a writing transaction
         host_id = await self._database.run(
             lambda tx: enrol_host(tx, self._cloud, request.token, machine, self._clock())

@@ -303,6 +303,7 @@ class EnrolRequest(_message.Message):
     CSR_PEM_FIELD_NUMBER: _builtins.int
     HOSTNAME_FIELD_NUMBER: _builtins.int
     FORMER_HOST_ID_FIELD_NUMBER: _builtins.int
+    FORMER_POOL_ADDRESS_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     csr_pem: _builtins.bytes
     """PKCS#10, its key stays on the host"""
@@ -311,6 +312,8 @@ class EnrolRequest(_message.Message):
     """The id that the host had in a cloud whose controller was lost, which it keeps: what it has names it by this. Empty: a
     new host. A controller of an earlier release gives it a new id, and what it has cannot be adopted then.
     """
+    former_pool_address: _builtins.str
+    """Its own address in that cloud's first pool of public ones, which it keeps while the pool has it; empty: none, or unknown."""
     def __init__(
         self,
         *,
@@ -318,10 +321,11 @@ class EnrolRequest(_message.Message):
         csr_pem: _builtins.bytes = ...,
         hostname: _builtins.str = ...,
         former_host_id: _builtins.str = ...,
+        former_pool_address: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr_pem", b"csr_pem", "former_host_id", b"former_host_id", "hostname", b"hostname", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr_pem", b"csr_pem", "former_host_id", b"former_host_id", "former_pool_address", b"former_pool_address", "hostname", b"hostname", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

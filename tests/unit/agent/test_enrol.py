@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from stead_agent.desired import SqliteStore
 from stead_agent.enrol import EnrolmentError, enrol
+from stead_agent.settings import DESIRED_FILE
+from stead_agent.wanted import Change
 from stead_proto.certificates import Authority
 from stead_proto.tls import Identity, PeerKind
+from tests.support import desired_states as make
 from tests.support.fake_controller import FakeController
 
 
@@ -69,3 +73,27 @@ async def test_a_host_of_a_lost_cloud_says_who_it_was(controller: FakeController
         controller.tokens.add(token)
         await enrol(controller.enrolment_address, ca_pem, token, tmp_path, again=again)
     assert controller.former_ids == ["", host_id, ""]
+
+
+async def test_a_host_of_a_lost_cloud_says_which_address_it_had(
+    controller: FakeController, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    ca_pem = controller.authority.certificate_pem
+    await enrol(controller.enrolment_address, ca_pem, "once", tmp_path)
+    file = tmp_path / DESIRED_FILE
+    store = SqliteStore(file)
+    for change, address in ((make.volume("vol-1"), ""), (make.host_network(), "198.18.0.7")):
+        if address:
+            change.host_network.host_address = address
+        store.save(Change(1, "epoch", full=False, put=(change,)))
+        for again in (True, False):
+            controller.tokens.add("more")
+            await enrol(controller.enrolment_address, ca_pem, "more", tmp_path, again=again)
+    store.close()
+    controller.tokens.add("more")
+    await enrol(controller.enrolment_address, ca_pem, "more", tmp_path, again=True)
+    file.write_bytes(b"no database")
+    controller.tokens.add("more")
+    await enrol(controller.enrolment_address, ca_pem, "more", tmp_path, again=True)
+    assert controller.former_addresses == ["", "", "", "198.18.0.7", "", "198.18.0.7", ""]
+    assert "address_not_known" in caplog.text

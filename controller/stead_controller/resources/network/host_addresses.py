@@ -16,14 +16,18 @@ from stead_controller.resources.network import address_pools
 _NO_ACCOUNT: Final = ""  # belongs to no account
 
 
-def take(tx: Transaction, cloud: Cloud, host: Host, now: datetime) -> None:
-    """Assign an address to a host, to the first host the pool's first one; raises LimitExceeded when none is free."""
+def take(tx: Transaction, cloud: Cloud, host: Host, now: datetime, former: str = "") -> None:
+    """Assign an address to a host, to the first host the pool's first one; raises LimitExceeded when none is free.
+
+    The `former` one of a lost controller stays the host's while it is free: hosts that have not joined yet have others.
+    """
     address_pools.forget_rested(tx, cloud, now)
     candidates = _candidates(cloud.public_pools[0])
     # Where the first free address is likely: hosts take them in order.
     known = tx.session.scalar(select(func.count()).where(Host.pool_address != "")) or 0
     begin = min(known, len(candidates))
-    for number in chain(candidates[begin:], candidates[:begin]):
+    wanted = [number for number in _numbers(former) if number in candidates]
+    for number in chain(wanted, candidates[begin:], candidates[:begin]):
         address = str(ipaddress.IPv4Address(number))
         if address_pools.hold_public(tx, {"address": address, "account_id": _NO_ACCOUNT, "released": None}):
             host.pool_address = address
@@ -54,6 +58,14 @@ def release(tx: Transaction, host: Host, now: datetime) -> None:
         mine = update(PublicAddress).where(PublicAddress.address == host.pool_address)
         tx.session.execute(mine.values(released=now).execution_options(synchronize_session=False))
         host.pool_address = ""
+
+
+def _numbers(address: str) -> list[int]:
+    """Return an IPv4 address as a number; of what is none, nothing."""
+    try:
+        return [int(ipaddress.IPv4Address(address))]
+    except ValueError:
+        return []
 
 
 def _candidates(pool: str) -> range:

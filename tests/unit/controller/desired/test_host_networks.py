@@ -22,9 +22,9 @@ from tests.support.rows import CLOUD, NOW
 SMALL = replace(CLOUD, public_pools=("192.0.2.0/29",))
 
 
-def enrol(run, cloud=CLOUD):
+def enrol(run, cloud=CLOUD, former=()):
     token, _ = run(create_token, "us-east-1a", timedelta(hours=1), NOW)
-    return run(enrol_host, cloud, token, Machine("box"), NOW)
+    return run(enrol_host, cloud, token, Machine("box", *former), NOW)
 
 
 def hello(run, host_id, address, cloud=CLOUD):
@@ -72,6 +72,16 @@ def test_hosts_of_before_get_theirs_at_the_next_start(run, world):
     assert pool_address(run, later) == "198.18.0.2"
     run(host_addresses.take_missing, replace(CLOUD, public_pools=("192.0.2.0/24",)), NOW)
     assert pool_address(run, later).startswith("192.0.2.")
+
+
+def test_a_host_of_a_lost_cloud_keeps_its_address_where_it_can(run):
+    """Whoever joins first would otherwise take that of one which has not joined yet."""
+    wanted = ("198.18.0.9", "198.18.0.9", "192.0.2.4", "198.18.0.0", "nonsense", "")
+    joined = [enrol(run, former=(f"h-0123456789abcdef{number}", each)) for number, each in enumerate(wanted)]
+    given = [pool_address(run, each) for each in joined]
+    assert given[0] == "198.18.0.9"
+    assert len(set(given)) == len(given)
+    assert all(each.startswith("198.18.0.") and each != "198.18.0.0" for each in given)
 
 
 def test_hosts_are_sent_the_addresses_of_all(run):
