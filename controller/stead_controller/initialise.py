@@ -13,6 +13,7 @@ from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Account
 from stead_controller.request.cloud import cloud_of
 from stead_controller.resources.iam.accounts import NewAccount
+from stead_controller.resources.network import unclaimed_addresses
 from stead_controller.resources.operators import cloud_facts, sealed_rows
 from stead_controller.resources.operators.create_account import create_account
 from stead_controller.room import Room
@@ -20,6 +21,7 @@ from stead_controller.secrets import access_files
 from stead_controller.secrets.identity_signer import IdentitySigner
 from stead_controller.secrets.master_key import MasterKey, require_opening
 from stead_controller.settings import Settings
+from stead_proto import recovery
 from stead_proto.certificates import Authority
 from stead_proto.tls import write_private, write_public
 
@@ -48,6 +50,8 @@ def initialise(settings: Settings, now: datetime, migrate: Callable[[Engine], No
 
         def first_account(tx: Transaction) -> NewAccount | None:
             cloud_facts.write(tx, cloud_of(settings))
+            if recovery.has_begun(state_dir):
+                unclaimed_addresses.await_hosts(tx)
             if tx.session.scalar(select(Account.id).where(Account.name == FIRST_ACCOUNT)) is not None:
                 return None
             made = create_account(tx, sealer, cloud_of(settings), FIRST_ACCOUNT, now)
@@ -56,6 +60,7 @@ def initialise(settings: Settings, now: datetime, migrate: Callable[[Engine], No
             return made
 
         database.run_blocking(first_account)
+        recovery.noted(state_dir)
     finally:
         database.close()
 

@@ -1,7 +1,7 @@
 """Addresses of hosts' interfaces that this (restored) database does not know: they must not be assigned again.
 
 After the loss of a controller nobody knows the public ones of hosts that have not joined the new one yet. So none is
-given out from the first host that joins again until an operator says that all have.
+given out from the recovery, or the first host that joins again, until an operator says that all have.
 """
 
 from collections.abc import Sequence

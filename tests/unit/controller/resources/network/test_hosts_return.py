@@ -5,11 +5,15 @@ from datetime import timedelta
 
 import pytest
 
+from stead_controller.db.session import Database
 from stead_controller.db.tables import UnclaimedAddress, UnclaimedResource
 from stead_controller.errors import LimitExceeded, NotFound
 from stead_controller.hosts.enrolment import Machine, create_token, enrol_host
+from stead_controller.initialise import initialise
 from stead_controller.operator.hosts import Hosts
 from stead_controller.resources.network import elastic_addresses, unclaimed_addresses
+from stead_controller.settings import Settings
+from stead_proto import recovery
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import operator_pb2 as pb
 from tests.support.rows import CLOUD, NOW
@@ -66,3 +70,24 @@ def test_what_is_unclaimed_hinders_no_other_address(run, world, joins, allocate)
     assert run(unclaimed_addresses.end_return) is True
     with pytest.raises(NotFound):
         allocate("198.18.9.78")
+
+
+def test_a_recovered_controller_gives_none_before_the_first_has_joined(tmp_path):
+    settings = Settings(tmp_path)
+
+    def awaits_hosts():
+        database = Database(settings.database)
+        try:
+            return database.run_blocking(unclaimed_addresses.are_any, writes=False)
+        finally:
+            database.close()
+
+    recovery.begin(tmp_path)
+    for _ in range(2):
+        initialise(settings, NOW)
+        assert awaits_hosts()
+        assert not recovery.has_begun(tmp_path)
+    (tmp_path / "another").mkdir()
+    settings = Settings(tmp_path / "another")
+    initialise(settings, NOW)
+    assert not awaits_hosts(), "a new cloud was never lost"
