@@ -29,7 +29,9 @@ _NAMED_AFTER_THE_LOSS = (
     help="A copy of the former master.key, which only root may read: encrypted volumes and TPMs come back, too.",
 )
 @click.option(
-    "--all-joined", is_flag=True, help="Only say that all hosts have joined: public addresses are given again."
+    "--all-joined",
+    is_flag=True,
+    help="Only say that all hosts have joined: public addresses are given out again, and further hosts join.",
 )
 @output_option
 def recover(master_key_file: Path | None, output: str, *, no_host: bool, all_joined: bool) -> None:
@@ -66,7 +68,7 @@ def recover(master_key_file: Path | None, output: str, *, no_host: bool, all_joi
 def _end(chosen: Settings, output: str) -> None:
     """Say that no further host is to join."""
     awaited = Operator(chosen).end_return()
-    text = "public addresses are given out again" if awaited else "no hosts were awaited"
+    text = "public addresses are given out again, and further hosts may join" if awaited else "no hosts were awaited"
     json_or(output, {"awaited": awaited}, lambda: say(text))
 
 

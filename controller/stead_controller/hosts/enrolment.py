@@ -14,7 +14,7 @@ from stead_controller.catalog import ids
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import EnrolmentToken, Host
-from stead_controller.errors import AlreadyExists, InvalidParameter, NotAuthorized, SteadError
+from stead_controller.errors import AlreadyExists, InvalidParameter, NotAuthorized, SteadError, WrongState
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.network import host_addresses, unclaimed_addresses
 from stead_proto import tls
@@ -46,7 +46,8 @@ def enrol_host(tx: Transaction, cloud: Cloud, token: str, machine: Machine, now:
     """Use up a token and create the host's row; None when there is no such token (any more).
 
     A host of a cloud that was lost keeps its id, unless there is a host with that: then AlreadyExists is raised, and
-    the token stays. Raises InvalidParameter for what is no host's id, LimitExceeded.
+    the token stays. While others of them may still come, whoever was none raises WrongState: any address could be one
+    that they or their guests have. Raises InvalidParameter for what is no host's id, LimitExceeded.
     """
     used = tx.session.execute(
         delete(EnrolmentToken)
@@ -60,6 +61,13 @@ def enrol_host(tx: Transaction, cloud: Cloud, token: str, machine: Machine, now:
         raise InvalidParameter(f"'{host_id[:40]}' is no host's id.")
     if machine.former_id and tx.session.get(Host, host_id) is not None:
         raise AlreadyExists("host", f"There is a host {host_id} in this cloud already.")
+    if not machine.former_id and unclaimed_addresses.are_hosts_awaited(tx):
+        raise WrongState(
+            "host",
+            "Hosts of the lost controller may still join this one. Was this machine one of them: stead join --again. "
+            "Is it a further one, it can join when all of them have, and an operator has said so: "
+            "stead recover --all-joined.",
+        )
     host = Host(id=host_id, hostname=machine.hostname[:255], zone=used.zone, state="enrolled", created=now)
     tx.session.add(host)
     tx.session.flush()

@@ -11,7 +11,7 @@ from stead_controller.db.tables import Host, PublicAddress
 from stead_controller.errors import LimitExceeded
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
-from stead_controller.resources.network import address_pools
+from stead_controller.resources.network import address_pools, unclaimed_addresses
 
 _NO_ACCOUNT: Final = ""  # belongs to no account
 
@@ -20,14 +20,16 @@ def take(tx: Transaction, cloud: Cloud, host: Host, now: datetime, former: str =
     """Assign an address to a host, to the first host the pool's first one; raises LimitExceeded when none is free.
 
     The `former` one of a lost controller stays the host's while it is free: hosts that have not joined yet have others.
+    One that does not know it gets the pool's last one then, which hardly any of them or their guests has.
     """
     address_pools.forget_rested(tx, cloud, now)
     candidates = _candidates(cloud.public_pools[0])
     # Where the first free address is likely: hosts take them in order.
     known = tx.session.scalar(select(func.count()).where(Host.pool_address != "")) or 0
     begin = min(known, len(candidates))
+    in_order = chain(candidates[begin:], candidates[:begin])
     wanted = [number for number in _numbers(former) if number in candidates]
-    for number in chain(wanted, candidates[begin:], candidates[:begin]):
+    for number in chain(wanted, reversed(candidates) if unclaimed_addresses.are_hosts_awaited(tx) else in_order):
         address = str(ipaddress.IPv4Address(number))
         if address_pools.hold_public(tx, {"address": address, "account_id": _NO_ACCOUNT, "released": None}):
             host.pool_address = address

@@ -1,7 +1,8 @@
 """Addresses of hosts' interfaces that this (restored) database does not know: they must not be assigned again.
 
 After the loss of a controller nobody knows the public ones of hosts that have not joined the new one yet. So none is
-given out from the recovery, or the first host that joins again, until an operator says that all have.
+given out, and no further host is let in, from the recovery, or the first host that joins again, until an operator says
+that all have.
 """
 
 from collections.abc import Sequence
@@ -62,6 +63,12 @@ def await_hosts(tx: Transaction) -> None:
         tx.session.add(CloudFact(name=_RETURN, value=_AWAITED))
 
 
+def are_hosts_awaited(tx: Transaction) -> bool:
+    """Tell whether further hosts of a lost controller are expected."""
+    fact = tx.session.get(CloudFact, _RETURN)
+    return fact is not None and fact.value == _AWAITED
+
+
 def end_return(tx: Transaction) -> bool:
     """Expect no further hosts; tell whether any were expected."""
     fact = tx.session.get(CloudFact, _RETURN)
@@ -73,8 +80,7 @@ def end_return(tx: Transaction) -> bool:
 
 def require_known(tx: Transaction) -> None:
     """Raise LimitExceeded where hosts may have public addresses that nobody knows."""
-    fact = tx.session.get(CloudFact, _RETURN) if are_any(tx) else None
-    if fact is not None and fact.value == _AWAITED:
+    if are_any(tx) and are_hosts_awaited(tx):
         raise LimitExceeded(
             "No public address is given while hosts of the lost controller may still join. An operator ends that: "
             "stead recover --all-joined.",

@@ -7,7 +7,7 @@ import pytest
 
 from stead_controller.db.session import Database
 from stead_controller.db.tables import UnclaimedAddress, UnclaimedResource
-from stead_controller.errors import LimitExceeded, NotFound
+from stead_controller.errors import LimitExceeded, NotFound, WrongState
 from stead_controller.hosts.enrolment import Machine, create_token, enrol_host
 from stead_controller.initialise import initialise
 from stead_controller.operator.hosts import Hosts
@@ -52,6 +52,17 @@ async def test_none_is_given_until_all_have_joined(database, run, joins, allocat
     assert allocate(FREE) == FREE
     assert allocate() != FREE
     assert not run(unclaimed_addresses.are_any)
+
+
+def test_no_further_host_joins_until_all_have(run, joins):
+    """Whatever address it got, one that has not joined yet may have, or a guest there."""
+    joins("h-0123456789abcdef0")
+    token, _ = run(create_token, "us-east-1a", timedelta(hours=1), NOW)
+    with pytest.raises(WrongState, match=r"stead join --again.*stead recover --all-joined"):
+        run(enrol_host, POOL, token, Machine("box"), NOW)
+    joins("h-0123456789abcdef1")
+    run(unclaimed_addresses.end_return)
+    assert run(enrol_host, POOL, token, Machine("box"), NOW) is not None
 
 
 def test_what_is_unclaimed_hinders_no_other_address(run, world, joins, allocate):
