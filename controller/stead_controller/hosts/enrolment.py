@@ -60,7 +60,9 @@ def enrol_host(tx: Transaction, cloud: Cloud, token: str, machine: Machine, now:
     if not ids.is_id("host", host_id):
         raise InvalidParameter(f"'{host_id[:40]}' is no host's id.")
     if machine.former_id and tx.session.get(Host, host_id) is not None:
-        raise AlreadyExists("host", f"There is a host {host_id} in this cloud already.")
+        raise AlreadyExists(
+            "host", f"There is a host {host_id} in this cloud already: only one that it does not know joins again."
+        )
     if not machine.former_id and unclaimed_addresses.are_hosts_awaited(tx):
         raise WrongState(
             "host",
