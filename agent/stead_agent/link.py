@@ -193,7 +193,7 @@ class Link:
                 if first:
                     helpers.append(tasks.create_task(self._report(outgoing)))
                     helpers.append(tasks.create_task(self._send_measurements(outgoing)))
-                    self._begun(address)
+                    self._begun(address, identity)
             for helper in (*helpers, *self._consoles):
                 helper.cancel()
 
@@ -223,10 +223,10 @@ class Link:
             certified=certified if certificate == identity.certificate_pem else b"",
         )
 
-    def _begun(self, address: str) -> None:
+    def _begun(self, address: str, identity: Identity) -> None:
         """The controller has answered our Hello."""
         self.connected.set()
-        self._reconciler.controller_answered()
+        self._reconciler.controller_answered(identity.authorities)
         _log.info("controller_connected", controller=address, revision=self._reconciler.wanted.revision)
 
     async def _take(self, update: HostUpdate, outgoing: "_Outgoing", tasks: asyncio.TaskGroup) -> bool:

@@ -57,7 +57,7 @@ class VolumeWork:
     users: frozenset[Key]  # machines that may have it in use
     busy: frozenset[Key]  # those of them whose work is running
     snapshots: frozenset[Key]  # snapshots of it still being taken
-    is_confirmed: bool  # by the controller that signs this host's certificates now, so that its users have theirs, too
+    confirmed_by: bytes  # the authorities of the controller that has named it, which its users have, too; empty: none
     parts: Subsystems
     now: float = 0.0
     waits_since: float | None = None  # for its users to release it, before it is detached by force
@@ -105,7 +105,7 @@ class VolumeWork:
         if source is None:
             raise VolumeError(f"{spec.id} is not on this host any more")
         export = translate.volume_export(resource, source)
-        self.parts.exports.serve(replace(export, keeps_certificate=not self.is_confirmed))
+        self.parts.exports.serve(replace(export, confirmed_by=self.confirmed_by))
         return Outcome(statuses=[self._ready()])
 
     def _ready(self) -> ResourceStatus:

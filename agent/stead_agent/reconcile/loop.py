@@ -230,9 +230,13 @@ class Reconciler:
         for key in self.wanted.of_kind(desired_pb2.KIND_VPC):
             self._schedule.touch(key)
 
-    def controller_answered(self) -> None:
-        """The controller can be reached, and has said what it knows: retry failed fetches."""
-        self._preparer.controller_answered = True
+    def confirm(self, authorities: bytes) -> None:
+        """What is wanted is what the controller with these authorities, a digest, wants."""
+        self._preparer.confirmed_by = authorities
+
+    def controller_answered(self, authorities: bytes) -> None:
+        """The controller with these authorities can be reached, and has said what it knows: retry failed fetches."""
+        self.confirm(authorities)
         for key, resource in self.wanted.of_kind(desired_pb2.KIND_BASE).items():
             if not self.reports.is_ready(key, resource.revision):
                 self._schedule.touch(key)

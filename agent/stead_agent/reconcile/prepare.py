@@ -89,7 +89,7 @@ class Preparer:
         self._vpc_settings = habits.vpc
         self._order = itertools.count(1)
         self.host_is_ready = False
-        self.controller_answered = False
+        self.confirmed_by = b""  # the authorities of the controller that has said what it wants; none has yet
 
     def prepare(self, scheduled: ScheduledUnit, now: float) -> Work:
         """Create the work of the unit that is next."""
@@ -261,7 +261,7 @@ class Preparer:
             users=users,
             busy=busy,
             snapshots=self._snapshots_of(unit),
-            is_confirmed=self.controller_answered and unit not in self._wanted.unclaimed,
+            confirmed_by=self.confirmed_by if unit not in self._wanted.unclaimed else b"",
             parts=self._parts,
             now=now,
             waits_since=self._leaving.get(unit),

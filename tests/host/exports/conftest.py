@@ -67,7 +67,8 @@ class World:
     def export(
         self, generation: int = 1, client: str = CLIENT, *, base: Layer | None = None, key: bytes = b""
     ) -> Export:
-        return Export(VOLUME, generation, client, PORT, Layer(FileSource(self.disk), "qcow2"), base, key)
+        disk = Layer(FileSource(self.disk), "qcow2")
+        return Export(VOLUME, generation, client, PORT, disk, base, key, confirmed_by=self.home.identity.authorities)
 
     def remote(self, generation: int = 1, home: str = HOME, size: int = SIZE) -> Remote:
         return Remote(VOLUME, generation, home, "127.0.0.1", PORT, size)

@@ -9,10 +9,12 @@ from stead_proto import tls
 from stead_proto.certificates import AUTHORITY_FILE, NEXT_FILE, Authority
 from stead_proto.digests import digest_of
 from stead_proto.tls import Identity
+from stead_proto.v1.desired_pb2 import VolumeExport
 from stead_proto.v1.host_pb2 import Throttle
+from tests.support import desired_states as make
 from tests.support.fake_controller import FakeController
 from tests.support.waiting import wait_for
-from tests.unit.agent.test_link import Rig, controller, rig
+from tests.unit.agent.test_link import HOST, Rig, controller, rig
 
 __all__ = ["controller", "rig"]
 
@@ -21,9 +23,16 @@ async def test_a_host_renews_for_other_authorities_and_says_so_when_all_use_it(
     rig: Rig, controller: FakeController, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Volumes' processes first, then guests: the controller waits for both before it trusts nobody else any more."""
-    agent, _ = rig.start(renews=True)
+    served = make.volume("vol-1", base_id="")
+    served.volume.export.CopyFrom(VolumeExport(client_host_id="host-2", port=61000, generation=1))
+    controller.sender(HOST).change(make.host_network(), served)
+    agent, host = rig.start(renews=True)
     session = await rig.session()
     before = Identity.load(tmp_path)
+    exports = host.world.objects.exports
+    await controller.until(lambda: session.revision == 1, "it is served")
+    agent.reconciler.notice_volume("vol-1")
+    await asyncio.to_thread(wait_for, lambda: exports["vol-1"].confirmed_by == before.authorities, "it has answered")
     session.trust(before.authorities)
     await controller.until(lambda: session.certified == [before.authorities], "it says what it has")
     assert controller.renewals == 0
@@ -39,6 +48,9 @@ async def test_a_host_renews_for_other_authorities_and_says_so_when_all_use_it(
     session.trust(wanted)
     await controller.until(lambda: controller.renewals == 1, "it renews")
     await asyncio.to_thread(wait_for, lambda: Identity.load(tmp_path).authorities == wanted, "both are trusted")
+    await asyncio.to_thread(
+        wait_for, lambda: exports["vol-1"].confirmed_by == wanted, "it may be served by the new one"
+    )
     assert (renewed, session.certified) == ([], [before.authorities])
     outdated.clear()
     await controller.until(lambda: session.certified[1:] == [wanted], "it says that all use it")

@@ -32,7 +32,9 @@ class Export:
     disk: Layer
     base: Layer | None = None  # below it, read-only
     encryption_key: bytes = field(default=b"", repr=False)  # empty: it is not encrypted
-    keeps_certificate: bool = False  # by which it is served now: its client may not trust who signed the host's new one
+    confirmed_by: bytes = b""  # the authorities, a digest, of the controller that has named it
+    """Where these are not the host's own, its process keeps the certificate that it has: its client may not trust the
+    authorities of the host's new one."""
 
 
 @dataclass(frozen=True, slots=True)

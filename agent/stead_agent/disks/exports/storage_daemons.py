@@ -64,7 +64,8 @@ class StorageDaemons:
         about = self._with_certificate(place, _about_export(export, self._address))
         if self._is_right(export.volume_id, place, about) or self._admits_again(place, export, about):
             return
-        if export.keeps_certificate and self._differs_by_certificate(export.volume_id, place, about):
+        differs_by_certificate = self._differs_by_certificate(export.volume_id, place, about)
+        if differs_by_certificate and export.confirmed_by != self._identity().authorities:
             return
         self._end(export.volume_id, place)
         try:

@@ -37,7 +37,7 @@ def test_a_volume_waits_for_its_base():
     bench.work()
     assert condition(bench, BASE) == host_pb2.CONDITION_FAILED
     assert bench.host.subsystems.volumes.present() == frozenset()
-    bench.reconciler.controller_answered()
+    bench.reconciler.controller_answered(b"authorities")
     bench.settle()
     assert condition(bench, VOLUME) == host_pb2.CONDITION_READY
     assert bench.host.subsystems.volumes.source("vol-1").base == bench.host.subsystems.bases.source("snap-1")

@@ -89,21 +89,22 @@ def test_the_certificate_by_which_it_is_served_stays_until_the_controller_names_
 ) -> None:
     """After the controller was lost, the host that uses it may have joined the other one later, or not yet."""
 
-    def keeps_certificate() -> bool:
+    def confirmed_by() -> bytes:
         bench.reconciler.notice_volume("vol-2")
         bench.settle()
-        return bench.host.world.objects.exports["vol-2"].keeps_certificate
+        return bench.host.world.objects.exports["vol-2"].confirmed_by
 
     bench.settle(sender.change(_served()))
-    assert keeps_certificate(), "no controller has answered this agent"
-    bench.reconciler.controller_answered()
-    assert not keeps_certificate()
+    assert confirmed_by() == b"", "no controller has answered this agent"
+    bench.reconciler.controller_answered(b"lost")
+    assert confirmed_by() == b"lost"
     recovered = make.Sender("epoch-2")
     recovered.revision = 1000
     bench.settle(recovered.change(make.host_network(), full=True))
-    assert keeps_certificate(), "it is unclaimed"
+    bench.reconciler.controller_answered(b"new")
+    assert confirmed_by() == b"", "it is unclaimed"
     bench.settle(recovered.change(_served()))
-    assert not bench.host.world.objects.exports["vol-2"].keeps_certificate, "at once, when it is adopted"
+    assert bench.host.world.objects.exports["vol-2"].confirmed_by == b"new", "at once, when it is adopted"
 
 
 def test_a_proxy_with_a_former_certificate_is_replaced_soon(
