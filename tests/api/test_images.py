@@ -178,6 +178,20 @@ def test_launch_permissions(api, snapshot_id):
     assert shown() == []
 
 
+def test_launch_permissions_in_both_forms(api, snapshot_id):
+    """As Packer (UserIds, UserGroups) and Cloud Custodian (OperationType) send them: both must say the same."""
+    image_id, them = register(api, snapshot_id), api.world.other.caller.account_id
+    change = api.ec2.modify_image_attribute
+    change(ImageId=image_id, LaunchPermission={"Add": [{"UserId": them}]}, UserIds=[them])
+    change(ImageId=image_id, LaunchPermission={"Add": [{"Group": "all"}]}, UserGroups=["all"])
+    change(ImageId=image_id, LaunchPermission={"Remove": [{"UserId": them}]}, OperationType="remove")
+    answer = api.ec2.describe_image_attribute(ImageId=image_id, Attribute="launchPermission")
+    assert answer["LaunchPermissions"] == [{"Group": "all"}]
+    for contradicting in ({"OperationType": "remove"}, {"UserIds": ["333333333333"]}, {"UserGroups": ["all"]}):
+        given = {"LaunchPermission": {"Add": [{"UserId": them}]}, **contradicting}
+        api.refused("InvalidParameterCombination", change, ImageId=image_id, **given)
+
+
 def test_who_may_launch_an_image_gives_that_up(api, snapshot_id):
     image_id = register(api, snapshot_id)
     add = [{"UserId": api.world.other.caller.account_id}, {"UserId": "333333333333"}]

@@ -244,12 +244,36 @@ def test_sharing(api, instance, complete):
         ("InvalidUserID.Malformed", {"OperationType": "add", "UserIds": ["me"]}),
         ("InvalidGroup.Malformed", {"OperationType": "add", "GroupNames": ["some"]}),
         ("InvalidParameterValue", {"Attribute": "productCodes", "OperationType": "add", "UserIds": [them]}),
-        (
-            "InvalidParameterCombination",
-            {"OperationType": "add", "CreateVolumePermission": {"Add": [{"UserId": them}]}},
-        ),
     ):
         api.refused(code, modify, SnapshotId=snapshot_id, **asked)
+
+
+def test_permissions_in_both_forms(api, instance, complete):
+    """As Packer (UserIds, GroupNames) and Cloud Custodian (OperationType) send them: both must say the same."""
+    _, (_, data, _) = instance
+    snapshot_id = api.ec2.create_snapshot(VolumeId=data)["SnapshotId"]
+    complete(snapshot_id)
+    them = api.world.other.caller.account_id
+    modify, attribute = api.ec2.modify_snapshot_attribute, "createVolumePermission"
+
+    def permissions():
+        shown = api.ec2.describe_snapshot_attribute(SnapshotId=snapshot_id, Attribute=attribute)
+        return shown["CreateVolumePermissions"]
+
+    add, remove = ({kind: [{"UserId": them}, {"Group": "all"}]} for kind in ("Add", "Remove"))
+    modify(SnapshotId=snapshot_id, CreateVolumePermission=add, UserIds=[them])
+    assert permissions() == [{"Group": "all"}, {"UserId": them}]
+    modify(SnapshotId=snapshot_id, CreateVolumePermission=remove, OperationType="remove", GroupNames=["all"])
+    assert permissions() == []
+    modify(SnapshotId=snapshot_id, CreateVolumePermission=add, OperationType="add")
+    for code, asked in (
+        ("InvalidParameterValue", {"OperationType": "give"}),
+        ("InvalidParameterCombination", {"OperationType": "add"}),
+        ("InvalidParameterCombination", {"UserIds": ["333333333333"]}),
+        ("InvalidParameterCombination", {"GroupNames": ["some"]}),
+    ):
+        api.refused(code, modify, SnapshotId=snapshot_id, CreateVolumePermission=remove, **asked)
+    assert permissions() == [{"Group": "all"}, {"UserId": them}]
 
 
 def test_a_snapshot_of_an_image_cannot_be_deleted(api, instance, complete):

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2 import repeated_permissions
 from stead_controller.aws.ec2.images.image_view import attribute_view, permissions_view
 from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter, Unsupported
 from stead_controller.resources.images import image_attributes
@@ -76,6 +77,7 @@ def _changes(params: Params, attribute: str) -> dict[str, Any]:
         elif attribute == name and "Value" in params:
             found[name] = params["Value"]
     if "LaunchPermission" in params:
+        repeated_permissions.check(params, "LaunchPermission", "UserGroups")
         given = params["LaunchPermission"]
         found["launchPermission"] = (_permissions(given.get("Add", ())), _permissions(given.get("Remove", ())))
     elif any(params.get(name) for name in (*_ORGANIZATIONS, "OperationType", "UserIds", "UserGroups")):

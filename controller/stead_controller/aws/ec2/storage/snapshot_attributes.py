@@ -3,8 +3,9 @@
 from typing import Any
 
 from stead_controller.aws.call import Call, Params, Result, operation
+from stead_controller.aws.ec2 import repeated_permissions
 from stead_controller.aws.ec2.storage.snapshot_view import permissions_view, product_codes_view
-from stead_controller.errors import InvalidCombination, InvalidParameter, MissingParameter
+from stead_controller.errors import InvalidParameter, MissingParameter
 from stead_controller.resources.storage import snapshot_attributes, snapshots
 from stead_controller.resources.storage.snapshot_attributes import Change
 
@@ -39,9 +40,8 @@ def _change(params: Params) -> Change:
     """Read the change, in either of its two forms."""
     permission: dict[str, Any] = params.get("CreateVolumePermission") or {}
     users, groups = tuple(params.get("UserIds", ())), tuple(params.get("GroupNames", ()))
-    if permission and (users or groups or params.get("OperationType")):
-        raise InvalidCombination("The parameter CreateVolumePermission excludes OperationType, UserIds and GroupNames")
     if permission:
+        repeated_permissions.check(params, "CreateVolumePermission", "GroupNames")
         return Change(
             *_permissions(permission.get("Add", ())),
             *_permissions(permission.get("Remove", ())),
