@@ -137,10 +137,11 @@ class Agent:
 
     def _renew_uses(self, authorities: bytes) -> bool:
         """Have processes that share volumes, and guests, use the host's certificate of now; tell whether all do."""
-        try:
-            self._loop.call_soon_threadsafe(self.reconciler.confirm, authorities)
-        except RuntimeError:
-            return False  # the loop is closed: the next agent asks again
+        if self.link.connected.is_set():  # else the controller has not said yet what it knows
+            try:
+                self._loop.call_soon_threadsafe(self.reconciler.confirm, authorities)
+            except RuntimeError:
+                return False  # the loop is closed: the next agent asks again
         outdated = self._parts.exports.outdated()
         for volume_id in outdated:
             self._notice_volume(volume_id)

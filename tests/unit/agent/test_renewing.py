@@ -71,6 +71,22 @@ async def test_a_host_renews_for_other_authorities_and_says_so_when_all_use_it(
     assert controller.renewals == 1
 
 
+async def test_no_authorities_count_before_their_controller_has_said_what_it_knows(
+    rig: Rig, controller: FakeController, tmp_path: Path
+) -> None:
+    """They come first in a session: the controller may be another one, which does not know what is served."""
+    await controller.stop()
+    agent, _ = rig.start()
+    await asyncio.get_running_loop().run_in_executor(None, agent._renew_uses, b"new")
+    assert agent.reconciler._preparer.confirmed_by == b""
+    await controller.start()
+    await rig.session()
+    await agent.link.connected.wait()
+    assert agent.reconciler._preparer.confirmed_by == Identity.load(tmp_path).authorities
+    await asyncio.get_running_loop().run_in_executor(None, agent._renew_uses, b"new")
+    assert agent.reconciler._preparer.confirmed_by == b"new"
+
+
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
