@@ -4,6 +4,7 @@
     ├── BadRequest          the request can never succeed as it is
     │   ├── MissingParameter, UnknownParameter, InvalidParameter, InvalidCombination
         │   ├── MalformedId     an id that does not have the form of its resource type
+        │   ├── PriceTooLow     a Spot Instance costs more than it may
         │   └── Unsupported     valid for EC2, not implemented here
     ├── NotFound            a named resource does not exist for this caller
     ├── AlreadyExists       a name or a rule that must be unique is taken
@@ -60,6 +61,14 @@ class UnknownParameter(BadRequest):
 
 class InvalidParameter(BadRequest):
     """A parameter's value is out of its range or set."""
+
+
+class PriceTooLow(InvalidParameter):
+    """A Spot Instance costs more than a request says that it may."""
+
+    def __init__(self, message: str) -> None:
+        """Store the message; the code is EC2's."""
+        super().__init__(message, code="SpotMaxPriceTooLow")
 
 
 class InvalidCombination(BadRequest):

@@ -247,7 +247,8 @@ def test_a_request_is_forgotten_with_its_instance(api):
             SPOT | {"SpotOptions": {"InstanceInterruptionBehavior": "sing"}},
         ),
         ("InvalidParameterCombination", "validUntil", SPOT | {"SpotOptions": {"ValidUntil": "2030-01-01T00:00:00Z"}}),
-        ("UnsupportedOperation", "MaxPrice", SPOT | {"SpotOptions": {"MaxPrice": "0.1"}}),
+        ("SpotMaxPriceTooLow", "0.002240", SPOT | {"SpotOptions": {"MaxPrice": "0.002"}}),
+        ("InvalidParameterValue", "cheap", SPOT | {"SpotOptions": {"MaxPrice": "cheap"}}),
         ("UnsupportedOperation", "BlockDurationMinutes", SPOT | {"SpotOptions": {"BlockDurationMinutes": 60}}),
     ],
 )
@@ -271,7 +272,7 @@ def test_what_no_spot_instance_can_have_is_refused(api, asked):
 
 
 def test_the_options_of_a_one_time_request_are_accepted(api):
-    options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
+    options = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate", "MaxPrice": "0.00224"}
     [made] = run(
         api,
         InstanceMarketOptions=SPOT | {"SpotOptions": options},

@@ -25,7 +25,7 @@ def test_each_instance_is_launched_at_once_by_a_request_of_its_own(api):
         api,
         InstanceCount=2,
         Type="one-time",
-        SpotPrice="",
+        SpotPrice="0.00224",
         InstanceInterruptionBehavior="terminate",
         TagSpecifications=[{"ResourceType": "spot-instances-request", "Tags": tags}],
     )
@@ -75,7 +75,7 @@ def test_all_that_a_specification_says_of_an_instance(api):
     ("code", "given", "specification"),
     [
         ("InvalidParameterValue", {"Type": "daily"}, {}),
-        ("UnsupportedOperation", {"SpotPrice": "0.1"}, {}),
+        ("InvalidParameterValue", {"SpotPrice": "cheap"}, {}),
         ("UnsupportedOperation", {"LaunchGroup": "g"}, {}),
         ("UnsupportedOperation", {"AvailabilityZoneGroup": "g"}, {}),
         ("UnsupportedOperation", {"BlockDurationMinutes": 60}, {}),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stead_controller.aws.ec2.fleet import spot_launch
 from stead_controller.clock import now
-from stead_controller.db.tables import Instance, SpotRequest, SpotRequestValue, Tag
+from stead_controller.db.tables import Instance, PriceBook, SpotRequest, SpotRequestValue, Tag
 from stead_controller.resources import quotas
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import clean_up
@@ -38,6 +38,18 @@ def count(api, table):
 
 WAITS = ("open", "capacity-not-available")
 FULFILLED = ("active", "fulfilled")
+
+
+def test_one_that_offers_less_than_the_price_waits_until_it_falls(api):
+    [made] = request(api, SpotPrice="0.002")
+    assert (made["State"], made["Status"]["Code"], made["SpotPrice"]) == ("open", "price-too-low", "0.002")
+    assert "lower than the minimum required Spot request fulfillment price" in made["Status"]["Message"]
+    assert "SpotPrice" not in made["LaunchSpecification"]
+    try_all(api)
+    assert states(api, [made]) == [("open", "price-too-low")]
+    api.run(lambda tx: tx.session.add(PriceBook(valid_from=1, text='currency = "EUR"')))
+    try_all(api)
+    assert states(api, [made]) == [FULFILLED]
 
 
 def test_it_waits_without_room_and_is_fulfilled_when_there_is_some(api):

@@ -8,7 +8,7 @@ from typing import Final
 from stead_controller.aws.call import Params
 from stead_controller.errors import InvalidCombination, InvalidParameter
 
-_LISTS: Final = {"add": ("Add",), "remove": ("Remove",)}
+_LISTS: Final[dict[str, tuple[str, ...]]] = {"add": ("Add",), "remove": ("Remove",)}
 
 
 def check(params: Params, structure: str, groups: str) -> None:
@@ -20,7 +20,7 @@ def check(params: Params, structure: str, groups: str) -> None:
     if kind and kind not in _LISTS:
         raise InvalidParameter(f"Value ({kind}) for parameter operationType is invalid: add, remove.")
     used = {name: given[name] for name in ("Add", "Remove") if given.get(name)}
-    meant = _LISTS.get(kind or "", tuple(used))
+    meant = _LISTS[kind] if kind else tuple(used)
     named = [one for name in meant for one in used.get(name, ())]
     said = used.keys() <= set(meant)
     for parameter, member in (("UserIds", "UserId"), (groups, "Group")):

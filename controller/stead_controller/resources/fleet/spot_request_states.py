@@ -16,6 +16,7 @@ MESSAGES: Final = {
     BAD: "Your Spot request failed due to bad parameters.",
     CANCELLED: "Your Spot request was canceled before it was fulfilled.",
     NO_CAPACITY: "There is no Spot capacity available that matches your request.",
+    "price-too-low": "Your Spot request price is lower than the minimum required Spot request fulfillment price.",
     "constraint-not-fulfillable": "Your Spot request can't be fulfilled now due to one of its constraints.",
     "fulfilled": "Your Spot request is fulfilled.",
     "instance-stopped-by-user": "Your Spot Instance was stopped.",

@@ -18,7 +18,7 @@ from stead_controller.catalog import ids
 from stead_controller.db.due_rows import DueRows
 from stead_controller.db.insert import insert_new
 from stead_controller.db.tables import SpotRequest, SpotRequestValue
-from stead_controller.errors import InvalidParameter, LimitExceeded, NoCapacity, SteadError, Unsupported
+from stead_controller.errors import InvalidParameter, LimitExceeded, NoCapacity, PriceTooLow, SteadError, Unsupported
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction, undone_on
@@ -250,7 +250,7 @@ def _try(
     try:
         with undone_on(tx, SteadError):
             run_instances(tx, caller, cloud, request(), now, choices=choices)
-    except (NoCapacity, LimitExceeded, Unsupported) as refusal:
+    except (NoCapacity, LimitExceeded, PriceTooLow, Unsupported) as refusal:
         _hold(tx, account_id, shape, _status(refusal, request), now, tries=tries)
     except SteadError as error:
         if choices is not None:
@@ -267,6 +267,8 @@ def _status(refusal: SteadError, request: Callable[[], LaunchRequest]) -> str:
     """Return EC2's code of the status in which a request waits after a refusal."""
     if isinstance(refusal, LimitExceeded):
         return "limit-exceeded"
+    if isinstance(refusal, PriceTooLow):
+        return "price-too-low"
     if isinstance(refusal, Unsupported):
         return "constraint-not-fulfillable"
     group = request().group

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 from stead_controller.resources.instances.cpu_options import CpuOptions
 from stead_controller.resources.instances.instance_groups import GroupRequest
@@ -57,6 +58,7 @@ class LaunchRequest:
     names: NameOptions = field(default_factory=NameOptions)
     profile: ProfileName | None = None
     spot: bool = False
+    max_price: Decimal | None = None
     spot_request_ids: tuple[str, ...] = ()
     tags: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     system_tags: Mapping[str, str] = field(default_factory=dict)

@@ -32,6 +32,7 @@ from stead_controller.resources.instances import (
     metadata_options,
     profile_associations,
     spot_instances,
+    spot_prices,
 )
 from stead_controller.resources.instances.launch_belongings import LaunchBelongings
 from stead_controller.resources.instances.launch_choices import Choices, choose
@@ -105,6 +106,8 @@ def launch(
             return Launched(known)
     if choices is None:
         choices = choose(tx, caller, cloud, request)
+    if request.max_price is not None:
+        spot_prices.check_maximum(tx, cloud, choices.type.name, request.max_price, now)
     metadata = metadata_options.settle(tx, caller.account_id, request.metadata, choices.image.imds_support)
     if metadata.tags:
         tags.check_metadata_keys(request.tags.get("instance", ()))

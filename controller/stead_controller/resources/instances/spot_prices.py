@@ -1,13 +1,15 @@
 """What Spot Instances cost, and since when: by the price books, the same in all zones and for all systems."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from stead_controller.errors import InvalidCombination, InvalidParameter
+from stead_controller.errors import InvalidCombination, InvalidParameter, PriceTooLow
 from stead_controller.metering import bills, price_book, price_books, priced_uses
+from stead_controller.metering.bills import Size
+from stead_controller.metering.price_book import PriceBook
 from stead_controller.metering.price_books import StoredBook
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.filters import Filter
@@ -88,6 +90,22 @@ def history(
     return sorted(chosen, key=lambda one: one.place)[:limit]
 
 
+def check_maximum(tx: Transaction, cloud: Cloud, instance_type: str, maximum: Decimal, now: datetime) -> None:
+    """Raise PriceTooLow when an hour of a type costs more now; what has no price never does."""
+    book = price_book.parse(price_books.current(tx, now).text).of(cloud.region)
+    price = _price(instance_type, book, priced_uses.sizes(tx))
+    if price is not None and price > maximum:
+        raise PriceTooLow(
+            f"Your Spot request price of {maximum:f} is lower than the minimum required Spot request fulfillment "
+            f"price of {_written(price)}."
+        )
+
+
+def _price(instance_type: str, book: PriceBook, size_of: Callable[[str], Size | None]) -> Decimal | None:
+    tiers = bills.price_of(f"SpotUsage:{instance_type}", book, size_of)
+    return None if tiers is None else tiers[0].price  # a book has no tiers for these
+
+
 class _Changes:
     """When prices changed within a time."""
 
@@ -102,8 +120,7 @@ class _Changes:
         """Yield each price of a type, and since when it was valid."""
         last = None
         for since, book in self._books:
-            tiers = bills.price_of(f"SpotUsage:{name}", book, self._size_of)
-            price = None if tiers is None else tiers[0].price  # a book has no tiers for these
+            price = _price(name, book, self._size_of)
             if price is not None and price != last:
                 yield since, price
             last = price

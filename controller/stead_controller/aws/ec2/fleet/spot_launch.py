@@ -49,14 +49,14 @@ _OF_INTERFACE: Final = {
 
 def of_request(params: Params) -> dict[str, Any]:
     """Return the parameters of the launch; what is wrong with them is found by whoever parses them."""
-    given = _specification(params.get("LaunchSpecification", {}))
+    given = _specification(params)
     return {**_of(given, params.get("InstanceCount", 1)), "TagSpecifications": params.get("TagSpecifications", [])}
 
 
 def wanted(params: Params) -> Wanted:
     """Read what a request asks for; raises BadRequest."""
     launch = launch_request(of_request(params))
-    specification = _specification(params.get("LaunchSpecification", {}))
+    specification = _specification(params)
     stored = json.dumps(specification, sort_keys=True, separators=(",", ":"))
     return Wanted(
         launch,
@@ -74,10 +74,12 @@ def read(specification: str, count: int) -> LaunchRequest:
     return launch_request(_of(json.loads(specification), count))
 
 
-def _specification(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a launch specification says, as RunInstances' parameters; the group and zone in a Placement."""
+def _specification(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is to be launched, as RunInstances' parameters; the group and zone in a Placement, and SpotPrice."""
+    given = params.get("LaunchSpecification", {})
     place = given.get("Placement", {})
     return {
+        **({"SpotPrice": params["SpotPrice"]} if params.get("SpotPrice") else {}),
         **{name: value for name in _SAME if (value := given.get(name)) is not None},
         "Placement": {name: value for name in _PLACES if (value := place.get(name)) is not None},
     }
@@ -85,8 +87,10 @@ def _specification(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of(specification: Mapping[str, Any], count: int) -> dict[str, Any]:
     """Return the parameters of the launch of as many instances as there is room for."""
-    market = {"InstanceMarketOptions": {"MarketType": "spot"}}
-    return {**specification, **market, "MinCount": min(1, count), "MaxCount": count}
+    launch = dict(specification)
+    options = {"MaxPrice": launch.pop("SpotPrice", None)}
+    market = {"InstanceMarketOptions": {"MarketType": "spot", "SpotOptions": options}}
+    return {**launch, **market, "MinCount": min(1, count), "MaxCount": count}
 
 
 def _values(specification: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -129,8 +133,6 @@ def check(params: Params) -> None:
     if kind not in ("one-time", "persistent"):
         raise InvalidParameter(f"Value ({kind}) for parameter type is invalid.")
     market_options.check_interruption(params, kind)
-    if params.get("SpotPrice"):
-        raise Unsupported("The parameter SpotPrice is not supported: Spot Instances have no prices here.")
     tenancy = params.get("LaunchSpecification", {}).get("Placement", {}).get("Tenancy", "default")
     if tenancy != "default":
         raise Unsupported(f"The Tenancy {tenancy} is not supported for Spot Instances.")

@@ -8,12 +8,15 @@ from stead_controller.resources.fleet.spot_requests import DescribedSpotRequest
 
 
 def spot_request_view(found: DescribedSpotRequest) -> Result:
-    """Show a request; there are no prices."""
+    """Show a request; the price that it may cost at most as long as it may launch."""
     instance, fault = found.instance, found.request.fault
+    asked = json.loads(found.request.specification or "{}")
+    price = asked.pop("SpotPrice", None)
     return {
         "SpotInstanceRequestId": found.request.id,
         "State": found.state,
         "Status": {"Code": found.status, "Message": found.message, "UpdateTime": found.status_time},
+        "SpotPrice": price,
         "Type": "persistent" if found.request.persistent else "one-time",
         "Fault": None if fault is None else {"Code": found.status, "Message": fault},
         "InstanceId": found.request.instance_id,
@@ -24,16 +27,16 @@ def spot_request_view(found: DescribedSpotRequest) -> Result:
         "ProductDescription": "Linux/UNIX",
         "LaunchedAvailabilityZone": None if instance is None else instance.zone,
         "LaunchedAvailabilityZoneId": found.zone_id,
-        "LaunchSpecification": _specification(found),
+        "LaunchSpecification": _specification(found, asked),
         "Tags": tags_view(found.tags),
     }
 
 
-def _specification(found: DescribedSpotRequest) -> Result:
+def _specification(found: DescribedSpotRequest, asked: Result) -> Result:
     """Show what an instance was launched with or, without one, what its request asks for."""
     instance = found.instance
     if instance is None:
-        return _asked(json.loads(found.request.specification or "{}"))
+        return _asked(asked)
     return {
         "ImageId": instance.image_id,
         "InstanceType": instance.instance_type,

@@ -6,6 +6,7 @@ See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_SpotMarketOptions
 """
 
 from collections.abc import Mapping
+from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from stead_controller.errors import InvalidCombination, InvalidParameter, Unsupported
@@ -17,7 +18,7 @@ _BEHAVIORS: Final = ("hibernate", "stop")
 def is_spot(params: Mapping[str, Any]) -> bool:
     """Tell whether a launch is for Spot Instances.
 
-    Raises InvalidParameter, InvalidCombination, and Unsupported for other markets, persistent requests and prices.
+    Raises InvalidParameter, InvalidCombination, and Unsupported for other markets and persistent requests.
     """
     given = params.get("InstanceMarketOptions", {})
     market, options = given.get("MarketType"), given.get("SpotOptions", {})
@@ -48,10 +49,22 @@ def check_options(options: Mapping[str, Any]) -> None:
         raise InvalidCombination(
             "The parameter validUntil cannot be specified when the SpotRequestType is set to 'one-time'."
         )
-    if options.get("MaxPrice"):
-        raise Unsupported("The parameter MaxPrice is not supported: Spot Instances have no prices here.")
     if options.get("BlockDurationMinutes") is not None:
         raise Unsupported("The parameter BlockDurationMinutes is not supported.")
+
+
+def max_price(params: Mapping[str, Any]) -> Decimal | None:
+    """Return the most that an hour of a Spot Instance may cost; None if that is not said. Raises InvalidParameter."""
+    given = params.get("InstanceMarketOptions", {}).get("SpotOptions", {}).get("MaxPrice")
+    if not given:
+        return None
+    try:
+        price = Decimal(given)
+    except InvalidOperation:
+        price = Decimal("NaN")
+    if not price.is_finite() or price <= 0:
+        raise InvalidParameter(f"Value ({given}) for parameter price is invalid.")
+    return price
 
 
 def check_interruption(options: Mapping[str, Any], kind: str) -> None:

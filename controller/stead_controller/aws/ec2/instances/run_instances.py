@@ -150,6 +150,7 @@ def _launch_request(params: Params, image_id: str, min_count: int, max_count: in
         metadata=_metadata(params.get("MetadataOptions", {})),
         names=name_options(params.get("PrivateDnsNameOptions", {}), "HostnameType"),
         spot=spot,
+        max_price=market_options.max_price(params),
         tags=tags_on_create(params, "instance", "volume", "network-interface", *(("spot-instances-request",) * spot)),
         **network,
     )

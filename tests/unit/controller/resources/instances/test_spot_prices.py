@@ -1,6 +1,7 @@
 """Spot prices are those of the price books, each since it changed."""
 
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 
@@ -125,3 +126,19 @@ def test_a_time_that_ends_before_it_begins_and_two_names_of_a_zone_are_refused(h
     assert history(begin=ago(35), end=ago(35)) == history(begin=ago(35))[1:]
     with pytest.raises(InvalidCombination):
         history(zone_id="use1-az1")
+
+
+def test_what_costs_more_than_it_may_is_refused(world, run):
+    def check(maximum, now, kind="t3.micro"):
+        run(spot_prices.check_maximum, world.cloud, kind, Decimal(maximum), now)
+
+    for days, text in ((9, book("0.1")), (3, 'currency = "EUR"')):
+        run(
+            lambda tx, days=days, text=text: tx.session.add(PriceBook(valid_from=int(ago(days).timestamp()), text=text))
+        )
+    check("0.1", ago(5))
+    check("0.01", ago(5), kind="t3.small")  # it has no price
+    check("0.01", NOW)
+    with pytest.raises(InvalidParameter, match=r"0\.09 .* 0\.100000") as refused:
+        check("0.09", ago(5))
+    assert refused.value.code == "SpotMaxPriceTooLow"

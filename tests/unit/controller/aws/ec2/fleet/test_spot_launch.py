@@ -1,6 +1,7 @@
 """What is stored of a request for Spot Instances: its launch, and what filters compare."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
@@ -82,6 +83,12 @@ def test_what_filters_compare():
     }
 
 
+def test_the_most_that_it_may_cost_is_of_each_launch():
+    found = spot_launch.wanted({"LaunchSpecification": SPECIFICATION, "SpotPrice": "0.1"})
+    assert (found.launch.max_price, spot_launch.read(found.specification, 3).max_price) == (Decimal("0.1"),) * 2
+    assert spot_launch.wanted({"LaunchSpecification": SPECIFICATION, "SpotPrice": ""}).launch.max_price is None
+
+
 def test_persistent_is_what_is_asked_for():
     kinds = (None, "one-time", "persistent")
     found = [spot_launch.wanted({"LaunchSpecification": SPECIFICATION, "Type": kind}).persistent for kind in kinds]
@@ -94,7 +101,6 @@ def test_persistent_is_what_is_asked_for():
         ({"Type": "daily"}, InvalidParameter, "daily"),
         ({"InstanceInterruptionBehavior": "stop"}, InvalidCombination, "'stop'"),
         ({"Type": "persistent", "InstanceInterruptionBehavior": "stop"}, Unsupported, "stop"),
-        ({"SpotPrice": "0.1"}, Unsupported, "SpotPrice"),
         ({"LaunchSpecification": {"Placement": {"Tenancy": "dedicated"}}}, Unsupported, "dedicated"),
         ({"TagSpecifications": [{"ResourceType": "instance"}]}, InvalidParameter, "instance"),
     ],

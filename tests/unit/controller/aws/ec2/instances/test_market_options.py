@@ -1,5 +1,7 @@
 """Which market a launch is for, and what of Spot Instances is refused by name."""
 
+from decimal import Decimal
+
 import pytest
 
 from stead_controller.aws.ec2.instances import market_options
@@ -19,7 +21,7 @@ def asked(**options):
         ({"InstanceMarketOptions": {}}, False),
         ({"InstanceMarketOptions": {"MarketType": "spot"}}, True),
         (asked(), True),
-        (asked(SpotInstanceType="one-time", InstanceInterruptionBehavior="terminate", MaxPrice=""), True),
+        (asked(SpotInstanceType="one-time", InstanceInterruptionBehavior="terminate", MaxPrice="0.1"), True),
     ],
 )
 def test_a_launch_is_for_the_market_that_it_names(params, is_spot):
@@ -41,7 +43,6 @@ def test_a_launch_is_for_the_market_that_it_names(params, is_spot):
         ),
         (asked(InstanceInterruptionBehavior="sing"), InvalidParameter, "sing"),
         (asked(ValidUntil="2030-01-01T00:00:00Z"), InvalidCombination, "validUntil"),
-        (asked(MaxPrice="0.1"), Unsupported, "MaxPrice"),
         (asked(BlockDurationMinutes=0), Unsupported, "BlockDurationMinutes"),
     ],
 )
@@ -49,3 +50,14 @@ def test_what_cannot_be_had_is_refused_by_name(params, kind, named):
     with pytest.raises(SteadError, match=named) as refused:
         market_options.is_spot(params)
     assert type(refused.value) is kind
+
+
+def test_the_most_that_an_instance_may_cost():
+    given = ({}, {"InstanceMarketOptions": {"MarketType": "spot"}}, asked(MaxPrice=""), asked(MaxPrice="0.10"))
+    assert [market_options.max_price(one) for one in given] == [None, None, None, Decimal("0.1")]
+
+
+@pytest.mark.parametrize("price", ["cheap", "0", "-1", "NaN", "Infinity"])
+def test_what_is_no_price_is_refused(price):
+    with pytest.raises(InvalidParameter, match=price):
+        market_options.max_price(asked(MaxPrice=price))
