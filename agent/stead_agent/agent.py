@@ -60,8 +60,12 @@ class Agent:
         threads: concurrent.futures.ThreadPoolExecutor | None = None,
         question_threads: concurrent.futures.ThreadPoolExecutor | None = None,
         measure_seconds: float = measuring.SECONDS,
+        forget_former: Callable[[bytes], None] = lambda _authorities: None,
     ) -> None:
-        """Load the desired state; without threads (simulated hosts, which never block) all runs on the event loop."""
+        """Load the desired state; without threads (simulated hosts, which never block) all runs on the event loop.
+
+        `forget_former` is called again and again with the authorities of a controller that knows all volumes here.
+        """
         self._loop = asyncio.get_running_loop()
         self._parts = parts
         self._store = store
@@ -75,6 +79,7 @@ class Agent:
             self.reconciler.watch(traced.worked)
         self.measurements = Outgoing()
         self._measure_seconds = measure_seconds
+        self._forget_former = forget_former
         self._metadata_uses = MetadataUses()
         self._gateways = GatewayMeasuring()
         self._traffic = TrafficTelling()
@@ -162,8 +167,7 @@ class Agent:
             touched, self._touched = self._touched, Touched()
             if self._loop.time() >= everything:
                 await self._audit(None)
-                for volume_id in await self._loop.run_in_executor(self._threads, self._parts.exports.outdated):
-                    self.reconciler.notice_volume(volume_id)
+                await self._look_at_certificates()
                 everything = self._loop.time() + AUDIT_SECONDS
                 look = self._loop.time() + LOOK_SECONDS
                 continue
@@ -174,6 +178,14 @@ class Agent:
             if touched != Touched():
                 await self._audit(touched)
 
+    async def _look_at_certificates(self) -> None:
+        """Have what uses an old certificate use the new one; forget that of a lost controller when nothing needs it."""
+        for volume_id in await self._ask(self._parts.exports.outdated):
+            self.reconciler.notice_volume(volume_id)
+        known_by = self.reconciler.known_by
+        if known_by:
+            await self._ask(partial(self._forget_former, known_by))
+
     async def repair(self, seconds: float = REPAIR_SECONDS) -> host_pb2.Repaired:
         """Do at once what is done again and again: repair foreign changes, remove strays, try again what failed.
 
@@ -183,6 +195,7 @@ class Agent:
         strays: dict[Key, None] = {}
         deadline = self._loop.time() + seconds
         answer.repairs.extend(await self._ask(partial(repairs, self._parts, None)))
+        await self._look_at_certificates()
         self.reconciler.look_at_everything()
         while True:
             present = await self._ask(partial(_list_safely, self._parts))

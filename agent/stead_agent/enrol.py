@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import shutil
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ _LOOK_SECONDS: Final = 6 * 3600.0
 _SOON_SECONDS: Final = 0.5
 _LONGEST_SECONDS: Final = 60.0
 _PENDING_KEY_FILE: Final = "enrolling-key.pem"
+_FORMER_FOLDER: Final = "former"  # in the state directory
 
 
 class EnrolmentError(Exception):
@@ -35,7 +37,8 @@ async def enrol(
     """Exchange a one-time token for a certificate in the state directory and return the host id.
 
     With `again` the host keeps the id of its present certificate, and its public address, in a cloud whose controller
-    was lost. An agent that runs uses the new certificate from its next start on.
+    was lost. An agent that runs uses the new certificate from its next start on. What the new controller does not know
+    yet is served by the former one, which is kept for that.
 
     The private key never leaves this machine. It is stored until the answer comes, so that a second try proves that
     it comes from the same machine.
@@ -54,6 +57,8 @@ async def enrol(
             answer = await host_pb2_grpc.EnrolmentStub(channel).Enrol(request, timeout=_ANSWER_SECONDS)
     except grpc.aio.AioRpcError as error:
         raise EnrolmentError(f"the controller at {address} did not enrol this machine: {error.details()}") from error
+    if again:
+        await asyncio.to_thread(_keep_former, state_dir)
     await asyncio.to_thread(Identity(key_pem, answer.certificate_pem, answer.ca_pem).save, state_dir)
     await asyncio.to_thread((state_dir / _PENDING_KEY_FILE).unlink)
     _log.info("enrolled", host=answer.host_id, controller=address)
@@ -75,6 +80,28 @@ def _present_address(state_dir: Path) -> str:
     except StoreError as error:
         _log.warning("address_not_known", reason=str(error))
         return ""
+
+
+def _keep_former(state_dir: Path) -> None:
+    """Keep the present identity as the former one, unless that of before is still kept: connections are of that."""
+    if former_identity(state_dir) is None:
+        Identity.load(state_dir).save(state_dir / _FORMER_FOLDER)
+
+
+def former_identity(state_dir: Path) -> Identity | None:
+    """Return the identity of before this host was enrolled again, while it is kept."""
+    try:
+        return Identity.load(state_dir / _FORMER_FOLDER)
+    except tls.NoIdentityError:
+        return None
+
+
+def forget_former(state_dir: Path, authorities: bytes) -> None:
+    """Remove the former identity if the present one is of these authorities, whose controller knows all volumes."""
+    folder = state_dir / _FORMER_FOLDER
+    if folder.exists() and Identity.load(state_dir).authorities == authorities:
+        shutil.rmtree(folder)
+        _log.info("former_certificate_forgotten")
 
 
 def _pending_key(path: Path) -> bytes:

@@ -30,6 +30,7 @@ from stead_agent.disks.volumes.local_files import LocalStore
 from stead_agent.disks.volumes.open_pools import open_pools
 from stead_agent.disks.volumes.pooled_volumes import PooledVolumes
 from stead_agent.endpoints.relay_process import RelayProcess
+from stead_agent.enrol import forget_former, former_identity
 from stead_agent.firewall.interface import LinkPrefixes
 from stead_agent.firewall.kernel import KernelFirewall, shut
 from stead_agent.flow_logs.recorder import KernelFlowLogs
@@ -126,6 +127,7 @@ async def _run(settings: Settings, version: str) -> None:
         habits=habits,
         threads=concurrent.futures.ThreadPoolExecutor(THREADS, "work"),
         question_threads=concurrent.futures.ThreadPoolExecutor(_QUESTION_THREADS, "question"),
+        forget_former=partial(forget_former, settings.state_dir),
     )
     chores = [asyncio.create_task(daemon_logs.run(settings)), asyncio.create_task(resident.run())]
     try:
@@ -278,7 +280,9 @@ def _assemble(settings: Settings) -> _Assembled:
         endpoints=RelayProcess(settings.run_dir / "endpoints", settings.state_dir, controllers),
         bases=bases,
         volumes=volumes,
-        exports=StorageDaemons(settings.run_dir / "exports", address, identity),
+        exports=StorageDaemons(
+            settings.run_dir / "exports", address, identity, partial(former_identity, settings.state_dir)
+        ),
         snapshots=LocalSnapshots(settings.state_dir, settings.run_dir, block_store, backups),
         machines=machines,
         firmware=FirmwareFiles(settings.state_dir),

@@ -5,9 +5,12 @@ The new one has its state in PostgreSQL, where that is installed.
 
 import contextlib
 import json
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -95,34 +98,46 @@ def _story(rig: TestRig, folder: Path, database: str) -> None:
     assert not refused[west]["adopted"]
     all_is_well()
 
-    with _writing(logins[west], volume_id):
-        _rest_is_adopted(rig, ids, west, east, volume_id)
+    with _writing(logins[west], volume_id) as goes_on:
+        _rest_is_adopted(rig, ids, west, east, volume_id, goes_on)
     all_is_well()
     _it_is_as_before(rig, user, shown, volume_id)
     user.terminate([west, east])
+    rig.operator.repair_hosts()
+    assert _have_former_certificates(rig) == [False, False], "nothing needs them any more"
 
 
 @contextlib.contextmanager
-def _writing(login: ssh.Login, volume_id: str) -> Iterator[None]:
-    """Have a guest write to a volume all the time; in the end no write may have failed."""
+def _writing(login: ssh.Login, volume_id: str) -> Iterator[Callable[[], None]]:
+    """Have a guest write to a volume all the time, and give what waits for more of it; no write may have failed then."""
 
     def numbers() -> int:
         return int(login.run("wc -l </tmp/written || echo 0"))
 
     login.run(WRITES.format(disk=disk(volume_id)))
+
+    def goes_on() -> None:
+        written = numbers()
+        wait_for(lambda: numbers() > written + 5, "it goes on writing", 60)
+
     wait_for(lambda: numbers() > 5, "the guest writes", 60)
-    yield
-    written = numbers()
-    wait_for(lambda: numbers() > written + 5, "it goes on writing", 60)
+    yield goes_on
+    goes_on()
     login.run("touch /tmp/enough; while [ ! -e /tmp/ended ]; do sleep 0.1; done; [ ! -e /tmp/failed ]")
 
 
-def _rest_is_adopted(rig: TestRig, ids: dict[str, str], west: str, east: str, volume_id: str) -> None:
-    """The second host joins, and all that both have is adopted."""
+def _rest_is_adopted(  # noqa: PLR0917 - what the two hosts have
+    rig: TestRig, ids: dict[str, str], west: str, east: str, volume_id: str, goes_on: Callable[[], None]
+) -> None:
+    """The second host joins, serves the volume by another process, and all that both have is adopted."""
     _join_again(rig, rig.hosts[1])
     said = {(ids["host-1"], west), (ids["host-2"], east), (ids["host-2"], volume_id)}
     wait_for(lambda: said <= _unclaimed(rig), "the second host says it, too", 60, explain=rig.log_ends)
     assert {host.hostname: host.id for host in rig.operator.list_hosts()} == ids
+    assert _have_former_certificates(rig) == [True, True]
+    _end_serving(rig.hosts[1], volume_id)
+    goes_on()
+    assert _serves_by_former_certificate(rig.hosts[1], volume_id)
     adopted = _adopt_all(rig)
     assert all(each["adopted"] for each in adopted.values()), adopted
     wait_for(
@@ -131,6 +146,28 @@ def _rest_is_adopted(rig: TestRig, ids: dict[str, str], west: str, east: str, vo
         60,
         explain=rig.log_ends,
     )
+
+
+def _have_former_certificates(rig: TestRig) -> list[bool]:
+    return [(host.settings.agent_dir / "former").exists() for host in rig.hosts]
+
+
+def _serves_by_former_certificate(host: RigHost, volume_id: str) -> bool:
+    about = json.loads(host.place.run("cat", host.settings.volatile_dir / "agent/exports" / volume_id / "about").stdout)
+    former = tls.Identity.load(host.settings.agent_dir / "former")
+    return bool(about["certificate"] == sha256(former.certificate_pem).hexdigest())
+
+
+def _end_serving(host: RigHost, volume_id: str) -> None:
+    """Kill the process by which a host serves a volume; its agent starts another."""
+    mark = os.fsencode(host.settings.volatile_dir / "agent/exports" / volume_id)
+    found = []
+    for each in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            if mark in (each / "cmdline").read_bytes():
+                found.append(int(each.name))
+    [serving] = found
+    os.kill(serving, signal.SIGKILL)
 
 
 def _it_is_as_before(rig: TestRig, user: RigUser, shown: dict[str, Any], volume_id: str) -> None:

@@ -230,6 +230,12 @@ class Reconciler:
         for key in self.wanted.of_kind(desired_pb2.KIND_VPC):
             self._schedule.touch(key)
 
+    @property
+    def known_by(self) -> bytes:
+        """The authorities of the controller that knows all volumes that are here; empty where one is unclaimed."""
+        are_unclaimed = any(key.kind == desired_pb2.KIND_VOLUME for key in self.wanted.unclaimed)
+        return b"" if are_unclaimed else self._preparer.confirmed_by
+
     def confirm(self, authorities: bytes) -> None:
         """What is wanted is what the controller with these authorities, a digest, wants."""
         self._preparer.confirmed_by = authorities

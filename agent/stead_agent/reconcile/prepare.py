@@ -254,6 +254,7 @@ class Preparer:
         busy = frozenset(each for each in users if self._is_running(each))
         if resource is not None and resource.volume.HasField("remote"):
             return RemoteVolumeWork(unit, resource, users, busy, self._parts)
+        is_unclaimed = unit in self._wanted.unclaimed
         return VolumeWork(
             unit=unit,
             resource=resource,
@@ -261,7 +262,8 @@ class Preparer:
             users=users,
             busy=busy,
             snapshots=self._snapshots_of(unit),
-            confirmed_by=self.confirmed_by if unit not in self._wanted.unclaimed else b"",
+            confirmed_by=self.confirmed_by if not is_unclaimed else b"",
+            is_unclaimed=is_unclaimed,
             parts=self._parts,
             now=now,
             waits_since=self._leaving.get(unit),

@@ -32,12 +32,13 @@ class End:
 
     folder: Path
     identity: Identity
+    former: Identity | None = None  # of before its controller was lost
 
     def __post_init__(self) -> None:
         self.daemons = self.agent()
 
     def agent(self) -> StorageDaemons:
-        return StorageDaemons(self.folder, "127.0.0.1", lambda: self.identity)
+        return StorageDaemons(self.folder, "127.0.0.1", lambda: self.identity, lambda: self.former)
 
     def restart_agent(self) -> None:
         """Another agent process: what the old one had in memory is lost."""

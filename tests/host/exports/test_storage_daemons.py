@@ -29,6 +29,7 @@ from tests.host.exports.conftest import (
     SIZE,
     STRANGER,
     VOLUME,
+    End,
     World,
     daemons_of,
     free_port_closed,
@@ -391,12 +392,50 @@ def test_other_authorities_of_one_host_end_nothing_until_the_other_has_them(worl
     assert not world.home.daemons.is_outdated(VOLUME), "another attachment is served by the certificate of now"
     assert len(now & set(daemons_of(world.root))) == 1
     world.home.identity = others.issue_host(HOME)
-    pid = daemon.find(world.home.daemons._place(VOLUME))
-    assert pid is not None
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: not world.home.daemons._watch.sees(VOLUME), "its end is noticed")
+    end_process(world.home)
     world.home.daemons.serve(replace(kept, generation=2))
     assert not world.home.daemons.is_outdated(VOLUME), "there is none that could keep it"
+
+
+def end_process(end: End) -> None:
+    """Kill a host's process of the volume, as an operator may by mistake."""
+    pid = daemon.find(end.daemons._place(VOLUME))
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    wait_for(lambda: not end.daemons._watch.sees(VOLUME), "its end is noticed")
+
+
+def test_what_is_unclaimed_is_served_by_the_certificate_that_its_user_knows(world: World) -> None:
+    """Also by a process that starts after its host has joined another controller; so does the proxy of the other one."""
+    source = joined(world)
+    write(source, 0x5A, 0, MIB)
+    others = Authority.create("recovered")
+    home, client = world.home, world.client
+    home.former, home.identity = home.identity, others.issue_host(HOME)
+    unclaimed = replace(world.export(), confirmed_by=b"", is_unclaimed=True)
+    end_process(home)
+    home.daemons.serve(unclaimed)
+    assert holds(source, 0x5A, 0, MIB)
+    client.former, client.identity = client.identity, others.issue_host(CLIENT)
+    end_process(client)
+    assert client.daemons.connect(world.remote()) == source
+    assert holds(source, 0x5A, 0, MIB)
+    before = set(daemons_of(world.root))
+    home.daemons.serve(unclaimed)
+    assert client.daemons.connect(world.remote()) == source
+    assert set(daemons_of(world.root)) == before
+    assert home.daemons.outdated() == client.daemons.outdated() == {VOLUME}
+
+    home.daemons.serve(world.export())  # it is adopted
+    assert client.daemons.connect(world.remote()) == source
+    assert home.daemons.outdated() == client.daemons.outdated() == frozenset()
+    end_process(client)
+    assert client.daemons.connect(world.remote()) == source
+    assert client.daemons.outdated() == frozenset(), "its home admits the one of now"
+    assert holds(source, 0x5A, 0, MIB)
+    end_process(home)
+    home.daemons.serve(replace(world.export(), confirmed_by=b""))
+    assert home.daemons.outdated() == frozenset(), "it was adopted, though no controller has answered this agent"
 
 
 def test_a_proxy_that_starts_late_is_of_the_same_guest(world: World) -> None:

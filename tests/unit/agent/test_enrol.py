@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stead_agent.desired import SqliteStore
-from stead_agent.enrol import EnrolmentError, enrol
+from stead_agent.enrol import EnrolmentError, enrol, forget_former, former_identity
 from stead_agent.settings import DESIRED_FILE
 from stead_agent.wanted import Change
 from stead_proto.certificates import Authority
@@ -97,3 +97,27 @@ async def test_a_host_of_a_lost_cloud_says_which_address_it_had(
     await enrol(controller.enrolment_address, ca_pem, "more", tmp_path, again=True)
     assert controller.former_addresses == ["", "", "", "198.18.0.7", "", "198.18.0.7", ""]
     assert "address_not_known" in caplog.text
+
+
+async def test_the_certificate_of_a_lost_cloud_is_kept_until_all_is_known(
+    controller: FakeController, tmp_path: Path
+) -> None:
+    ca_pem = controller.authority.certificate_pem
+
+    async def join(*, again: bool) -> Identity:
+        controller.tokens.add("once")
+        await enrol(controller.enrolment_address, ca_pem, "once", tmp_path, again=again)
+        return Identity.load(tmp_path)
+
+    first = await join(again=False)
+    assert former_identity(tmp_path) is None
+    forget_former(tmp_path, first.authorities)
+    for _ in range(2):  # a cloud may be recovered once more, and connections are of the first one
+        present = await join(again=True)
+        assert present != first
+        assert former_identity(tmp_path) == first
+    forget_former(tmp_path, b"of the lost controller, which its agent knows until it ends")
+    assert former_identity(tmp_path) == first
+    forget_former(tmp_path, present.authorities)
+    assert former_identity(tmp_path) is None
+    assert Identity.load(tmp_path) == present

@@ -87,6 +87,22 @@ async def test_no_authorities_count_before_their_controller_has_said_what_it_kno
     assert agent.reconciler._preparer.confirmed_by == b"new"
 
 
+async def test_the_certificate_of_a_lost_cloud_is_forgotten_when_all_is_known(
+    rig: Rig, controller: FakeController, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent, host = rig.start()
+    forgotten, noticed = [], []
+    monkeypatch.setattr(agent, "_forget_former", forgotten.append)
+    monkeypatch.setattr(agent.reconciler, "notice_volume", noticed.append)
+    monkeypatch.setattr(host.subsystems.exports, "outdated", lambda: frozenset({"vol-1"}))
+    await agent._look_at_certificates()
+    assert (forgotten, noticed) == ([], ["vol-1"]), "no controller has said what it knows"
+    await rig.session()
+    await agent.link.connected.wait()
+    await agent.repair(0)
+    assert forgotten == [Identity.load(tmp_path).authorities]
+
+
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder

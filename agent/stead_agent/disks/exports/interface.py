@@ -35,6 +35,9 @@ class Export:
     confirmed_by: bytes = b""  # the authorities, a digest, of the controller that has named it
     """Where these are not the host's own, its process keeps the certificate that it has: its client may not trust the
     authorities of the host's new one."""
+    is_unclaimed: bool = (
+        False  # by that controller: a new process is served by the certificate that the host had before
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,7 @@ class Exports(Protocol):
 
         Once started, it stays while the home is unreachable: reads and writes wait for some minutes. It also stays, at
         its old size, while the home has not grown the volume, which is a HomeAwayError, too; and with an old
-        certificate of this host while the home does not admit the new one.
+        certificate of this host while the home does not admit the new one, by which one is started then, too.
         """
 
     def refuse(self, volume_id: str) -> None:

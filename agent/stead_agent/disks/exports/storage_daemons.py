@@ -40,11 +40,18 @@ _OWNER: Final = ".owner"
 class StorageDaemons:
     """The Exports of a real host; `folder` is its own, other hosts reach this one at `address`."""
 
-    def __init__(self, folder: Path, address: str, identity: Callable[[], Identity]) -> None:
-        """Find the daemons that an earlier agent started."""
+    def __init__(
+        self,
+        folder: Path,
+        address: str,
+        identity: Callable[[], Identity],
+        former: Callable[[], Identity | None] = lambda: None,
+    ) -> None:
+        """Find the daemons that an earlier agent started; `former` is the identity of before the last enrolment."""
         self._folder = folder
         self._address = address
         self._identity = identity
+        self._former = former
         self._lock = threading.Lock()
         self._sources: dict[str, NbdSource] = {}
         self._callbacks: list[Callable[[str], None]] = []
@@ -61,7 +68,8 @@ class StorageDaemons:
         if not self._address:
             raise ExportError(f"{export.volume_id}: other hosts cannot reach this one: it has no underlay address")
         place = self._place(export.volume_id)
-        about = self._with_certificate(place, _about_export(export, self._address))
+        former = self._former() if export.is_unclaimed else None
+        about = self._with_certificate(place, _about_export(export, self._address), former)
         if self._is_right(export.volume_id, place, about) or self._admits_again(place, export, about):
             return
         differs_by_certificate = self._differs_by_certificate(export.volume_id, place, about)
@@ -75,7 +83,7 @@ class StorageDaemons:
         except disk_users.DiskAccessError as error:
             raise ExportError(f"{export.volume_id}: {error}") from error
         commands = graph.serving(export, self._address, place.credentials)
-        self._start(export.volume_id, place, about, [("server", commands)], None)
+        self._start(export.volume_id, place, about, [("server", commands)], None, identity=former)
         _log.info("volume_served", volume=export.volume_id, to=export.client_host_id, generation=export.generation)
 
     def _admits_again(self, place: DaemonFiles, export: Export, about: str) -> bool:
@@ -115,18 +123,24 @@ class StorageDaemons:
     def connect(self, remote: Remote) -> NbdSource:
         """Run a proxy for the volume with this size, and none for an earlier attachment."""
         place = self._place(remote.volume_id)
-        about = self._with_certificate(place, {"connect": {**asdict(remote), "size": None}})
+        wanted = {"connect": {**asdict(remote), "size": None}}
+        about = self._with_certificate(place, wanted)
         source = NbdSource(place.socket, remote.volume_id)
         if self._differs_by_certificate(remote.volume_id, place, about) and not self._is_admitted(remote):
             about = _read(place.about) or about
         if not self._is_right(remote.volume_id, place, about):
             owner = self._note_owner(remote.volume_id, place)
+            former = self._former()
+            if former is not None and self._is_admitted(remote):
+                former = None
+            about = self._with_certificate(place, wanted, former)
             self._end(remote.volume_id, place, keeps_source=True)
             steps = [
                 ("client", graph.connecting(remote, place.credentials)),
                 ("", graph.offering(remote, place.socket)),
             ]
-            self._start(remote.volume_id, place, about, steps, None if owner == place.uid else owner)
+            uid = None if owner == place.uid else owner
+            self._start(remote.volume_id, place, about, steps, uid, identity=former)
             self._owner(remote.volume_id).unlink(missing_ok=True)
             _log.info("volume_brought", volume=remote.volume_id, of=remote.home_host_id, generation=remote.generation)
         with self._lock:
@@ -239,17 +253,18 @@ class StorageDaemons:
         noted = _read(note)
         return int(noted) if noted else owner
 
-    def _with_certificate(self, place: DaemonFiles, about: dict[str, Any]) -> str:
-        """Render a daemon's configuration together with the certificate that it uses."""
+    def _with_certificate(self, place: DaemonFiles, about: dict[str, Any], other: Identity | None = None) -> str:
+        """Render a daemon's configuration together with its certificate: the host's own, or another one."""
         present = json.loads(_read(place.about) or "{}")
-        return json.dumps({**about, "certificate": self._certificate(present)}, sort_keys=True)
+        certificate = _digest(other) if other is not None else self._certificate(present)
+        return json.dumps({**about, "certificate": certificate}, sort_keys=True)
 
     def _certificate(self, present: Mapping[str, Any]) -> str:
         """Identify the host's certificate; while none can be read, the one in a daemon's configuration."""
         if "refuse" in present:
             return ""
         try:
-            return sha256(self._identity().certificate_pem).hexdigest()
+            return _digest(self._identity())
         except NoIdentityError:
             return str(present.get("certificate", ""))
 
@@ -281,13 +296,15 @@ class StorageDaemons:
         about: str,
         steps: Iterable[tuple[str, Iterable[Command]]],
         socket_owner: int | None,
+        *,
+        identity: Identity | None = None,
     ) -> None:
-        """Start a daemon and configure it; one that fails to apply everything is ended."""
+        """Start a daemon and configure it, by the host's own `identity` if none is given; on failure it is ended."""
         try:
             pid = daemon.start(place)
             with Qmp(place.monitor, _ANSWER_SECONDS) as monitor:
                 for endpoint, commands in steps:
-                    self._send(monitor, place, endpoint, commands)
+                    self._send(monitor, place, endpoint, commands, identity)
             if socket_owner is not None:
                 disk_users.give(NbdSource(place.socket), socket_owner)
             write_private(place.about, about.encode())
@@ -304,14 +321,16 @@ class StorageDaemons:
         if not self._watch.add(volume_id, pid):
             self._ended(volume_id)
 
-    def _send(self, monitor: Qmp, place: DaemonFiles, endpoint: str, commands: Iterable[Command]) -> None:
+    def _send(
+        self, monitor: Qmp, place: DaemonFiles, endpoint: str, commands: Iterable[Command], identity: Identity | None
+    ) -> None:
         """Send commands to a daemon; meanwhile it may read the host's key, which it needs as a TLS endpoint."""
         if not endpoint:
             for command in commands:
                 _execute(monitor, command)
             return
         try:
-            identity = self._identity()
+            identity = identity or self._identity()
         except NoIdentityError as error:
             raise ExportError(str(error)) from error
         with daemon.credentials(place, identity, endpoint):
@@ -363,6 +382,10 @@ def _about_export(export: Export, address: str) -> dict[str, Any]:
         "clients": graph.clients(export),
     }
     return {"serve": about}
+
+
+def _digest(identity: Identity) -> str:
+    return sha256(identity.certificate_pem).hexdigest()
 
 
 def _layer(layer: Layer) -> list[str]:

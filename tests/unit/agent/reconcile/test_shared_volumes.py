@@ -89,22 +89,26 @@ def test_the_certificate_by_which_it_is_served_stays_until_the_controller_names_
 ) -> None:
     """After the controller was lost, the host that uses it may have joined the other one later, or not yet."""
 
-    def confirmed_by() -> bytes:
+    def confirmed_by() -> tuple[bytes, bool]:
         bench.reconciler.notice_volume("vol-2")
         bench.settle()
-        return bench.host.world.objects.exports["vol-2"].confirmed_by
+        export = bench.host.world.objects.exports["vol-2"]
+        return export.confirmed_by, export.is_unclaimed
 
     bench.settle(sender.change(_served()))
-    assert confirmed_by() == b"", "no controller has answered this agent"
+    assert confirmed_by() == (b"", False), "no controller has answered this agent"
     bench.reconciler.controller_answered(b"lost")
-    assert confirmed_by() == b"lost"
+    assert confirmed_by() == (b"lost", False)
+    assert bench.reconciler.known_by == b"lost"
     recovered = make.Sender("epoch-2")
     recovered.revision = 1000
     bench.settle(recovered.change(make.host_network(), full=True))
     bench.reconciler.controller_answered(b"new")
-    assert confirmed_by() == b"", "it is unclaimed"
+    assert confirmed_by() == (b"", True), "it is unclaimed"
+    assert bench.reconciler.known_by == b""
     bench.settle(recovered.change(_served()))
-    assert bench.host.world.objects.exports["vol-2"].confirmed_by == b"new", "at once, when it is adopted"
+    adopted = bench.host.world.objects.exports["vol-2"]
+    assert (adopted.confirmed_by, adopted.is_unclaimed) == (b"new", False), "at once, when it is adopted"
 
 
 def test_a_proxy_with_a_former_certificate_is_replaced_soon(
