@@ -197,7 +197,6 @@ REFUSED: Final[dict[str, str]] = {
     "DescribeIdentityIdFormat": "all ids are long: a list of settings that would not be empty",
     "DescribeImageReferences": "of images that there are, which instances may refer to",
     "DescribeInstanceEventNotificationAttributes": "a setting of the account, not a list",
-    "DescribeInstanceImageMetadata": "of instances that there are",
     "DescribeMetricCategories": "what metrics can be had, not what somebody made",
     "DescribePrincipalIdFormat": "all ids are long: a list of settings that would not be empty",
     "DescribeSpotDatafeedSubscription": "one setting of the account, not a list",

@@ -18,6 +18,7 @@ _LISTS: Final = (
     "DescribeImportImageTasks",
     "DescribeImportSnapshotTasks",
     "DescribeInstanceCreditSpecifications",
+    "DescribeInstanceImageMetadata",
     "DescribeInstanceStatus",
     "DescribeInstanceTopology",
     "DescribeInstanceTypeOfferings",

@@ -14,6 +14,21 @@ from stead_controller.resources.images.images import PLATFORM, DescribedImage, i
 _REASONS: Final = {"failed": "Client.ImageFailed", "error": "Server.InternalError"}
 
 
+def metadata_view(image: ImageAttributes) -> Result:
+    """Show what is told of an image that an instance was launched from, whoever may still use it."""
+    return {
+        "ImageId": image.id,
+        "Name": image.name,
+        "OwnerId": image.account_id,
+        "State": image.state,
+        "ImageOwnerAlias": CLOUD_ALIAS if image.account_id == CLOUD_ACCOUNT else None,
+        "CreationDate": iso(image.created),
+        "DeprecationTime": None if image.deprecate_at is None else iso(image.deprecate_at),
+        "ImageAllowed": True,
+        "IsPublic": image.public,
+    }
+
+
 def image_view(found: DescribedImage) -> Result:
     """Show an image."""
     image = found.image
