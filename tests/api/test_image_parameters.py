@@ -169,3 +169,12 @@ def test_who_may_read_parameters_and_launch_by_them(api, images):
     image = f"arn:aws:ec2:us-east-1::image/{images['new']}"
     user.may(statement(["ssm:*", "ec2:*"]), statement("ec2:RunInstances", image, effect="Deny"))
     assert image in refused("UnauthorizedOperation", ec2.run_instances, **asked)
+
+
+def test_no_instance_is_managed_by_systems_manager(api, ssm):
+    """As Cloud Custodian and Prowler ask."""
+    asked = [{"Key": "InstanceIds", "Values": [api.launch(number=1)]}]
+    assert ssm.describe_instance_information(Filters=asked, MaxResults=50)["InstanceInformationList"] == []
+    api.refused(
+        "UnsupportedOperation", ssm.send_command, DocumentName="AWS-RunShellScript", InstanceIds=asked[0]["Values"]
+    )

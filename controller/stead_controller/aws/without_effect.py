@@ -85,6 +85,16 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
         for member in members
     },
     **{
+        ("ssm", "DescribeInstanceInformation", member): Accepted(_NONE)
+        for member in (
+            "Filters.Key",
+            "Filters.Values",
+            "InstanceInformationFilterList.key",
+            "InstanceInformationFilterList.valueSet",
+            "MaxResults",
+        )
+    },
+    **{
         ("ssm", operation, "WithDecryption"): Accepted("no parameter is encrypted")
         for operation in ("GetParameter", "GetParameters", "GetParametersByPath")
     },

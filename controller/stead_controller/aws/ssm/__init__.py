@@ -1,1 +1,1 @@
-"""Systems Manager: public parameters that name images."""
+"""Systems Manager: public parameters that name images, and no instances that it manages."""

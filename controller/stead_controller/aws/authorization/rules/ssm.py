@@ -1,4 +1,4 @@
-"""Systems Manager's operations, on parameters."""
+"""Systems Manager's operations, on parameters and on the instances that it manages."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -24,6 +24,7 @@ def _named(path: str) -> Part:
 
 
 RULES: Final[dict[str, Rule]] = {
+    "DescribeInstanceInformation": rule(),
     "GetParameter": rule(_named("Name")),
     "GetParameters": rule(_named("Names")),
     "GetParametersByPath": rule(_named("Path")),
