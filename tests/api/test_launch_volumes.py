@@ -206,7 +206,10 @@ def test_a_type_without_scratch_disks_has_none(api):
         ({"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 0}}, "InvalidParameterValue"),
         ({"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 4, "VolumeType": "io1"}}, "MissingParameter"),
         ({"DeviceName": "/dev/sdf", "VirtualName": "ephemeral99"}, "InvalidBlockDeviceMapping"),
-        ({"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}, "VirtualName": "x"}, "InvalidBlockDeviceMapping"),
+        (
+            {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 1}, "VirtualName": "ephemeral0"},
+            "InvalidBlockDeviceMapping",
+        ),
         ({"DeviceName": "/dev/sda1", "NoDevice": ""}, "InvalidBlockDeviceMapping"),
         ({"DeviceName": "/dev/sda1", "VirtualName": "ephemeral0"}, "InvalidBlockDeviceMapping"),
         ({"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 1}}, "InvalidBlockDeviceMapping"),

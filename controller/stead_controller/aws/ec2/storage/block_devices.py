@@ -19,7 +19,10 @@ def _parse(given: Mapping[str, Any]) -> BlockDevice:
     if given.get("NoDevice") is not None:
         return BlockDevice(name, no_device=True)
     ebs: Mapping[str, Any] = given.get("Ebs") or {}
-    if ebs and given.get("VirtualName"):
+    virtual_name = given.get("VirtualName")
+    if ebs and virtual_name and not virtual_name.startswith("ephemeral"):
+        virtual_name = None  # a name that dask-cloudprovider gives the volume, which EC2 ignores
+    if ebs and virtual_name:
         raise InvalidParameter(f"The device '{name}' has both Ebs and VirtualName.", code=INVALID)
     if ebs.get("OutpostArn"):
         raise Unsupported("The parameter OutpostArn is not supported.")
@@ -33,5 +36,5 @@ def _parse(given: Mapping[str, Any]) -> BlockDevice:
         delete_on_termination=ebs.get("DeleteOnTermination"),
         encrypted=ebs.get("Encrypted"),
         kms_key_id=ebs.get("KmsKeyId") or None,
-        virtual_name=given.get("VirtualName"),
+        virtual_name=virtual_name,
     )
