@@ -88,6 +88,7 @@ class Report:
     violations: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)  # with nothing there, after each round
     quiet: list[Sample] = field(default_factory=list)  # of processes that nobody killed meanwhile
+    files: list[frozenset[str]] = field(default_factory=list)  # of controllers and agents, at each of `samples`
     looks: int = 0  # into the database, while instances lived and programs were killed
     seconds: float = 0.0
 
@@ -116,6 +117,8 @@ class Report:
                 if first != last:
                     slope = per_thousand(samples[1:], name)
                     lines.append(f"{what}: {name}: {first:g} to {last:g}, {slope:+.3g} in a thousand lives")
+        if self.files and (more := self.files[-1] - self.files[0]):
+            lines.append(f"files that were not there at first: {', '.join(sorted(more))}")
         return "\n".join([*lines, f"violations: {len(self.violations)}", *self.violations])
 
     def failure(self) -> str:
@@ -273,12 +276,16 @@ class Story:
         controllers = [cloud.settings.controller_dir for cloud in self.clouds.all]
         folders = {"agents": agents, "controllers": controllers}
         found = {f"KiB of {name}": size / 1024 for name, size in self.clouds.database_bytes().items()}
+        names: list[str] = []
         for name, parts in folders.items():
             aside = {part / each for part in parts for each in ("audit", "metrics")}
             paths = [path for part in parts for path in part.rglob("*") if aside.isdisjoint(path.parents)]
-            found[f"files of {name}"] = float(sum(not path.name.endswith(".draft") for path in paths))
+            lasting = [str(path.relative_to(self.cloud.folder)) for path in paths if not path.name.endswith(".draft")]
+            found[f"files of {name}"] = float(len(lasting))
+            names += lasting
             sizes = [path.stat().st_size for path in paths if path.suffix in (".sqlite", ".pickle")]
             found[f"KiB of {name}"] = sum(sizes) / 1024
+        self.report.files.append(frozenset(names))
         # VictoriaMetrics writes one each few seconds, and puts many together now and then.
         found["metrics' files"] = float(sum(1 for part in controllers for _ in (part / "metrics").rglob("*")))
         return found

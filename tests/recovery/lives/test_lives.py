@@ -21,3 +21,4 @@ def test_nothing_is_given_twice_oversubscribed_or_left_when_programs_are_killed(
     assert report.lives.launched >= plan.lives
     assert report.kills == {"controllers": 1, "serving processes": 1, "parents": 1, "agents' processes": 2}
     assert [len(each.figures) > 100 for each in report.samples] == [True]
+    assert [any(name.endswith("/stead.sqlite") for name in names) for names in report.files] == [True]
