@@ -17,6 +17,7 @@ EBS = {"SnapshotId": "snap-1", "VolumeSize": 9, "VolumeType": "gp3", "DeleteOnTe
         ({"Ebs": EBS}, BlockDevice("sdf", "snap-1", 9, "gp3", delete_on_termination=False)),
         ({"Ebs": {"SnapshotId": "", "KmsKeyId": "", "VolumeSize": 1}}, BlockDevice("sdf", size=1)),
         ({"VirtualName": "ephemeral0"}, BlockDevice("sdf", virtual_name="ephemeral0")),
+        ({"VirtualName": "sda1"}, BlockDevice("sdf", virtual_name="sda1")),
         ({"Ebs": {"VolumeSize": 1}, "VirtualName": "sda1"}, BlockDevice("sdf", size=1)),
         ({"NoDevice": "", "Ebs": EBS}, BlockDevice("sdf", no_device=True)),
     ],
