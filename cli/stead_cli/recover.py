@@ -11,7 +11,6 @@ from stead_cli.output import json_or, output_option, say, say_heading
 from stead_cli.settings import Settings
 from stead_cli.steps import Steps
 from stead_cli.up import bring_up
-from stead_proto import recovery
 
 _NAMED_AFTER_THE_LOSS = (
     "  1. hosts that are other machines: stead host token here, stead join --again there",
@@ -51,9 +50,7 @@ def recover(master_key_file: Path | None, output: str, *, no_host: bool, all_joi
     with cloud.exclusively(chosen):
         if master_key is not None:
             saved_key.put(chosen, master_key)
-        chosen.controller_dir.mkdir(mode=0o700, exist_ok=True)
-        recovery.begin(chosen.controller_dir)
-        result = bring_up(chosen, Steps(), (), is_host=not no_host, again=not no_host)
+        result = bring_up(chosen, Steps(), (), is_host=not no_host, recovers=True)
     found = [each.id for each in Operator(chosen).list_unclaimed()]
     host_id = result.host.id if result.host is not None else None
 

@@ -26,6 +26,7 @@ from stead_cli.output import bytes_text, output_option, say, say_heading, show_j
 from stead_cli.processes import Began
 from stead_cli.settings import Settings
 from stead_cli.steps import Steps
+from stead_proto import recovery
 from stead_proto.v1 import operator_pb2 as pb
 
 
@@ -72,13 +73,13 @@ def _show_next(chosen: Settings, seconds: float) -> None:
 
 
 def bring_up(
-    chosen: Settings, steps: Steps, kinds: tuple[str, ...], *, is_host: bool = True, again: bool = False
+    chosen: Settings, steps: Steps, kinds: tuple[str, ...], *, is_host: bool = True, recovers: bool = False
 ) -> Up:
     """Do the steps of `up`, and import the named images; micro always, since KVM is tested with it.
 
-    With `again` this machine is a host of a cloud whose controller was lost, and gets a new one.
+    With `recovers` the controller takes the place of one that was lost, of which this machine, if any, was a host.
     """
-    if is_host and not again and enrolment.has_lost_its_controller(chosen):
+    if is_host and not recovers and enrolment.has_lost_its_controller(chosen):
         raise CliError(
             f"the controller's state is not in {chosen.controller_dir}, and this machine's agent has guests of it",
             "put a backup back: ./stead backup restore; without any: ./stead recover; to give up: ./stead down --purge",
@@ -89,6 +90,8 @@ def bring_up(
     metrics_engine.require(chosen)
     traces.require(chosen)
     chosen.remember()
+    if recovers:
+        recovery.begin(chosen.controller_dir)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="micro") as builder:
         micro = builder.submit(image_build.build, chosen, "micro", _quietly)
         began = int(time.time())
@@ -96,7 +99,7 @@ def bring_up(
             step.note = controller = cloud.start_controller(chosen)
         cloud.share_access(chosen)
         if is_host:
-            enrol(chosen, steps, again=again)
+            enrol(chosen, steps, again=recovers)
         with steps.step("micro image is built") as step:
             step.note = micro.result().name
     host = _start_host(chosen, steps, controller, began) if is_host else None

@@ -9,7 +9,8 @@ _FILE_NAME: Final = "recovers"
 
 
 def begin(state_dir: Path) -> None:
-    """Leave word for the controller that is to begin with this state directory."""
+    """Leave word for the controller that is to begin with this state directory, which is made if there is none."""
+    state_dir.mkdir(mode=0o700, exist_ok=True)
     write_private(state_dir / _FILE_NAME, b"")
 
 

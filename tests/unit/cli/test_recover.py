@@ -8,8 +8,21 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from stead_cli import processes, recover, settings
+from stead_cli import (
+    block_store,
+    cloud,
+    image_build,
+    metrics_engine,
+    object_store,
+    processes,
+    recover,
+    settings,
+    traces,
+    up,
+)
 from stead_cli.__main__ import cli
+from stead_cli.errors import CliError
+from stead_cli.steps import Steps
 from stead_controller.resources.storage import volume_keys
 from stead_controller.secrets.master_key import MasterKey
 from stead_controller.settings import Settings as ControllerSettings
@@ -70,6 +83,49 @@ def test_it_is_for_root(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "needs root" in refusal()
 
 
+class StartedError(Exception):
+    """The controller was to be started."""
+
+
+@pytest.fixture
+def starts(machine: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Whether there was word for the controller, each time that one was to be started."""
+    found: list[bool] = []
+
+    def start(chosen: settings.Settings) -> None:
+        found.append(recovery.has_begun(chosen.controller_dir))
+        raise StartedError
+
+    monkeypatch.setattr(image_build, "build", lambda *_: None)
+    monkeypatch.setattr(cloud, "start_controller", start)
+    return found
+
+
+@pytest.mark.parametrize("recovers", [True, False])
+def test_the_controller_of_a_recovery_alone_is_told_to_await_hosts(
+    machine: Path, starts: list[bool], *, recovers: bool
+) -> None:
+    with pytest.raises(StartedError):
+        up.bring_up(settings.load(), Steps(), (), is_host=False, recovers=recovers)
+    assert starts == [recovers]
+    assert not recovers or stat.S_IMODE((machine / "controller").stat().st_mode) == 0o700
+
+
+def test_a_recovery_that_is_refused_leaves_nothing(
+    machine: Path, starts: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_chosen: settings.Settings) -> None:
+        raise CliError("the blocks have no keys")
+
+    for part in (block_store, object_store, metrics_engine, traces):
+        with monkeypatch.context() as patch:
+            patch.setattr(part, "require", refuse)
+            with pytest.raises(CliError, match="no keys"):
+                up.bring_up(settings.load(), Steps(), (), is_host=False, recovers=True)
+    assert not (machine / "controller").exists()
+    assert starts == []
+
+
 # -- with the saved master key
 
 OF_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root has files that are root's")
@@ -89,10 +145,10 @@ def begun(machine: Path, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The master key with which a controller was begun, empty for none given, as often as one was."""
     found: list[bytes] = []
 
-    def bring_up(*_: object, **__: object) -> SimpleNamespace:
+    def bring_up(*_: object, recovers: bool, **__: object) -> SimpleNamespace:
         place = machine / "controller/master.key"
-        assert stat.S_IMODE(place.parent.stat().st_mode) == 0o700
-        assert recovery.has_begun(place.parent), "the controller is to await the hosts"
+        assert recovers
+        assert not place.exists() or stat.S_IMODE(place.parent.stat().st_mode) == 0o700
         assert not place.exists() or stat.S_IMODE(place.stat().st_mode) == 0o600
         found.append(place.read_bytes() if place.exists() else b"")
         return SimpleNamespace(host=None)
