@@ -132,7 +132,7 @@ port = server.add_insecure_port("127.0.0.1:0")
 server.start()
 grpc.channel_ready_future(grpc.insecure_channel(f"127.0.0.1:{port}")).result(10)
 me = Identity(os.getuid(), os.getgid())
-print({run(["true"], timeout=60, identity=me if os.getuid() == 0 else None).stderr for _ in range(20)})
+print({run(["true"], timeout=60, identity=me if os.getuid() == 0 else None).stderr for _ in range(20)}, flush=True)
 os._exit(0)
 """
 
