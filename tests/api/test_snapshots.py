@@ -211,16 +211,32 @@ def test_copies(api, instance, complete):
     api.refused("InvalidSnapshot.NotFound", api.other.copy_snapshot, **asked)
 
 
-def test_sharing(api, instance, complete):
-    _, (_, data, _) = instance
-    snapshot_id = api.ec2.create_snapshot(VolumeId=data)["SnapshotId"]
-    complete(snapshot_id)
-    them = api.world.other.caller.account_id
-    modify, attribute = api.ec2.modify_snapshot_attribute, "createVolumePermission"
+ATTRIBUTE = "createVolumePermission"
 
-    def permissions():
-        shown = api.ec2.describe_snapshot_attribute(SnapshotId=snapshot_id, Attribute=attribute)
+
+@pytest.fixture
+def snapshot_id(api, instance, complete):
+    """The id of a complete snapshot."""
+    _, (_, data, _) = instance
+    made = api.ec2.create_snapshot(VolumeId=data)["SnapshotId"]
+    complete(made)
+    return made
+
+
+@pytest.fixture
+def permissions(api, snapshot_id):
+    """Ask who may make volumes of it."""
+
+    def ask():
+        shown = api.ec2.describe_snapshot_attribute(SnapshotId=snapshot_id, Attribute=ATTRIBUTE)
         return shown["CreateVolumePermissions"]
+
+    return ask
+
+
+def test_sharing(api, snapshot_id, permissions):
+    them = api.world.other.caller.account_id
+    modify, attribute = api.ec2.modify_snapshot_attribute, ATTRIBUTE
 
     def seen():
         return [one["SnapshotId"] for one in api.other.describe_snapshots()["Snapshots"]]
@@ -248,17 +264,10 @@ def test_sharing(api, instance, complete):
         api.refused(code, modify, SnapshotId=snapshot_id, **asked)
 
 
-def test_permissions_in_both_forms(api, instance, complete):
+def test_permissions_in_both_forms(api, snapshot_id, permissions):
     """As Packer (UserIds, GroupNames) and Cloud Custodian (OperationType) send them: both must say the same."""
-    _, (_, data, _) = instance
-    snapshot_id = api.ec2.create_snapshot(VolumeId=data)["SnapshotId"]
-    complete(snapshot_id)
     them = api.world.other.caller.account_id
-    modify, attribute = api.ec2.modify_snapshot_attribute, "createVolumePermission"
-
-    def permissions():
-        shown = api.ec2.describe_snapshot_attribute(SnapshotId=snapshot_id, Attribute=attribute)
-        return shown["CreateVolumePermissions"]
+    modify = api.ec2.modify_snapshot_attribute
 
     add, remove = ({kind: [{"UserId": them}, {"Group": "all"}]} for kind in ("Add", "Remove"))
     modify(SnapshotId=snapshot_id, CreateVolumePermission=add, UserIds=[them])
