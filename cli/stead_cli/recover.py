@@ -49,8 +49,8 @@ def recover(master_key_file: Path | None, output: str, *, no_host: bool, all_joi
     say_heading("A new controller for what hosts have")
     with cloud.exclusively(chosen):
         if master_key is not None:
-            saved_key.put(chosen, master_key)
-        result = bring_up(chosen, Steps(), (), is_host=not no_host, recovers=True)
+            saved_key.require_no_other(chosen, master_key)
+        result = bring_up(chosen, Steps(), (), is_host=not no_host, recovers=True, master_key=master_key)
     found = [each.id for each in Operator(chosen).list_unclaimed()]
     host_id = result.host.id if result.host is not None else None
 

@@ -33,13 +33,20 @@ def read(path: Path) -> bytes:
     return "".join(f"{number} {versions[number]}\n" for number in sorted(versions)).encode()
 
 
-def put(chosen: Settings, content: bytes) -> None:
-    """Write the key for a controller that is to begin; raises CliError where there is another one."""
-    chosen.controller_dir.mkdir(mode=0o700, exist_ok=True)
-    place = chosen.controller_dir / "master.key"
-    write_once(place, content)
-    if place.read_bytes() != content:
+def require_no_other(chosen: Settings, content: bytes) -> None:
+    """Raise CliError where there is another key than this one."""
+    place = _place(chosen)
+    if place.exists() and place.read_bytes() != content:
         raise CliError(f"there is another master key: {place}", "move it away first, and keep it")
+
+
+def put(chosen: Settings, content: bytes) -> None:
+    """Write the key for a controller that is to begin, in its folder, unless there is one."""
+    write_once(_place(chosen), content)
+
+
+def _place(chosen: Settings) -> Path:
+    return chosen.controller_dir / "master.key"
 
 
 def _content(path: Path) -> bytes:

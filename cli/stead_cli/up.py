@@ -16,6 +16,7 @@ from stead_cli import (
     metrics_engine,
     object_store,
     processes,
+    saved_key,
     services,
     settings,
     traces,
@@ -23,7 +24,7 @@ from stead_cli import (
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.output import bytes_text, output_option, say, say_heading, show_json
-from stead_cli.processes import Began
+from stead_cli.processes import Began, Program
 from stead_cli.settings import Settings
 from stead_cli.steps import Steps
 from stead_proto import recovery
@@ -73,12 +74,26 @@ def _show_next(chosen: Settings, seconds: float) -> None:
 
 
 def bring_up(
-    chosen: Settings, steps: Steps, kinds: tuple[str, ...], *, is_host: bool = True, recovers: bool = False
+    chosen: Settings,
+    steps: Steps,
+    kinds: tuple[str, ...],
+    *,
+    is_host: bool = True,
+    recovers: bool = False,
+    master_key: bytes | None = None,
 ) -> Up:
     """Do the steps of `up`, and import the named images; micro always, since KVM is tested with it.
 
-    With `recovers` the controller takes the place of one that was lost, of which this machine, if any, was a host.
+    With `recovers` the controller takes the place of one that was lost, of which this machine, if any, was a host;
+    `master_key` is that one's, as it was saved.
     """
+
+    def start_anew(program: Program) -> None:
+        if master_key is not None:
+            saved_key.put(chosen, master_key)
+        recovery.begin(chosen.controller_dir)
+        processes.start(program)
+
     if is_host and not recovers and enrolment.has_lost_its_controller(chosen):
         raise CliError(
             f"the controller's state is not in {chosen.controller_dir}, and this machine's agent has guests of it",
@@ -90,13 +105,11 @@ def bring_up(
     metrics_engine.require(chosen)
     traces.require(chosen)
     chosen.remember()
-    if recovers:
-        recovery.begin(chosen.controller_dir)
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="micro") as builder:
         micro = builder.submit(image_build.build, chosen, "micro", _quietly)
         began = int(time.time())
         with steps.step("controller answers") as step:
-            step.note = controller = cloud.start_controller(chosen)
+            step.note = controller = cloud.start_controller(chosen, start_anew if recovers else processes.start)
         cloud.share_access(chosen)
         if is_host:
             enrol(chosen, steps, again=recovers)

@@ -4,6 +4,7 @@ import os
 import stat
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -28,6 +29,8 @@ from stead_controller.secrets.master_key import MasterKey
 from stead_controller.settings import Settings as ControllerSettings
 from stead_proto import recovery
 from tests.support.rows import NOW
+
+KEY, OLDER = bytes(range(32)), bytes(range(1, 33))
 
 
 @pytest.fixture(autouse=True)
@@ -92,12 +95,13 @@ def starts(machine: Path, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Whether there was word for the controller, each time that one was to be started."""
     found: list[bool] = []
 
-    def start(chosen: settings.Settings) -> None:
-        found.append(recovery.has_begun(chosen.controller_dir))
+    def start(_program: processes.Program) -> None:
+        found.append(recovery.has_begun(machine / "controller"))
         raise StartedError
 
     monkeypatch.setattr(image_build, "build", lambda *_: None)
-    monkeypatch.setattr(cloud, "start_controller", start)
+    monkeypatch.setattr(cloud, "controller_health", lambda _chosen: cloud.Health(answers=False, detail=""))
+    monkeypatch.setattr(processes, "start", start)
     return found
 
 
@@ -121,7 +125,10 @@ def test_a_recovery_that_is_refused_leaves_nothing(
         with monkeypatch.context() as patch:
             patch.setattr(part, "require", refuse)
             with pytest.raises(CliError, match="no keys"):
-                up.bring_up(settings.load(), Steps(), (), is_host=False, recovers=True)
+                up.bring_up(settings.load(), Steps(), (), is_host=False, recovers=True, master_key=KEY)
+    monkeypatch.setattr(cloud, "controller_health", lambda _chosen: cloud.Health(answers=True, detail="ok"))
+    with pytest.raises(CliError, match="another controller"):
+        up.bring_up(settings.load(), Steps(), (), is_host=False, recovers=True, master_key=KEY)
     assert not (machine / "controller").exists()
     assert starts == []
 
@@ -129,7 +136,6 @@ def test_a_recovery_that_is_refused_leaves_nothing(
 # -- with the saved master key
 
 OF_ROOT = pytest.mark.skipif(os.getuid() != 0, reason="only root has files that are root's")
-KEY, OLDER = bytes(range(32)), bytes(range(1, 33))
 
 
 @pytest.fixture
@@ -141,18 +147,23 @@ def saved(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def begun(machine: Path, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+def begun(machine: Path, starts: list[bool], monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     """The master key with which a controller was begun, empty for none given, as often as one was."""
     found: list[bytes] = []
 
-    def bring_up(*_: object, recovers: bool, **__: object) -> SimpleNamespace:
+    def start(_program: processes.Program) -> None:
         place = machine / "controller/master.key"
-        assert recovers
         assert not place.exists() or stat.S_IMODE(place.parent.stat().st_mode) == 0o700
         assert not place.exists() or stat.S_IMODE(place.stat().st_mode) == 0o600
         found.append(place.read_bytes() if place.exists() else b"")
+        raise StartedError
+
+    def bring_up(chosen: settings.Settings, *_: object, **how: Any) -> SimpleNamespace:
+        with pytest.raises(StartedError):
+            up.bring_up(chosen, Steps(), (), **how)
         return SimpleNamespace(host=None)
 
+    monkeypatch.setattr(processes, "start", start)
     monkeypatch.setattr(recover, "bring_up", bring_up)
     monkeypatch.setattr(recover, "Operator", lambda _: SimpleNamespace(list_unclaimed=list))
     return found
@@ -207,6 +218,7 @@ def test_another_key_is_not_replaced(machine: Path, saved: Path, begun: list[byt
     status, output = with_key(saved)
     assert (status, "there is another master key" in output, begun) == (1, True, [])
     assert (machine / "controller/master.key").read_bytes() == OLDER
+    assert not settings.load().memory_file.exists()
 
 
 @OF_ROOT
