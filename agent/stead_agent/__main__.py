@@ -121,7 +121,7 @@ def main(log_format: Literal["text", "json"], log_level: str, log_file: Path | N
 @click.option("--controller", required=True, metavar="HOST:PORT", help="The controller's port for enrolment.")
 @click.option("--ca", type=click.File("rb"), required=True, help="The CA's certificate, PEM.")
 @click.option("--token-file", type=click.File("r"), required=True, help="The one-time token; - is standard input.")
-@click.option("--again", is_flag=True, help="Of a new controller, after the other was lost: the host keeps its id.")
+@click.option("--again", is_flag=True, help="This machine was a host, and keeps its id and all that it has.")
 def enrol(state_dir: Path, controller: str, ca: Any, token_file: Any, *, again: bool) -> None:
     """Get this machine's certificate for a one-time token."""
     token = token_file.read().strip()

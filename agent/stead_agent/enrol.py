@@ -36,9 +36,10 @@ async def enrol(
 ) -> str:
     """Exchange a one-time token for a certificate in the state directory and return the host id.
 
-    With `again` the host keeps the id of its present certificate, and its public address, in a cloud whose controller
-    was lost. An agent that runs uses the new certificate from its next start on. What the new controller does not know
-    yet is served by the former one, which is kept for that.
+    With `again` the host keeps the id of its present certificate, and its public address: in a cloud whose controller
+    was lost, or in its own, which wants a token that is bound to it, and that it shows its present key, though the
+    certificate may have expired. An agent that runs uses the new certificate from its next start on. What a new
+    controller does not know yet is served by the former one, which is kept for that where it is of other authorities.
 
     The private key never leaves this machine. It is stored until the answer comes, so that a second try proves that
     it comes from the same machine.
@@ -52,13 +53,16 @@ async def enrol(
     if again:
         request.former_host_id = await asyncio.to_thread(_present_id, state_dir)
         request.former_pool_address = await asyncio.to_thread(_present_address, state_dir)
+        present = await asyncio.to_thread(Identity.load, state_dir)
+        request.former_certificate_pem = present.certificate_pem
+        request.former_signature = certificates.sign(present.key_pem, csr_pem)
     try:
         async with tls.channel_to_enrolment(address, ca_pem) as channel:
             answer = await host_pb2_grpc.EnrolmentStub(channel).Enrol(request, timeout=_ANSWER_SECONDS)
     except grpc.aio.AioRpcError as error:
         raise EnrolmentError(f"the controller at {address} did not enrol this machine: {error.details()}") from error
     if again:
-        await asyncio.to_thread(_keep_former, state_dir)
+        await asyncio.to_thread(_keep_former, state_dir, tls.authorities_digest(answer.ca_pem))
     await asyncio.to_thread(Identity(key_pem, answer.certificate_pem, answer.ca_pem).save, state_dir)
     await asyncio.to_thread((state_dir / _PENDING_KEY_FILE).unlink)
     _log.info("enrolled", host=answer.host_id, controller=address)
@@ -82,10 +86,14 @@ def _present_address(state_dir: Path) -> str:
         return ""
 
 
-def _keep_former(state_dir: Path) -> None:
-    """Keep the present identity as the former one, unless that of before is still kept: connections are of that."""
-    if former_identity(state_dir) is None:
-        Identity.load(state_dir).save(state_dir / _FORMER_FOLDER)
+def _keep_former(state_dir: Path, authorities: bytes) -> None:
+    """Keep the present identity as the former one, unless that of before is still kept: connections are of that.
+
+    Nobody needs one of the same authorities: who trusts it trusts the next one, too.
+    """
+    present = Identity.load(state_dir)
+    if present.authorities != authorities and former_identity(state_dir) is None:
+        present.save(state_dir / _FORMER_FOLDER)
 
 
 def former_identity(state_dir: Path) -> Identity | None:

@@ -1,5 +1,6 @@
 """Get a machine's agent its certificate in exchange for a one-time token."""
 
+import datetime as dt
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,20 @@ def is_enrolled(chosen: Settings) -> bool:
         )
         raise CliError("this machine's agent is enrolled with another cloud", hint)
     return (chosen.agent_dir / "identity.pem").exists()
+
+
+def require_valid(chosen: Settings) -> None:
+    """Raise CliError where the agent's certificate has expired: no controller lets it in."""
+    try:
+        present = tls.Identity.load(chosen.agent_dir)
+        ends = tls.lifetime(present.certificate_pem)[1]
+    except (tls.NoIdentityError, ValueError):
+        return  # its agent says what is wrong with it
+    if ends <= dt.datetime.now(dt.UTC):
+        raise CliError(
+            f"this host's certificate has expired on {ends.isoformat()}",
+            f"on the controller: stead host token --host {present.peer.name}; here: stead join --again",
+        )
 
 
 def has_lost_its_controller(chosen: Settings) -> bool:

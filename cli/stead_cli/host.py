@@ -2,6 +2,7 @@
 
 import datetime as dt
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -45,6 +46,8 @@ def row_of(found: pb.Host) -> dict[str, Any]:
         "firmware": _firmware(found),
         "simulated": found.simulated,
         "last_seen": _time(found.last_seen) if found.last_seen else None,
+        "certificate_ends": _time(found.certificate_ends) if found.certificate_ends else None,
+        "joins_until": _time(found.joins_until) if found.joins_until else None,
         "revision": found.revision,
         "revision_reached": found.revision_reached,
         "agent_version": found.agent_version,
@@ -199,20 +202,36 @@ def list_hosts(output: str) -> None:
 
 @host.command()
 @click.option("--zone", default="", help="Zone of the host; default: the first.")
+@click.option("--host", "host_id", default="", help="For this host alone, which is down: it joins again as it was.")
+@click.option(
+    "--any-authority", is_flag=True, help="With --host: its certificate may be of a CA that was lost by a restore."
+)
 @click.option("--valid-seconds", default=3600, show_default=True, help="How long the token may be used.")
 @output_option
-def token(zone: str, valid_seconds: int, output: str) -> None:
-    """Make a one-time token with which a machine enrols as a host."""
+def token(*, zone: str, host_id: str, any_authority: bool, valid_seconds: int, output: str) -> None:
+    """Make a one-time token with which a machine enrols as a host.
+
+    With --host it is for a host whose certificate is not accepted any more, such as one that was off for more than
+    a year. That joins by `stead join --again`, and keeps all that it has; the key of its certificate must be there.
+    With --any-authority the token alone decides, and whoever has it can take the host's place.
+    """
+    if any_authority and not host_id:
+        raise CliError("--any-authority goes with --host")
     chosen = settings.load()
-    made = Operator(chosen).create_token(zone, valid_seconds)
-    expires = dt.datetime.fromtimestamp(made.expires, dt.UTC).isoformat()
+    made = Operator(chosen).create_token(zone, valid_seconds, host_id=host_id, any_authority=any_authority)
+    expires = _time(made.expires)
 
     def lines() -> None:
         click.echo(made.token)
+        if host_id:
+            say(f"On {host_id}, with {chosen.ca_file} copied there as ca.pem, before {expires}:")
+            say("  stead join THIS-MACHINE --ca ca.pem --token-file FILE --again")
+            return
         say(f"On the new host, with {chosen.ca_file} copied there as ca.pem, before {expires}:")
         say(f"  stead-agent enrol --controller THIS-MACHINE:{chosen.enrolment_port} --ca ca.pem --token-file -")
 
-    json_or(output, {"token": made.token, "expires": expires, "ca_pem": made.ca_pem.decode()}, lines)
+    found = {"token": made.token, "expires": expires, "ca_pem": made.ca_pem.decode(), "host_id": host_id or None}
+    json_or(output, found, lines)
 
 
 @host.command()
@@ -329,12 +348,29 @@ def _show_one(found: pb.Host, output: str) -> None:
         f"offers {found.overcommit_cpus:g} vCPUs per thread and {found.overcommit_memory:g} bytes per byte of memory, "
         f"and keeps {bytes_text(found.reserve_memory)} for itself{_emulation(found)}"
     )
+    for line in _certificate(found, int(time.time())):
+        say(line)
     for use in row["uses"]:
         say(f"has the {use['kind']} {use['id']} ({use['state']}){_note(use)}")
     for device in row["devices"]:
         say(f"device {device['address']} ({device['model']}): {_who_has(device)}")
     for line in _whole_cores(found):
         say(line)
+
+
+def _certificate(found: pb.Host, now: int) -> list[str]:
+    """Say of a host until when its certificate is valid, and whether it is about to join again."""
+    lines = []
+    if found.certificate_ends > now:
+        lines.append(f"its certificate is valid until {_time(found.certificate_ends)}")
+    elif found.certificate_ends:
+        lines.append(
+            f"its certificate has expired on {_time(found.certificate_ends)}: stead host token --host {found.id}, "
+            "and there: stead join --again"
+        )
+    if found.joins_until > now:
+        lines.append(f"there is a token with which it joins again until {_time(found.joins_until)}")
+    return lines
 
 
 def _emulation(found: pb.Host) -> str:

@@ -17,13 +17,15 @@ from stead_proto import tls
 @click.argument("controller", metavar="ADDRESS")
 @click.option("--ca", type=click.File("rb"), help="The CA's certificate, ca.pem of the controller; once is enough.")
 @click.option("--token-file", type=click.File("r"), help="The one-time token; - is standard input. Once is enough.")
-@click.option("--again", is_flag=True, help="The cloud's controller was lost, this is its new one: keep all guests.")
+@click.option("--again", is_flag=True, help="This machine was a host: it keeps its id and all guests.")
 @output_option
 def join(controller: str, ca: IO[bytes] | None, token_file: IO[str] | None, output: str, *, again: bool) -> None:
     """Make this machine a host of the cloud whose controller is at ADDRESS, or repair that, or bring it up to date.
 
-    `stead host token`, on the controller, makes the token. Guests outlive the agent, which is started anew when it is
-    of another release or has other settings.
+    `stead host token`, on the controller, makes the token. A host of this cloud whose certificate is not accepted any
+    more joins --again, with a token of `stead host token --host`; so does one of a cloud whose controller was lost,
+    with any token of the new one. Guests outlive the agent, which is started anew when it is of another release or has
+    other settings.
     """
     cloud.require_root("becoming a host")
     chosen = replace(settings.load(), controller_address=controller)
@@ -39,6 +41,8 @@ def join(controller: str, ca: IO[bytes] | None, token_file: IO[str] | None, outp
             if token_file is None:
                 raise CliError("a token is missing", "on the controller: stead host token; here: --token-file FILE")
             enrolment.enrol(chosen, token_file.read().strip(), _run, again=again)
+        else:
+            enrolment.require_valid(chosen)
         if again:
             processes.stop(cloud.agent_program(chosen))  # it has the former certificate
         chosen.remember()

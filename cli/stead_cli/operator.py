@@ -82,12 +82,20 @@ class Operator:
         )
         return list(found.rows)
 
-    def create_token(self, zone: str = "", valid_seconds: int = 0) -> pb.CreateEnrolmentTokenResponse:
-        """Make a one-time token with which a machine may enrol."""
-        request = pb.CreateEnrolmentTokenRequest(zone=zone, valid_seconds=valid_seconds)
+    def create_token(
+        self, zone: str = "", valid_seconds: int = 0, *, host_id: str = "", any_authority: bool = False
+    ) -> pb.CreateEnrolmentTokenResponse:
+        """Make a one-time token with which a machine may enrol, or this host again, maybe one of any authority."""
+        request = pb.CreateEnrolmentTokenRequest(
+            zone=zone, valid_seconds=valid_seconds, host_id=host_id, any_authority=any_authority
+        )
         made: pb.CreateEnrolmentTokenResponse = self._call(
             lambda channel: HostsStub(channel).CreateEnrolmentToken(request, timeout=_CALL_SECONDS)
         )
+        if made.host_id != host_id:  # it could make a machine a second host
+            raise CliError(
+                "the controller is of an earlier release, which makes no token for one host", "stead up there"
+            )
         return made
 
     def set_schedulable(self, host_id: str, *, schedulable: bool) -> pb.Host:

@@ -23,6 +23,7 @@ from stead_proto.tls import (
     Identity,
     Peer,
     PeerKind,
+    UnknownPeerError,
     attachment_name,
     certificates_in,
     host_server_name,
@@ -127,11 +128,12 @@ class Authority:
 
     def has_signed(self, certificate_pem: bytes) -> bool:
         """Tell whether a certificate is signed by this key, not by a former one."""
-        try:
-            x509.load_pem_x509_certificate(certificate_pem).verify_directly_issued_by(self._pair[1])
-        except (ValueError, InvalidSignature):
-            return False
-        return True
+        return _is_issued_by(certificate_pem, self._pair[1])
+
+    def knows(self, certificate_pem: bytes) -> bool:
+        """Tell whether a certificate is signed by an authority that is trusted, though it may have expired."""
+        trusted = map(x509.load_pem_x509_certificate, certificates_in(self.ca_pem))
+        return any(_is_issued_by(certificate_pem, authority) for authority in trusted)
 
     def issue_server(self, addresses: Sequence[str] = (), *, validity: dt.timedelta = VALIDITY) -> Identity:
         """Make a controller's identity: the name that our clients expect, localhost, and further names or addresses."""
@@ -221,6 +223,34 @@ class Authority:
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         return builder.sign(signing_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+def sign(key_pem: bytes, content: bytes) -> bytes:
+    """Sign content by a certificate's key, as `signer` wants it."""
+    return _load_key(key_pem).sign(content, ec.ECDSA(hashes.SHA256()))
+
+
+def signer(certificate_pem: bytes, content: bytes, signature: bytes) -> Peer | None:
+    """Return whom a certificate names, whoever issued it, if its key has signed this content; None for all else."""
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_pem)
+        key = certificate.public_key()
+        if not isinstance(key, ec.EllipticCurvePublicKey):
+            return None
+        key.verify(signature, content, ec.ECDSA(hashes.SHA256()))
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        [uri] = names.get_values_for_type(x509.UniformResourceIdentifier)
+        return Peer.from_uri(uri)
+    except (ValueError, InvalidSignature, UnsupportedAlgorithm, x509.ExtensionNotFound, UnknownPeerError):
+        return None
+
+
+def _is_issued_by(certificate_pem: bytes, authority: x509.Certificate) -> bool:
+    try:
+        x509.load_pem_x509_certificate(certificate_pem).verify_directly_issued_by(authority)
+    except (ValueError, InvalidSignature):
+        return False
+    return True
 
 
 def _read_authority(directory: Path) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate, tuple[bytes, ...]]:

@@ -12,7 +12,8 @@ import grpc
 from stead_agent.wanted import Key
 from stead_controller.catalog import ids
 from stead_proto import limits, tls
-from stead_proto.certificates import Authority
+from stead_proto.certificates import Authority, signer
+from stead_proto.tls import Peer
 from stead_proto.v1 import host_pb2 as pb
 from stead_proto.v1 import host_pb2_grpc
 from tests.support.desired_states import Sender
@@ -67,6 +68,7 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
         self.tokens: set[str] = set()
         self.former_ids: list[str] = []  # that hosts said they had
         self.former_addresses: list[str] = []  # likewise
+        self.shown: list[Peer | None] = []  # the hosts whose keys they have shown
         self.renewals = 0
         self.moved = asyncio.Condition()
         self.port = 0
@@ -180,6 +182,7 @@ class FakeController(host_pb2_grpc.HostLinkServicer, host_pb2_grpc.EnrolmentServ
         self.tokens.discard(request.token)
         self.former_ids.append(request.former_host_id)
         self.former_addresses.append(request.former_pool_address)
+        self.shown.append(signer(request.former_certificate_pem, request.csr_pem, request.former_signature))
         host_id = request.former_host_id or ids.new_id("host")
         certificate = self.authority.sign_host(request.csr_pem, host_id)
         return pb.EnrolResponse(host_id=host_id, certificate_pem=certificate, ca_pem=self.authority.certificate_pem)

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 
 from stead_controller.catalog import boot_modes
 from stead_controller.db.prepared import Prepared
@@ -36,9 +36,10 @@ class Taken(enum.Enum):
     MOVED = "moved"  # its address for other hosts has changed
 
 
-def is_known(tx: Transaction, host_id: str) -> bool:
-    """Tell whether a host belongs, still, to this cloud."""
-    return tx.session.scalar(select(Host.id).where(Host.id == host_id)) is not None
+def renews(tx: Transaction, host_id: str, ends: datetime) -> bool:
+    """Note until when a host's next certificate is valid; tell whether it belongs, still, to this cloud."""
+    noted = update(Host).where(Host.id == host_id).values(certificate_ends=ends).returning(Host.id)
+    return tx.session.scalar(noted) is not None
 
 
 def sessions(tx: Transaction, host_ids: Collection[str]) -> dict[str, int]:

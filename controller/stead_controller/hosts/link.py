@@ -39,7 +39,7 @@ from stead_controller.resources.iam import instance_credentials, instance_identi
 from stead_controller.resources.storage import volume_keys
 from stead_controller.secrets.sealing import Sealer
 from stead_proto import traces
-from stead_proto.certificates import Authority
+from stead_proto.certificates import VALIDITY, Authority
 from stead_proto.digests import digest_of
 from stead_proto.tls import authorities_digest
 from stead_proto.v1 import host_pb2 as pb
@@ -218,7 +218,8 @@ class HostLink:
     ) -> pb.RenewCertificateResponse:
         """Sign another certificate for the calling host."""
         host_id = await require_host(context)
-        if not await self._database.run(lambda tx: facts.is_known(tx, host_id), writes=False):
+        ends = self._clock() + VALIDITY
+        if not await self._database.run(lambda tx: facts.renews(tx, host_id, ends)):
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, _REMOVED)
         certificate = self._authority.sign_host(request.csr_pem, host_id)
         return pb.RenewCertificateResponse(certificate_pem=certificate, ca_pem=self._authority.ca_pem)

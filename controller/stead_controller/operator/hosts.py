@@ -9,7 +9,7 @@ import grpc
 from stead_controller.clock import Clock
 from stead_controller.db.tables import Host, HostCore, HostDevice, HostError
 from stead_controller.errors import InvalidParameter
-from stead_controller.hosts.enrolment import create_token
+from stead_controller.hosts.enrolment import create_host_token, create_token
 from stead_controller.hosts.link import HostLink
 from stead_controller.operator import activity, unclaimed
 from stead_controller.operator.transactions import Transactions
@@ -77,15 +77,29 @@ class Hosts(operator_pb2_grpc.HostsServicer):
     async def CreateEnrolmentToken(  # noqa: N802 - the name of the RPC
         self, request: pb.CreateEnrolmentTokenRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.CreateEnrolmentTokenResponse:
-        """Create a one-time token for a zone."""
+        """Create a one-time token for a zone, or for a host that is known."""
         del context
+        valid = timedelta(seconds=request.valid_seconds or _TOKEN_SECONDS)
+        if request.host_id:
+            if request.zone:
+                raise InvalidParameter(f"{request.host_id} joins again in the zone that it is in: leave the zone out.")
+            token, expires = await self._database.run(
+                lambda tx: create_host_token(
+                    tx, request.host_id, valid, self._clock(), any_authority=request.any_authority
+                )
+            )
+            return self._token(token, expires, request.host_id)
+        if request.any_authority:
+            raise InvalidParameter("A token for any authority must be bound to a host.")
         zone = request.zone or self._cloud.zones[0]
         if zone not in self._cloud.zones:
             raise InvalidParameter(f"'{zone}' is no zone of this cloud: {', '.join(self._cloud.zones)}")
-        valid = timedelta(seconds=request.valid_seconds or _TOKEN_SECONDS)
         token, expires = await self._database.run(lambda tx: create_token(tx, zone, valid, self._clock()))
+        return self._token(token, expires)
+
+    def _token(self, token: str, expires: datetime, host_id: str = "") -> pb.CreateEnrolmentTokenResponse:
         return pb.CreateEnrolmentTokenResponse(
-            token=token, expires=int(expires.timestamp()), ca_pem=self._authority.ca_pem
+            token=token, expires=int(expires.timestamp()), ca_pem=self._authority.ca_pem, host_id=host_id
         )
 
     async def SetSchedulable(  # noqa: N802 - the name of the RPC
@@ -212,7 +226,7 @@ def _message(record: HostRecord) -> pb.Host:
         emulates=host.emulates.split(),
         uefi=host.uefi,
         tpm=host.tpm,
-        last_seen=int(host.last_seen.timestamp()) if host.last_seen else 0,
+        last_seen=_seconds(host.last_seen),
         revision=host.revision,
         revision_reached=host.revision_reached,
         instances=record.instances,
@@ -237,6 +251,8 @@ def _message(record: HostRecord) -> pb.Host:
         ],
         devices=[_device(device) for device in record.devices],
         whole_cores=[_core(core) for core in record.cores],
+        certificate_ends=_seconds(host.certificate_ends),
+        joins_until=_seconds(record.joins_until),
     )
 
 
@@ -276,6 +292,10 @@ def _stop_time(request: pb.DrainHostRequest) -> StopTime | None:
     if not request.at:
         return None
     return StopTime(datetime.fromtimestamp(request.at, UTC), _moment(request.latest))
+
+
+def _seconds(moment: datetime | None) -> int:
+    return int(moment.timestamp()) if moment else 0
 
 
 def _moment(seconds: int) -> datetime | None:

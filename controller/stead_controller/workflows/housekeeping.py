@@ -18,6 +18,7 @@ from stead_controller.db.tables import (
     EndedCidrBlock,
     EnrolmentToken,
     HostError,
+    HostToken,
     Instance,
     InstanceEvent,
     NatGateway,
@@ -66,6 +67,7 @@ _TABLES: Final = (
     EndedCidrBlock,
     EnrolmentToken,
     HostError,
+    HostToken,
     Instance,
     InstanceEvent,
     NatGateway,
@@ -117,6 +119,7 @@ def clean_up(tx: Transaction, settings: Settings, now: datetime, clock_ran_ahead
         (DedicatedHost, lambda: dedicated_hosts.forget(tx, old)),
         (EndedCidrBlock, lambda: ended_cidr_blocks.forget_old(tx, now)),
         (EnrolmentToken, lambda: tx.session.execute(delete(EnrolmentToken).where(EnrolmentToken.expires <= now))),
+        (HostToken, lambda: tx.session.execute(delete(HostToken).where(HostToken.expires <= now))),
     )
     for table, work in works:
         if table in used:

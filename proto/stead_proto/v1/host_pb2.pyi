@@ -304,6 +304,8 @@ class EnrolRequest(_message.Message):
     HOSTNAME_FIELD_NUMBER: _builtins.int
     FORMER_HOST_ID_FIELD_NUMBER: _builtins.int
     FORMER_POOL_ADDRESS_FIELD_NUMBER: _builtins.int
+    FORMER_CERTIFICATE_PEM_FIELD_NUMBER: _builtins.int
+    FORMER_SIGNATURE_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     csr_pem: _builtins.bytes
     """PKCS#10, its key stays on the host"""
@@ -314,6 +316,11 @@ class EnrolRequest(_message.Message):
     """
     former_pool_address: _builtins.str
     """Its own address in that cloud's first pool of public ones, which it keeps while the pool has it; empty: none, or unknown."""
+    former_certificate_pem: _builtins.bytes
+    """Its former certificate, and the signature of `csr_pem` by the key of that (ECDSA with SHA-256). A token that is bound to a
+    host wants them, whether the certificate has expired or not.
+    """
+    former_signature: _builtins.bytes
     def __init__(
         self,
         *,
@@ -322,10 +329,12 @@ class EnrolRequest(_message.Message):
         hostname: _builtins.str = ...,
         former_host_id: _builtins.str = ...,
         former_pool_address: _builtins.str = ...,
+        former_certificate_pem: _builtins.bytes = ...,
+        former_signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr_pem", b"csr_pem", "former_host_id", b"former_host_id", "former_pool_address", b"former_pool_address", "hostname", b"hostname", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["csr_pem", b"csr_pem", "former_certificate_pem", b"former_certificate_pem", "former_host_id", b"former_host_id", "former_pool_address", b"former_pool_address", "former_signature", b"former_signature", "hostname", b"hostname", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

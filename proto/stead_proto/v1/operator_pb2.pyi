@@ -371,6 +371,8 @@ class Host(_message.Message):
     WHOLE_CORES_FIELD_NUMBER: _builtins.int
     UNCLAIMED_FIELD_NUMBER: _builtins.int
     UNCLAIMED_COUNT_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_ENDS_FIELD_NUMBER: _builtins.int
+    JOINS_UNTIL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     hostname: _builtins.str
     state: _builtins.str
@@ -415,6 +417,10 @@ class Host(_message.Message):
     cpu_model: _builtins.str
     unclaimed_count: _builtins.int
     """how many there are"""
+    certificate_ends: _builtins.int
+    """Unix seconds, of the last one that it was given; 0 = not known"""
+    joins_until: _builtins.int
+    """Unix seconds: a token is good until then with which it joins again; only of a host that was asked for alone"""
     @_builtins.property
     def errors(self) -> _containers.RepeatedCompositeFieldContainer[Global___HostError]:
         """what it fails at now, the oldest first, at most 20; SetSchedulable names none"""
@@ -496,10 +502,12 @@ class Host(_message.Message):
         whole_cores: _abc.Iterable[Global___HostCore] | None = ...,
         unclaimed: _abc.Iterable[Global___HostError] | None = ...,
         unclaimed_count: _builtins.int = ...,
+        certificate_ends: _builtins.int = ...,
+        joins_until: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "architecture", b"architecture", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "emulates", b"emulates", "emulation_memory", b"emulation_memory", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "unclaimed", b"unclaimed", "unclaimed_count", b"unclaimed_count", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "whole_cores", b"whole_cores", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "architecture", b"architecture", "certificate_ends", b"certificate_ends", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "emulates", b"emulates", "emulation_memory", b"emulation_memory", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "joins_until", b"joins_until", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "unclaimed", b"unclaimed", "unclaimed_count", b"unclaimed_count", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "whole_cores", b"whole_cores", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -793,19 +801,27 @@ class CreateEnrolmentTokenRequest(_message.Message):
 
     VALID_SECONDS_FIELD_NUMBER: _builtins.int
     ZONE_FIELD_NUMBER: _builtins.int
+    HOST_ID_FIELD_NUMBER: _builtins.int
+    ANY_AUTHORITY_FIELD_NUMBER: _builtins.int
     valid_seconds: _builtins.int
     """0 = one hour"""
     zone: _builtins.str
     """empty = the first zone"""
+    host_id: _builtins.str
+    """of a host that is down: it alone joins again with this token, in its own zone; empty = a new host"""
+    any_authority: _builtins.bool
+    """of a token for one host: its certificate may be of an authority that is not known here"""
     def __init__(
         self,
         *,
         valid_seconds: _builtins.int = ...,
         zone: _builtins.str = ...,
+        host_id: _builtins.str = ...,
+        any_authority: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["valid_seconds", b"valid_seconds", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["any_authority", b"any_authority", "host_id", b"host_id", "valid_seconds", b"valid_seconds", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -818,19 +834,23 @@ class CreateEnrolmentTokenResponse(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     EXPIRES_FIELD_NUMBER: _builtins.int
     CA_PEM_FIELD_NUMBER: _builtins.int
+    HOST_ID_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     expires: _builtins.int
     ca_pem: _builtins.bytes
+    host_id: _builtins.str
+    """that it is bound to; empty from a controller of an earlier release, which binds none"""
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         expires: _builtins.int = ...,
         ca_pem: _builtins.bytes = ...,
+        host_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem", "expires", b"expires", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ca_pem", b"ca_pem", "expires", b"expires", "host_id", b"host_id", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

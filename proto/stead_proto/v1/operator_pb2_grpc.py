@@ -126,7 +126,7 @@ class HostsServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateEnrolmentToken(self, request, context):
-        """Make a one-time token with which one machine may enrol.
+        """Make a one-time token with which one machine may enrol, or one host that is known enrols again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

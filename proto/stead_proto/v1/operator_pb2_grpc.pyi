@@ -38,7 +38,7 @@ class HostsStub:
     RepairHosts: _grpc.UnaryUnaryMultiCallable[_operator_pb2.RepairHostsRequest, _operator_pb2.RepairHostsResponse]
     """Have hosts compare themselves with what is wanted of them now, and say what they repaired and removed."""
     CreateEnrolmentToken: _grpc.UnaryUnaryMultiCallable[_operator_pb2.CreateEnrolmentTokenRequest, _operator_pb2.CreateEnrolmentTokenResponse]
-    """Make a one-time token with which one machine may enrol."""
+    """Make a one-time token with which one machine may enrol, or one host that is known enrols again."""
     SetSchedulable: _grpc.UnaryUnaryMultiCallable[_operator_pb2.SetSchedulableRequest, _operator_pb2.Host]
     """Cordon a host, so that nothing new is placed on it, or end that, and its draining."""
     SetHost: _grpc.UnaryUnaryMultiCallable[_operator_pb2.SetHostRequest, _operator_pb2.Host]
@@ -70,7 +70,7 @@ class HostsAsyncStub(HostsStub):
     RepairHosts: _aio.UnaryUnaryMultiCallable[_operator_pb2.RepairHostsRequest, _operator_pb2.RepairHostsResponse]  # type: ignore[assignment]
     """Have hosts compare themselves with what is wanted of them now, and say what they repaired and removed."""
     CreateEnrolmentToken: _aio.UnaryUnaryMultiCallable[_operator_pb2.CreateEnrolmentTokenRequest, _operator_pb2.CreateEnrolmentTokenResponse]  # type: ignore[assignment]
-    """Make a one-time token with which one machine may enrol."""
+    """Make a one-time token with which one machine may enrol, or one host that is known enrols again."""
     SetSchedulable: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetSchedulableRequest, _operator_pb2.Host]  # type: ignore[assignment]
     """Cordon a host, so that nothing new is placed on it, or end that, and its draining."""
     SetHost: _aio.UnaryUnaryMultiCallable[_operator_pb2.SetHostRequest, _operator_pb2.Host]  # type: ignore[assignment]
@@ -123,7 +123,7 @@ class HostsServicer(metaclass=_abc_1.ABCMeta):
         request: _operator_pb2.CreateEnrolmentTokenRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_operator_pb2.CreateEnrolmentTokenResponse, _abc.Awaitable[_operator_pb2.CreateEnrolmentTokenResponse]]:
-        """Make a one-time token with which one machine may enrol."""
+        """Make a one-time token with which one machine may enrol, or one host that is known enrols again."""
 
     @_abc_1.abstractmethod
     def SetSchedulable(

@@ -11,7 +11,7 @@ from stead_agent.enrol import EnrolmentError, enrol, forget_former, former_ident
 from stead_agent.settings import DESIRED_FILE
 from stead_agent.wanted import Change
 from stead_proto.certificates import Authority
-from stead_proto.tls import Identity, PeerKind
+from stead_proto.tls import Identity, Peer, PeerKind
 from tests.support import desired_states as make
 from tests.support.fake_controller import FakeController
 
@@ -73,6 +73,7 @@ async def test_a_host_of_a_lost_cloud_says_who_it_was(controller: FakeController
         controller.tokens.add(token)
         await enrol(controller.enrolment_address, ca_pem, token, tmp_path, again=again)
     assert controller.former_ids == ["", host_id, ""]
+    assert controller.shown == [None, Peer(PeerKind.HOST, host_id), None], "its key"
 
 
 async def test_a_host_of_a_lost_cloud_says_which_address_it_had(
@@ -109,8 +110,13 @@ async def test_the_certificate_of_a_lost_cloud_is_kept_until_all_is_known(
         await enrol(controller.enrolment_address, ca_pem, "once", tmp_path, again=again)
         return Identity.load(tmp_path)
 
-    first = await join(again=False)
+    await join(again=False)
     assert former_identity(tmp_path) is None
+    await join(again=True)
+    assert former_identity(tmp_path) is None, "who trusts that one trusts the new one, too"
+    lost = Identity.load(tmp_path)
+    first = Identity(lost.key_pem, lost.certificate_pem, Authority.create().certificate_pem)
+    first.save(tmp_path)
     forget_former(tmp_path, first.authorities)
     for _ in range(2):  # a cloud may be recovered once more, and connections are of the first one
         present = await join(again=True)

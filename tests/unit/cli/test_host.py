@@ -52,6 +52,12 @@ class FakeOperator:
         terms = {"overcommit_cpus": 2.5, "reserve_memory": 1 << 30, "emulation_memory": 64 << 20}
         return pb.Host(id=request.host_id, state="up", labels=request.labels, uses=uses, **terms)
 
+    def create_token(
+        self, zone: str, valid_seconds: int, *, host_id: str, any_authority: bool
+    ) -> pb.CreateEnrolmentTokenResponse:
+        made = f"{host_id or zone} {valid_seconds} {any_authority}"
+        return pb.CreateEnrolmentTokenResponse(token=made, expires=1_800_000_000, ca_pem=b"ca", host_id=host_id)
+
     def mend_rows(self, *, only_look: bool) -> list[pb.OrphanedRow]:
         assert only_look
         return []
@@ -293,3 +299,33 @@ def test_a_host_that_is_empty_or_is_drained_no_more_is_not_waited_for(monkeypatc
 def test_guests_are_stopped_only_if_that_is_asked(options: list[str], hostname: str) -> None:
     shown = CliRunner().invoke(cli, ["host", "drain", "h-7", *options, "--output", "json"]).stdout
     assert json.loads(shown)["hostname"] == hostname
+
+
+def test_a_token_is_for_a_new_host_or_for_one_that_joins_again() -> None:
+    new = CliRunner().invoke(cli, ["host", "token", "--zone=b"])
+    assert new.stdout == "b 3600 False\n"
+    assert "On the new host" in new.stderr
+    known = CliRunner().invoke(cli, ["host", "token", "--host=h-1", "--valid-seconds=9", "--any-authority"])
+    assert known.stdout == "h-1 9 True\n"
+    assert "On h-1, with" in known.stderr
+    assert "stead join THIS-MACHINE --ca ca.pem --token-file FILE --again" in known.stderr
+    for words, host_id in ((["--host=h-1"], "h-1"), ([], None)):
+        shown = json.loads(CliRunner().invoke(cli, ["host", "token", "--output=json", *words]).stdout)
+        assert (shown["host_id"], shown["expires"]) == (host_id, "2027-01-15T08:00:00+00:00")
+    refused = CliRunner().invoke(cli, ["host", "token", "--any-authority"])
+    assert (refused.exit_code, "goes with --host" in refused.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("ends", "until", "said"),
+    [
+        (0, 0, []),
+        (2_000, 0, ["its certificate is valid until 1970-01-01T00:33:20+00:00"]),
+        (1_000, 900, ["its certificate has expired on 1970-01-01T00:16:40+00:00: stead host token --host h-1,"]),
+        (1_000, 1_001, ["its certificate has expired", "a token with which it joins again until 1970-01-01T00:16:41"]),
+    ],
+)
+def test_a_certificate_that_has_expired_is_said(ends: int, until: int, said: list[str]) -> None:
+    lines = host._certificate(pb.Host(id="h-1", certificate_ends=ends, joins_until=until), 1_000)
+    assert len(lines) == len(said)
+    assert all(part in line for part, line in zip(said, lines, strict=True))

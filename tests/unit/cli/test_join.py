@@ -1,5 +1,6 @@
 """A machine becomes a host of another machine's cloud: what it runs then, and what it must have first."""
 
+import datetime as dt
 import os
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from click.testing import CliRunner
 from stead_cli import cloud, join, processes, settings
 from stead_cli.__main__ import cli
 from stead_cli.processes import Began
+from stead_proto.certificates import Authority
 
 ADDRESS = "192.0.2.11"
 
@@ -109,3 +111,18 @@ def test_one_of_a_cloud_whose_controller_was_lost_joins_the_new_one_on_purpose(
     assert run(*given, "--again")[0] == 0
     assert "--again" in (machine / "asked").read_text()
     assert stopped == ["agent"]
+
+
+def test_a_host_whose_certificate_has_expired_is_told_how_it_joins_again(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "stop", lambda _program: True)
+    authority = Authority.create()
+    (machine / "their-ca.pem").write_bytes(authority.certificate_pem)
+    for seconds, status in ((3600, 0), (-1, 1)):
+        authority.issue_host("h-1", validity=dt.timedelta(seconds=seconds)).save(machine / "agent")
+        answered = run(f"--ca={machine / 'their-ca.pem'}")
+        assert answered[0] == status, answered
+    assert "has expired on" in answered[1]
+    assert "stead host token --host h-1; here: stead join --again" in answered[1]
+    assert run(f"--token-file={machine / 'token'}", "--again")[0] == 0

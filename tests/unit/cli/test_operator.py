@@ -27,12 +27,23 @@ class EarlierImages(operator_pb2_grpc.ImagesServicer):
         yield pb.ImportImageResponse(image_id=f"ami-of-{size}-bytes", percent=100)
 
 
+class EarlierHosts(operator_pb2_grpc.HostsServicer):
+    """Knows no tokens for one host, and makes one for any machine."""
+
+    def CreateEnrolmentToken(  # noqa: N802 - the name of the RPC
+        self, request: pb.CreateEnrolmentTokenRequest, context: Any
+    ) -> pb.CreateEnrolmentTokenResponse:
+        del request, context
+        return pb.CreateEnrolmentTokenResponse(token="of any machine", expires=5)
+
+
 @pytest.fixture
 def operator(tmp_path: Path) -> Iterator[Operator]:
     """An operator of a controller of an earlier release."""
     authority = Authority.create()
     server = grpc.server(ThreadPoolExecutor(2))
     operator_pb2_grpc.add_ImagesServicer_to_server(EarlierImages(), server)
+    operator_pb2_grpc.add_HostsServicer_to_server(EarlierHosts(), server)
     port = server.add_secure_port("127.0.0.1:0", tls.server_credentials(authority.issue_server(["127.0.0.1"])))
     server.start()
     settings = Settings(state_dir=tmp_path, host_port=port)
@@ -59,3 +70,9 @@ def test_an_upload_to_a_controller_that_says_nothing_of_the_header_ends_with_wor
         operator.import_image(pb.ImportImageHeader(name="mine", file_size=4096), file, sent.append)
     assert "earlier release" in refused.value.hint
     assert sent == []
+
+
+def test_a_controller_that_binds_no_token_to_a_host_is_found_out(operator: Operator) -> None:
+    assert operator.create_token().token == "of any machine"
+    with pytest.raises(CliError, match="makes no token for one host"):
+        operator.create_token(host_id="h-1")

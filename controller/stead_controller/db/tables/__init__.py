@@ -14,7 +14,7 @@ from stead_controller.db.tables.fleet.fleet import Fleet, FleetInstance
 from stead_controller.db.tables.fleet.launch_template import LaunchTemplate, LaunchTemplateVersion
 from stead_controller.db.tables.fleet.placement_group import PlacementGroup
 from stead_controller.db.tables.fleet.spot_request import SpotRequest, SpotRequestValue
-from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource, RemovedHost
+from stead_controller.db.tables.host import EnrolmentToken, Host, HostError, HostResource, HostToken, RemovedHost
 from stead_controller.db.tables.host_core import HostCore
 from stead_controller.db.tables.host_device import HostDevice
 from stead_controller.db.tables.iam.account_settings import IamAccount, IamCredentialReport, IamOidcProvider, IamTag
@@ -159,6 +159,7 @@ __all__ = [
     "HostDevice",
     "HostError",
     "HostResource",
+    "HostToken",
     "IamAccount",
     "IamAttachedPolicy",
     "IamCredentialReport",

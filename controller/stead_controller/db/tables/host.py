@@ -76,6 +76,7 @@ class Host(Base):
     controller_id: Mapped[str | None] = mapped_column(String(32))
     created: Mapped[datetime]
     last_seen: Mapped[datetime | None]
+    certificate_ends: Mapped[datetime | None]  # of the last one that it was given; NULL: not known
 
 
 class RemovedHost(Base):
@@ -127,4 +128,19 @@ class EnrolmentToken(Base):
 
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     zone: Mapped[str] = mapped_column(String(64))
+    expires: Mapped[datetime]
+
+
+class HostToken(Base):
+    """A one-time token, identified by its SHA-256, with which one known host enrols again.
+
+    With `any_authority` its certificate may be of an authority that is not known here.
+    """
+
+    __tablename__ = "host_tokens"
+    __table_args__ = (Index("ix_host_tokens_host_id", "host_id"),)
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    host_id: Mapped[str] = mapped_column(ForeignKey("hosts.id", ondelete="CASCADE"))
+    any_authority: Mapped[bool]
     expires: Mapped[datetime]

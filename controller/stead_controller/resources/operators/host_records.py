@@ -16,6 +16,7 @@ from stead_controller.db.tables import (
     HostDevice,
     HostError,
     HostResource,
+    HostToken,
     Instance,
     NetworkInterface,
     RemovedHost,
@@ -69,7 +70,8 @@ class HostRecord:
     """A host, its state and terms, its number of instances that are not terminated, its pools, and its current errors.
 
     `unclaimed` is what it has and this database does not know. Only the oldest of these and of the errors are listed,
-    together with their total number. `uses`, `devices` and `cores` are listed of one host only.
+    together with their total number. `uses`, `devices` and `cores` are listed of one host only, and of that
+    `joins_until` is when the last token expires with which it may enrol again.
     """
 
     host: Host
@@ -84,6 +86,7 @@ class HostRecord:
     uses: Sequence[HostUse] = ()
     devices: Sequence[HostDevice] = ()
     cores: Sequence[HostCore] = ()
+    joins_until: datetime | None = None
 
 
 def list_hosts(tx: Transaction, cloud: Cloud) -> list[HostRecord]:
@@ -171,6 +174,7 @@ def show_host(tx: Transaction, cloud: Cloud, host_id: str) -> HostRecord:
         drain_notes.annotated(tx, host_id, uses) if host.draining else uses,
         tx.session.scalars(devices).all(),
         tx.session.scalars(cores).all(),
+        tx.session.scalar(select(func.max(HostToken.expires)).where(HostToken.host_id == host_id)),
     )
 
 

@@ -14,6 +14,7 @@ from stead_controller.db.tables import (
     EndedCidrBlock,
     EnrolmentToken,
     HostError,
+    HostToken,
     Instance,
     InstanceEvent,
     NatGateway,
@@ -130,6 +131,7 @@ def test_what_a_table_without_rows_cannot_need_is_not_done(database, monkeypatch
         (PublicAddress, {"released": NOW - timedelta(seconds=SETTINGS.address_rest_seconds)}),
         (ClientToken, {"created": NOW - housekeeping.LIFETIME}),
         (EnrolmentToken, {"expires": NOW}),
+        (HostToken, {"expires": NOW}),
     ],
 )
 def test_rows_are_deleted_when_they_are_due(database, table, due):
