@@ -4,7 +4,8 @@ Libvirt's event loop runs in a thread of its own for the life of the process. Ke
 hanging daemon, so no call waits for more than a few seconds; a thread then retries until a daemon answers again.
 
 A call that begins in the moment in which keepalive messages end the connection misses that, and would wait for ever
-(libvirt 11.3): another call on the connection wakes it, so the thread that retries makes one every few seconds.
+(libvirt 11.3): later ones are refused, and do not wake it. So after each turn of the event loop one looks whether the
+connection was ended; its socket is then hung up, which each call notices.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ from typing import Any, Final
 
 import libvirt
 
+from stead_agent.machines import hanging_up
 from stead_agent.machines.interface import MachineAbsentError, MachineError, MachinesUnavailableError
 
 _log = logging.getLogger(__name__)
@@ -23,12 +25,12 @@ _log = logging.getLogger(__name__)
 _KEEPALIVE_SECONDS: Final = 1
 _KEEPALIVE_COUNT: Final = 3
 _RETRY_SECONDS: Final = 0.25
-_WAKE_SECONDS: Final = 5.0
 # `start` waits this long for its first try; with a hanging daemon it would wait for ever.
 _FIRST_TRY_SECONDS: Final = 5
 
 _loop_lock = threading.Lock()
 _loop_running = False
+_connections: "Final[set[Connection]]" = set()
 
 
 def start_event_loop() -> None:
@@ -45,9 +47,11 @@ def start_event_loop() -> None:
 
 
 def _run_event_loop() -> None:
-    """Dispatch libvirt's events for ever."""
+    """Dispatch libvirt's events for ever, and end what keepalive messages have ended."""
     while True:
         libvirt.virEventRunDefaultImpl()
+        for connection in tuple(_connections):
+            connection.hang_up_if_ended()
 
 
 class Connection:
@@ -72,6 +76,7 @@ class Connection:
         self._listeners: Mapping[int, Callable[..., None]] = {}
         self._lock = threading.Lock()
         self._live: Any = None
+        self._opened: Any = None  # the same, already before it is listened to, until it is hung up
         self._why = "not connected yet"
         self._closing = threading.Event()
         self._lost = threading.Event()
@@ -80,6 +85,7 @@ class Connection:
     def start(self, listeners: Mapping[int, Callable[..., None]]) -> None:
         """Begin, and wait for the first try; `listeners` are called at other events of domains, by libvirt's ids."""
         self._listeners = listeners
+        _connections.add(self)
         start_event_loop()
         threading.Thread(target=self._keep, name="libvirt-connection", daemon=True).start()
         self._tried.wait(_FIRST_TRY_SECONDS)
@@ -112,8 +118,16 @@ class Connection:
         if self._revive:
             self._revive()
 
+    def hang_up_if_ended(self) -> None:
+        """End all calls on a connection that was ended, if `_closed` was not told of it yet."""
+        live = self._opened
+        if live is not None and not live.isAlive():
+            self._opened = None
+            hanging_up.hang_up(self._uri)
+
     def close(self) -> None:
         """Close the connection and stop reconnecting."""
+        _connections.discard(self)
         self._closing.set()
         self._lost.set()
         with self._lock:
@@ -126,10 +140,8 @@ class Connection:
     def _keep(self) -> None:
         """Reopen the connection whenever it is lost."""
         while not self._closing.is_set():
-            live = self._live
-            if live is not None:
-                if not self._lost.wait(_WAKE_SECONDS):
-                    _wake(live)
+            if self._live is not None:
+                self._lost.wait()
                 continue
             is_open = self._try_open()
             if is_open:
@@ -142,12 +154,12 @@ class Connection:
         """Try to reach a daemon, after starting one if there is a way to do so."""
         try:
             self.revive()
-            live = libvirt.open(self._uri)
+            live = self._opened = libvirt.open(self._uri)
             live.setKeepAlive(_KEEPALIVE_SECONDS, _KEEPALIVE_COUNT)
             live.registerCloseCallback(self._closed, None)
             self._listen(live)
         except Exception as error:  # any error of libvirt or its start is logged, and tried again
-            self._why = str(error)
+            self._opened, self._why = None, str(error)
             _log.warning("libvirt_unreachable", extra={"uri": self._uri, "error": str(error)})
             return False
         self._lost.clear()
@@ -182,14 +194,8 @@ class Connection:
         with self._lock:
             if self._live is not live:
                 return
-            self._live = None
+            self._live = self._opened = None
             self._why = f"its connection ended (reason {reason})"
         _log.warning("libvirt_lost", extra={"uri": self._uri, "reason": reason})
         self._on_link(False)
         self._lost.set()
-
-
-def _wake(live: Any) -> None:
-    """Have calls on a connection notice that it was ended: by another one, which goes to the daemon and back."""
-    with contextlib.suppress(libvirt.libvirtError):  # it was ended: `_closed` is told
-        live.getLibVersion()
