@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from stead_cli import backup_timer, cloud, processes, release, settings
+from stead_cli import backup_keys, backup_timer, cloud, processes, release, settings
+from stead_cli.backup_keys import Given
 from stead_cli.errors import CliError
 from stead_cli.output import output_option, say, show_json, show_rows
 from stead_cli.settings import Settings
@@ -19,17 +20,12 @@ from stead_cli.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_COLUMNS: Final = ("id", "made", "blocks", "size", "buckets", "metrics", "release")
+_COLUMNS: Final = ("id", "made", "blocks", "size", "buckets", "metrics", "keys", "release")
 _MIB: Final = 1 << 20
 _STORES: Final = (("buckets", "object-store"), ("metrics", "metrics"))  # as a backup names what it has of them
 
 _folder = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 _id = click.argument("backup_id", metavar="[ID]", default="latest")
-_passphrase_file = click.option(
-    "--passphrase-file",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="A file whose first line is the passphrase of the keys; otherwise it is asked for.",
-)
 _without_buckets = click.option("--without-buckets", is_flag=True, help="Leave the objects of buckets out.")
 _without_metrics = click.option("--without-metrics", is_flag=True, help="Leave metrics out.")
 
@@ -41,18 +37,26 @@ def backup() -> None:
 
 @backup.command()
 @_folder
-@_passphrase_file
+@backup_keys.sealing
 @_without_buckets
 @_without_metrics
 @output_option
-def create(folder: Path, passphrase_file: Path | None, output: str, **without: bool) -> None:
+def create(
+    folder: Path,
+    passphrase_file: Path | None,
+    recipients: tuple[str, ...],
+    recipients_file: Path | None,
+    output: str,
+    **without: bool,
+) -> None:
     """Make a backup in FOLDER while Stead runs: database, snapshots, images, buckets, metrics, keys, records of calls.
 
     What FOLDER has from earlier backups is not copied again. Disks of volumes are not in it.
     """
     cloud.require_root("making a backup")
-    passphrase = _passphrase(passphrase_file, again=not (folder / "stead-backups.json").exists())
-    _make(_own_cloud(), folder, passphrase, output, _left_out(**without))
+    is_new = not (folder / "stead-backups.json").exists()
+    seal = backup_keys.seal(passphrase_file, recipients, recipients_file, is_new=is_new)
+    _make(_own_cloud(), folder, seal, output, _left_out(**without))
 
 
 @backup.command("list")
@@ -67,16 +71,15 @@ def list_backups(folder: Path, output: str) -> None:
 @backup.command()
 @_folder
 @_id
-@_passphrase_file
+@backup_keys.opening
 @output_option
-def verify(folder: Path, backup_id: str, passphrase_file: Path | None, output: str) -> None:
+def verify(folder: Path, backup_id: str, passphrase_file: Path | None, identity_file: Path | None, output: str) -> None:
     """Read all of a backup, by default the latest; exit with 1 if something is missing or damaged.
 
-    Its keys are opened where the passphrase is given, too.
+    Its keys are opened where their passphrase or identity is given, too.
     """
-    passphrase = None if passphrase_file is None else _passphrase(passphrase_file)
-    with_keys = [] if passphrase is None else ["--passphrase-file=-"]
-    found = _run(["verify", str(folder), backup_id, *with_keys], passphrase)
+    opener = backup_keys.opener(passphrase_file, identity_file, is_needed=False)
+    found = _run(["verify", str(folder), backup_id], opener)
     if output == "json":
         show_json(found)
     for fault in found["faults"] if output != "json" else ():
@@ -89,10 +92,12 @@ def verify(folder: Path, backup_id: str, passphrase_file: Path | None, output: s
 @backup.command()
 @_folder
 @_id
-@_passphrase_file
+@backup_keys.opening
 @_without_buckets
 @_without_metrics
-def restore(folder: Path, backup_id: str, passphrase_file: Path | None, **without: bool) -> None:
+def restore(
+    folder: Path, backup_id: str, passphrase_file: Path | None, identity_file: Path | None, **without: bool
+) -> None:
     """Bring a backup back, by default the latest, where there is no controller's state; then: ./stead up.
 
     Hosts keep what was made since the backup: see docs/operate/backup-and-upgrade.md.
@@ -102,6 +107,7 @@ def restore(folder: Path, backup_id: str, passphrase_file: Path | None, **withou
     program = cloud.controller_program(chosen)
     if processes.find(program) is not None:
         raise CliError("the controller runs", "stop it: ./stead down")
+    opener = backup_keys.opener(passphrase_file, identity_file, is_needed=True)
     to_file = [f"--database-url={settings.FILE}"] if chosen.database_url == settings.FILE else []
     with cloud.exclusively(chosen):
         done = _run(
@@ -110,11 +116,10 @@ def restore(folder: Path, backup_id: str, passphrase_file: Path | None, **withou
                 str(folder),
                 backup_id,
                 *_state_options(chosen),
-                "--passphrase-file=-",
                 *to_file,
                 *_left_out(**without),
             ],
-            _passphrase(passphrase_file),
+            opener,
         )
     brought = settings.load()  # by now also what the backup says
     if chosen.database_url:
@@ -138,14 +143,22 @@ def restore(folder: Path, backup_id: str, passphrase_file: Path | None, **withou
 
 @backup.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
-@_passphrase_file
+@backup_keys.sealing
 @click.option("--at", default="03:30", help="The time of day, by this machine's clock.", show_default=True)
 @click.option("--keep", type=click.IntRange(min=1), default=14, help="How many stay.", show_default=True)
 @_without_buckets
 @_without_metrics
 @click.option("--off", is_flag=True, help="End the schedule; backups stay.")
 def schedule(
-    folder: Path | None, passphrase_file: Path | None, at: str, keep: int, *, off: bool, **without: bool
+    folder: Path | None,
+    passphrase_file: Path | None,
+    recipients: tuple[str, ...],
+    *,
+    recipients_file: Path | None,
+    at: str,
+    keep: int,
+    off: bool,
+    **without: bool,
 ) -> None:
     """Make a backup in FOLDER each day, by a timer of systemd, and one now; without FOLDER show what is scheduled."""
     cloud.require_root("scheduling backups")
@@ -156,11 +169,24 @@ def schedule(
     if folder is None:
         show_json(backup_timer.shown(chosen))
         return
-    if passphrase_file is None:
-        raise CliError("a schedule needs the passphrase", "write it into a file that only root may read")
-    wanted = backup_timer.Schedule(folder.absolute(), passphrase_file.absolute(), at, keep, tuple(_left_out(**without)))
+    if passphrase_file is None and recipients_file is None and not recipients:
+        raise CliError(
+            "a schedule needs the passphrase, or recipients",
+            "write it into a file that only root may read; or: --recipient age1…",
+        )
+    seal = backup_keys.seal(passphrase_file, recipients, recipients_file, is_new=False)
+    left_out = _left_out(**without)
+    wanted = backup_timer.Schedule(
+        folder.absolute(),
+        passphrase_file.absolute() if passphrase_file else None,
+        at,
+        keep,
+        tuple(left_out),
+        recipients=recipients,
+        recipients_file=recipients_file.absolute() if recipients_file else None,
+    )
     backup_timer.check(wanted)
-    _make(chosen, folder, _passphrase(passphrase_file), "table", wanted.options)  # what would fail at night fails now
+    _make(chosen, folder, seal, "table", left_out)  # what would fail at night fails now
     backup_timer.begin(chosen, wanted)
     say(f"backups are made each day at {at}: systemctl list-timers {backup_timer.name(chosen)}")
 
@@ -179,11 +205,11 @@ def _left_out(*, without_buckets: bool, without_metrics: bool) -> list[str]:
     return ["--without-buckets"] * without_buckets + ["--without-metrics"] * without_metrics
 
 
-def _make(chosen: Settings, folder: Path, passphrase: str, output: str, options: Sequence[str]) -> None:
+def _make(chosen: Settings, folder: Path, seal: Given, output: str, options: Sequence[str]) -> None:
     """Make a backup, and show it."""
     bucket = [f"--block-bucket={chosen.bucket}"] if chosen.bucket else []
-    arguments = [f"--release={release.current()}", *_state_options(chosen), *bucket, "--passphrase-file=-", *options]
-    made = _run(["create", str(folder), *arguments], passphrase)["backup"]
+    arguments = [f"--release={release.current()}", *_state_options(chosen), *bucket, *options]
+    made = _run(["create", str(folder), *arguments], seal)["backup"]
     if made["unreadable"]:
         say(f"{len(made['unreadable'])} blocks are damaged in the store: ./stead blocks scrub names what needs them")
     _show(made, output)
@@ -200,19 +226,10 @@ def _state_options(chosen: Settings) -> list[str]:
     return [*files, *cloud.database_options(chosen)]
 
 
-def _passphrase(file: Path | None, *, again: bool = False) -> str:
-    """Read the passphrase's line, or ask for it, twice if it is a new one."""
-    if file is not None:
-        return file.read_text(encoding="utf-8").partition("\n")[0]
-    if not sys.stdin.isatty():
-        raise CliError("no passphrase is given", "write it into a file: --passphrase-file FILE")
-    asked: str = click.prompt("Passphrase of the keys", hide_input=True, confirmation_prompt=again, err=True)
-    return asked
-
-
-def _run(arguments: list[str], passphrase: str | None = None) -> dict[str, Any]:
+def _run(arguments: list[str], given: Given | None = None) -> dict[str, Any]:
     """Run the controller's program, show how far it is, and return its last line; raises CliError."""
-    command = [str(cloud.BIN / "stead-controller"), "backup", *arguments]
+    given = given or Given()
+    command = [str(cloud.BIN / "stead-controller"), "backup", *arguments, *given.options]
     last: dict[str, Any] = {}
     with ExitStack() as stack:
         show = _bar(stack)
@@ -221,7 +238,7 @@ def _run(arguments: list[str], passphrase: str | None = None) -> dict[str, Any]:
         )
         if process.stdin is None or process.stdout is None:
             raise CliError("stead-controller cannot be run")
-        process.stdin.write(f"{passphrase or ''}\n")
+        process.stdin.write(given.secret)
         process.stdin.close()
         for line in process.stdout:
             last = json.loads(line)
@@ -265,6 +282,7 @@ def _row(made: dict[str, Any]) -> dict[str, str]:
         "blocks": blocks,
         "size": _size(made["block_bytes"]),
         **{name: _size(made.get("stores", {}).get(store)) for name, store in _STORES},
+        "keys": " ".join(f"{one[:12]}…" for one in made["recipients"]) or "passphrase",
         "release": made["release"],
     }
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stead_cli import cloud, services, units
+from stead_cli import backup_keys, cloud, services, units
 from stead_cli.errors import CliError
 from stead_cli.settings import Settings
 
@@ -14,13 +14,25 @@ _TIME: Final = re.compile(r"([01]\d|2[0-3]):[0-5]\d\Z")
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """A backup each day at a time, such as 03:30, with options of `create`; after it the newest `keep` stay."""
+    """A backup each day at a time, such as 03:30, with options of `create`; after it the newest `keep` stay.
+
+    Its keys are sealed by the passphrase of a file, or for recipients, of a file that is read each time, too.
+    """
 
     folder: Path
-    passphrase_file: Path
+    passphrase_file: Path | None
     at: str
     keep: int
     options: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = ()
+    recipients_file: Path | None = None
+
+    @property
+    def seal(self) -> list[str | Path]:
+        """The options of `create` that say what seals the keys."""
+        files = (("--passphrase-file", self.passphrase_file), ("--recipients-file", self.recipients_file))
+        named: list[str | Path] = [f"--recipient={one}" for one in self.recipients]
+        return named + [word for option, file in files if file is not None for word in (option, file)]
 
 
 def name(chosen: Settings) -> str:
@@ -33,23 +45,21 @@ def check(wanted: Schedule) -> None:
     if not services.has_systemd():
         raise CliError(
             "there is no systemd here, so no timer",
-            f"cron: 30 3 * * * {cloud.BIN}/stead backup create {wanted.folder} --passphrase-file FILE",
+            f"cron: 30 3 * * * {cloud.BIN}/stead backup create {' '.join(map(str, (wanted.folder, *wanted.seal)))}",
         )
     if not _TIME.match(wanted.at):
         raise CliError(f"{wanted.at} is no time of day", "--at 03:30")
-    found = wanted.passphrase_file.stat()
-    if found.st_uid != 0 or found.st_mode & 0o077:
-        raise CliError(
-            f"others than root may read {wanted.passphrase_file}",
-            f"chown root {wanted.passphrase_file} && chmod 600 {wanted.passphrase_file}",
-        )
+    if wanted.passphrase_file is not None:
+        backup_keys.require_private(wanted.passphrase_file)
+    if wanted.recipients_file is not None:  # who may add one reads all later backups
+        backup_keys.require_private(wanted.recipients_file, others=0o022)
 
 
 def begin(chosen: Settings, wanted: Schedule) -> None:
     """Start the timer, or replace it."""
     stead: list[str | Path] = [cloud.BIN / "stead", "backup"]
     commands: tuple[list[str | Path], ...] = (
-        [*stead, "create", wanted.folder, "--passphrase-file", wanted.passphrase_file, *wanted.options],
+        [*stead, "create", wanted.folder, *wanted.seal, *wanted.options],
         [*stead, "prune", wanted.folder, "--keep", str(wanted.keep)],
     )
     about = f"Stead backup into {wanted.folder}, each day at {wanted.at}, of which {wanted.keep} stay"

@@ -4,23 +4,26 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from stead_controller.backup import sealed_files, stores
+from stead_controller.backup import keys, stores
+from stead_controller.backup.keys import Opener
 from stead_controller.backup.progress import Show
-from stead_controller.backup.repository import DATABASE, KEYS, BackupError, Manifest, Repository, checksum, revision_of
+from stead_controller.backup.repository import DATABASE, BackupError, Manifest, Repository, checksum, revision_of
 from stead_controller.backup.stored import read_blocks, remove_damaged
+from stead_controller.errors import SteadError
 
 
-def check(repository: Repository, manifest: Manifest, passphrase: bytes | None, show: Show) -> list[str]:
-    """Return what is wrong with a backup, in words; without a passphrase its keys are not opened."""
+def check(repository: Repository, manifest: Manifest, opener: Opener | None, show: Show) -> list[str]:
+    """Return what is wrong with a backup, in words; without an `opener` its keys are not opened."""
     folder = repository.folder / manifest.id
     faults = {name: fault for name, digest in manifest.files.items() if (fault := _fault_of(folder / name, digest))}
-    for needed in {DATABASE, KEYS} - manifest.files.keys():
+    sealed = keys.file_of(manifest)
+    for needed in {DATABASE, sealed} - manifest.files.keys():
         faults[needed] = "is not in it"
-    if passphrase is not None and KEYS not in faults:
+    if opener is not None and sealed not in faults:
         try:
-            sealed_files.unseal((folder / KEYS).read_bytes(), passphrase, manifest.id)
-        except sealed_files.WrongPassphraseError as error:
-            faults[KEYS] = error.message
+            keys.opened(repository, manifest, opener)
+        except SteadError as error:
+            faults[sealed] = error.message
     if DATABASE not in faults:
         if fault := _database_fault(folder / DATABASE, manifest):
             faults[DATABASE] = fault

@@ -3,7 +3,7 @@
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +14,7 @@ from stead_controller import clock
 from stead_controller.errors import SteadError
 
 if TYPE_CHECKING:
+    from stead_controller.backup.keys import Opener, Seal
     from stead_controller.backup.stores import Store
 
 _LOOK_SECONDS: Final = 0.2
@@ -24,13 +25,14 @@ _without_buckets = click.option("--without-buckets", is_flag=True, help="Leave o
 _without_metrics = click.option("--without-metrics", is_flag=True, help="Leave metrics out.")
 
 
-def _passphrase(*, required: bool) -> Callable[..., Any]:
-    return click.option(
-        "--passphrase-file",
-        type=click.File("rb"),
-        required=required,
-        help="A file whose first line is the passphrase of the keys; - is standard input.",
-    )
+_passphrase_file = click.option(
+    "--passphrase-file",
+    type=click.File("rb"),
+    help="A file whose first line is the passphrase of the keys; - is standard input.",
+)
+_identity_file = click.option(
+    "--identity-file", type=click.File("rb"), help="A file of age-keygen, for keys of recipients; - is standard input."
+)
 
 
 @click.group(context_settings={"auto_envvar_prefix": "STEAD"})
@@ -42,7 +44,8 @@ def backup() -> None:
 @_folder
 @_state_dir
 @_settings_file
-@_passphrase(required=True)
+@_passphrase_file
+@click.option("--recipient", "recipients", multiple=True, help="A public key of age for which the keys are sealed.")
 @click.option("--release", default="", help="What the backup says of the release that made it.")
 @click.option("--database-url", default="", help="As `run` has it, where the state is on a server.")
 @click.option("--block-bucket", default="", help="As `run` has it: blocks stay in this bucket.")
@@ -62,8 +65,8 @@ def create(folder: Path, **options: Any) -> None:
             options["database_url"],
             _stores(**options),
         )
-        passphrase = _line(options["passphrase_file"])
-        manifest = making.create(source, Repository(folder.absolute()), passphrase, clock.now(), _show())
+        seal = _seal(options["passphrase_file"], options["recipients"])
+        manifest = making.create(source, Repository(folder.absolute()), seal, clock.now(), _show())
         return {"backup": asdict(manifest)}
 
     _run(work)
@@ -82,8 +85,9 @@ def list_backups(folder: Path) -> None:
 @backup.command()
 @_folder
 @click.argument("backup_id", metavar="ID", default="latest")
-@_passphrase(required=False)
-def verify(folder: Path, backup_id: str, passphrase_file: Any) -> None:
+@_passphrase_file
+@_identity_file
+def verify(folder: Path, backup_id: str, passphrase_file: Any, identity_file: Any) -> None:
     """Read all of a backup, and say what is missing or damaged."""
     from stead_controller.backup.check import check  # noqa: PLC0415 - see create
     from stead_controller.backup.repository import Repository  # noqa: PLC0415 - as above
@@ -92,8 +96,8 @@ def verify(folder: Path, backup_id: str, passphrase_file: Any) -> None:
         repository = Repository(folder.absolute())
         with repository.exclusively():
             manifest = repository.find(backup_id)
-            passphrase = None if passphrase_file is None else _line(passphrase_file)
-            return {"backup": asdict(manifest), "faults": check(repository, manifest, passphrase, _show())}
+            opener = _opener(passphrase_file, identity_file)
+            return {"backup": asdict(manifest), "faults": check(repository, manifest, opener, _show())}
 
     _run(work)
 
@@ -103,7 +107,8 @@ def verify(folder: Path, backup_id: str, passphrase_file: Any) -> None:
 @click.argument("backup_id", metavar="ID", default="latest")
 @_state_dir
 @_settings_file
-@_passphrase(required=True)
+@_passphrase_file
+@_identity_file
 @click.option(
     "--database-url", default="", help="An empty database of a server; sqlite: a file in the state directory."
 )
@@ -111,7 +116,7 @@ def verify(folder: Path, backup_id: str, passphrase_file: Any) -> None:
 @_without_metrics
 def restore(folder: Path, backup_id: str, **options: Any) -> None:
     """Bring a backup back into a state directory that is empty, or not there."""
-    from stead_controller.backup.repository import Repository  # noqa: PLC0415 - see create
+    from stead_controller.backup.repository import BackupError, Repository  # noqa: PLC0415 - see create
     from stead_controller.backup.restore import Target  # noqa: PLC0415 - as above
     from stead_controller.backup.restore import restore as bring_back  # noqa: PLC0415 - as above
 
@@ -119,11 +124,13 @@ def restore(folder: Path, backup_id: str, **options: Any) -> None:
         repository = Repository(folder.absolute())
         with repository.exclusively():
             manifest = repository.find(backup_id)
-            passphrase = _line(options["passphrase_file"])
+            opener = _opener(options["passphrase_file"], options["identity_file"])
+            if opener is None:
+                raise BackupError("Neither a passphrase nor an identity is given.")
             target = Target(
                 options["state_dir"].absolute(), options["settings_file"], options["database_url"], _stores(**options)
             )
-            restored = bring_back(repository, manifest, passphrase, target, _show())
+            restored = bring_back(repository, manifest, opener, target, _show())
             return {"backup": asdict(manifest), "restored": asdict(restored)}
 
     _run(work)
@@ -176,6 +183,26 @@ def _show() -> Callable[[str, int, int], None]:
             click.echo(json.dumps({"step": step, "done": done, "of": total}))
 
     return show
+
+
+def _seal(passphrase_file: Any, recipients: Sequence[str]) -> "Seal":
+    """Say what seals the keys; raises BackupError, RecipientError."""
+    from stead_controller.backup.keys import Passphrase, Recipients  # noqa: PLC0415 - see create
+    from stead_controller.backup.recipients import chosen  # noqa: PLC0415 - as above
+    from stead_controller.backup.repository import BackupError  # noqa: PLC0415 - as above
+
+    if (passphrase_file is None) == (not recipients):
+        raise BackupError("The keys are sealed either by a passphrase or for recipients.")
+    return Recipients(chosen(recipients)) if recipients else Passphrase(_line(passphrase_file))
+
+
+def _opener(passphrase_file: Any, identity_file: Any) -> "Opener | None":
+    """Say what opens the keys, if anything does."""
+    from stead_controller.backup.keys import Identities, Passphrase  # noqa: PLC0415 - see create
+
+    if identity_file is not None:
+        return Identities(identity_file.read().decode("utf-8", "replace"))
+    return None if passphrase_file is None else Passphrase(_line(passphrase_file))
 
 
 def _line(file: Any) -> bytes:

@@ -1,5 +1,6 @@
 """Makes a backup while the controller runs, or while it does not."""
 
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -12,12 +13,12 @@ from itertools import batched
 from pathlib import Path
 from typing import Final
 
-from stead_controller.backup import contents, sealed_files, stores
+from stead_controller.backup import contents, keys, stores
+from stead_controller.backup.keys import Passphrase, Recipients, Seal
 from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import (
     AUDIT,
     DATABASE,
-    KEYS,
     BackupError,
     BlockRow,
     Manifest,
@@ -36,9 +37,8 @@ from stead_controller.blocks.interface import MOST_BYTES, decode
 from stead_controller.resources.storage.block_names import BlockName
 from stead_controller.secrets.authority_change import EARLIER_FILE
 from stead_proto.blocks import BadBlockError
-from stead_proto.tls import share_an_authority
+from stead_proto.tls import certificates_in
 
-SHORTEST_PASSPHRASE: Final = 8
 _AT_ONCE: Final = 256
 _THREADS: Final = 8
 _BUSY_SECONDS: Final = 60.0
@@ -62,8 +62,8 @@ class Source:
     stores: Sequence[Store] = stores.ALL
 
 
-def create(source: Source, repository: Repository, passphrase: bytes, now: datetime, show: Show) -> Manifest:
-    """Make a backup and return what belongs to it; raises BackupError, WrongPassphraseError, OSError.
+def create(source: Source, repository: Repository, seal: Seal, now: datetime, show: Show) -> Manifest:
+    """Make a backup and return what belongs to it; raises BackupError, WrongPassphraseError, RecipientError, OSError.
 
     Files of the object store and of metrics are opened as they are at one moment, and the database is copied as it is
     at the next; all that it names is there until the end, since blocks are not collected meanwhile, and old master keys
@@ -71,11 +71,10 @@ def create(source: Source, repository: Repository, passphrase: bytes, now: datet
     """
     if not source.database_url and not (source.state_dir / contents.DATABASE_NAME).exists():
         raise BackupError(f"{source.state_dir} has no database of Stead.")
-    if len(passphrase) < SHORTEST_PASSPHRASE:
-        raise BackupError(f"The passphrase needs {SHORTEST_PASSPHRASE} characters.")
+    keys.require_usable(seal)
     repository.begin()
     with repository.exclusively():
-        _require_same_cloud(repository, passphrase, source.state_dir)
+        _require_same_cloud(repository, seal, source.state_dir)
         earlier = _latest(repository)
         with collection.paused(source.state_dir), _moments(source) as moments:
             chosen, part = repository.new(now)
@@ -89,7 +88,8 @@ def create(source: Source, repository: Repository, passphrase: bytes, now: datet
             files = {f"controller/{name}": content for name, content in contents.sealed_files(source.state_dir).items()}
             if source.settings_file is not None and source.settings_file.exists():
                 files["settings.json"] = source.settings_file.read_bytes()
-            write_durably(part / KEYS, sealed_files.seal(files, passphrase, chosen))
+            name, sealed = keys.sealed(files, seal, chosen)
+            write_durably(part / name, sealed)
         manifest = Manifest(
             id=chosen,
             made=int(now.timestamp()),
@@ -102,6 +102,8 @@ def create(source: Source, repository: Repository, passphrase: bytes, now: datet
             bucket=source.bucket,
             database=kind_of(source.database_url) if source.database_url else "sqlite",
             stores={moment.store.name: moment.bytes for moment in moments},
+            recipients=seal.names if isinstance(seal, Recipients) else (),
+            authorities=_authorities(files.get(f"controller/{_CERTIFICATE}", b"")),
         )
         repository.complete(part, manifest)
     return manifest
@@ -160,20 +162,34 @@ class _Blocks:
         return stored
 
 
-def _require_same_cloud(repository: Repository, passphrase: bytes, state_dir: Path) -> None:
-    """Require that the newest backup is of this cloud, whose CA says which it is, and has this passphrase.
+def _require_same_cloud(repository: Repository, seal: Seal, state_dir: Path) -> None:
+    """Require that the newest backup is of this cloud, whose CA says which it is, and that all share one passphrase.
 
     A misspelt passphrase would be noticed too late; of two clouds in a folder the `latest` would be either's. Raises
     WrongPassphraseError, BackupError.
     """
-    ids = repository.ids()
-    if not ids:
+    manifests = [repository.find(one) for one in reversed(repository.ids())]
+    if not manifests:
         return
-    files = sealed_files.unseal((repository.folder / ids[-1] / KEYS).read_bytes(), passphrase, ids[-1])
+    theirs = manifests[0].authorities
+    by_passphrase = next((one for one in manifests if not one.recipients), None)
+    if isinstance(seal, Passphrase) and by_passphrase is not None:
+        files = keys.opened(repository, by_passphrase, seal)
+        theirs = theirs or _authorities(files.get(f"controller/{_CERTIFICATE}", b""))
+    if not theirs:
+        raise BackupError(
+            f"{manifests[0].id}, the newest backup, is of an earlier release and does not say of which cloud it is:"
+            " make one with its passphrase, and then for recipients."
+        )
     own = [state_dir / _CERTIFICATE, state_dir / "ca" / EARLIER_FILE]  # also of before the authority was changed
     ours = b"".join(path.read_bytes() for path in own if path.exists())
-    if not share_an_authority(files.get(f"controller/{_CERTIFICATE}", b""), ours):
+    if set(theirs).isdisjoint(_authorities(ours)):
         raise BackupError(f"{repository.folder} has backups of another cloud: name another folder.")
+
+
+def _authorities(pem: bytes) -> tuple[str, ...]:
+    """The checksums of a CA's certificates, of which it has two while it changes."""
+    return tuple(hashlib.sha256(one).hexdigest() for one in certificates_in(pem) or [pem.strip()])
 
 
 @contextmanager

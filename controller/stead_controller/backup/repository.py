@@ -7,7 +7,8 @@ pieces/ab/cd/<digest>       pieces of files of the object store and of the store
 20261129T141500Z/           a backup: complete, as it is renamed last
     manifest.json           what belongs to it, with checksums
     database.sqlite         the database, at one moment
-    keys.sealed             the other files of the state, sealed by the passphrase
+    keys.sealed             the other files of the state, sealed by the passphrase, or
+    keys.age                sealed for age recipients
     audit/                  records of calls
     object-store.files      the files of the object store, in pieces, as they were at one moment
     metrics.files           the same of the store of metrics
@@ -31,12 +32,13 @@ from typing import Any, Final, Self
 
 from stead_controller.errors import SteadError
 
-FORMAT: Final = 2
-"""What is written; 1 had neither buckets nor metrics, and is read."""
+FORMAT: Final = 3
+"""What is written; 1 had neither buckets nor metrics, 2 no recipients: both are read."""
 
-_READ: Final = frozenset({1, FORMAT})
+_READ: Final = frozenset({1, 2, FORMAT})
 DATABASE: Final = "database.sqlite"
 KEYS: Final = "keys.sealed"
+KEYS_FOR_RECIPIENTS: Final = "keys.age"
 AUDIT: Final = "audit"
 _MARK: Final = "stead-backups.json"
 _MANIFEST: Final = "manifest.json"
@@ -57,7 +59,9 @@ class Manifest:
 
     `unreadable` names blocks, in hex digits, that the store had lost already. With `bucket` blocks are in that S3
     bucket, and not here. `stores` are the bytes of what servers of ours had, by name, of those that are in it.
-    `database` is the kind of the server that the database was in, or sqlite.
+    `database` is the kind of the server that the database was in, or sqlite. `recipients` are those of age for whom its
+    keys are sealed; without any a passphrase seals them. `authorities` tell one cloud from another: checksums of the
+    certificates of its CA; earlier releases have not said them.
     """
 
     id: str
@@ -71,6 +75,8 @@ class Manifest:
     bucket: str = ""
     database: str = "sqlite"
     stores: dict[str, int] = field(default_factory=dict)
+    recipients: tuple[str, ...] = ()
+    authorities: tuple[str, ...] = ()
     format: int = FORMAT
 
     @classmethod
@@ -82,7 +88,8 @@ class Manifest:
                 raise BackupError(
                     f"It has the format {found.get('format')!r}; this release knows {FORMAT} and earlier ones."
                 )
-            return cls(**found | {"unreadable": tuple(found["unreadable"])})
+            lists = {name: tuple(found.get(name, ())) for name in ("recipients", "authorities")}
+            return cls(**found | lists | {"unreadable": tuple(found["unreadable"])})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BackupError(f"Its manifest cannot be read: {error}") from error
 

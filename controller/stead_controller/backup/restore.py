@@ -10,12 +10,12 @@ from itertools import batched
 from pathlib import Path
 from typing import Final
 
-from stead_controller.backup import contents, sealed_files, server_databases, stores
+from stead_controller.backup import contents, keys, server_databases, stores
+from stead_controller.backup.keys import Opener
 from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import (
     AUDIT,
     DATABASE,
-    KEYS,
     BackupError,
     Manifest,
     Repository,
@@ -68,17 +68,17 @@ class Restored:
     damaged: list[str] = field(default_factory=list)
 
 
-def restore(repository: Repository, manifest: Manifest, passphrase: bytes, target: Target, show: Show) -> Restored:
+def restore(repository: Repository, manifest: Manifest, opener: Opener, target: Target, show: Show) -> Restored:
     """Make a state directory from a backup, whole or not at all; it may exist, but with nothing in it.
 
-    Raises BackupError, WrongPassphraseError, OSError.
+    Raises BackupError, WrongPassphraseError, RecipientError, OSError.
     """
     state_dir = target.state_dir
     if state_dir.exists() and any(state_dir.iterdir()):
         raise BackupError(f"{state_dir} is not empty: move it away first, so that nothing of it is lost.")
     folder = repository.folder / manifest.id
     listings = [store.listing for store in target.stores if store.listing in manifest.files]
-    for name in (DATABASE, KEYS, *listings):
+    for name in (DATABASE, keys.file_of(manifest), *listings):
         if checksum(folder / name) != manifest.files.get(name):
             raise BackupError(f"{name} of {manifest.id} is not what it was: restore another backup.")
     url = target.database_url.removeprefix(FILE)
@@ -88,7 +88,7 @@ def restore(repository: Repository, manifest: Manifest, passphrase: bytes, targe
         raise BackupError(f"The backup is of a database of {manifest.database}: name an empty one, or say: {FILE}.")
     if not schema.knows(manifest.revision):
         raise BackupError(f"The backup is of a newer release, {manifest.release}: restore it by that one.")
-    files = sealed_files.unseal((folder / KEYS).read_bytes(), passphrase, manifest.id)
+    files = keys.opened(repository, manifest, opener)
     part = state_dir.with_name(f"{state_dir.name}{_PART}")
     if part.exists():  # of a restore that was killed
         shutil.rmtree(part)

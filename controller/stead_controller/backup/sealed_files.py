@@ -33,7 +33,7 @@ def seal(files: Mapping[str, bytes], passphrase: bytes, context: str, cost: int 
     """Seal files by their names; `context` must be said again to open them, so that none can be swapped."""
     salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
     opening = _HEADER + bytes([cost]) + salt
-    return opening + nonce + _cipher(passphrase, salt, cost).encrypt(nonce, _pack(files), opening + context.encode())
+    return opening + nonce + _cipher(passphrase, salt, cost).encrypt(nonce, pack(files), opening + context.encode())
 
 
 def unseal(sealed: bytes, passphrase: bytes, context: str) -> dict[str, bytes]:
@@ -47,14 +47,15 @@ def unseal(sealed: bytes, passphrase: bytes, context: str) -> dict[str, bytes]:
         packed = _cipher(passphrase, salt, cost).decrypt(nonce, rest, sealed[:opening] + context.encode())
     except InvalidTag as error:
         raise WrongPassphraseError("The passphrase does not open the keys of this backup.") from error
-    return _unpack(packed)
+    return unpack(packed)
 
 
 def _cipher(passphrase: bytes, salt: bytes, cost: int) -> AESGCM:
     return AESGCM(Scrypt(salt=salt, length=_KEY_BYTES, n=1 << cost, r=8, p=1).derive(passphrase))
 
 
-def _pack(files: Mapping[str, bytes]) -> bytes:
+def pack(files: Mapping[str, bytes]) -> bytes:
+    """Return a tar of files by their names."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         for name in sorted(files):
@@ -64,7 +65,8 @@ def _pack(files: Mapping[str, bytes]) -> bytes:
     return packed.getvalue()
 
 
-def _unpack(packed: bytes) -> dict[str, bytes]:
+def unpack(packed: bytes) -> dict[str, bytes]:
+    """Return the files of a tar by their names."""
     files = {}
     with tarfile.open(fileobj=io.BytesIO(packed), mode="r") as tar:
         for entry in tar:

@@ -4,6 +4,7 @@ import json
 import os
 from pathlib import Path
 
+import pyrage
 import pytest
 from click.testing import CliRunner, Result
 
@@ -55,6 +56,23 @@ def test_a_backup_is_made_listed_checked_and_brought_back(
     assert (wrong.exit_code, "The passphrase does not open the keys" in wrong.output) == (1, True)
 
     assert "1 backups removed, and 0 blocks" not in stead("prune", folder, "--keep", "1").stderr
+    identity = pyrage.x25519.Identity.generate()
+    (tmp_path / "identity").touch(0o600)
+    (tmp_path / "identity").write_text(f"# mine\n{identity}\n")
+    sealed = stead("create", folder, f"--recipient={identity.to_public()}", "--output", "json")
+    assert json.loads(sealed.stdout)["recipients"] == [str(identity.to_public())]
+    assert [line.split("\t")[6] for line in stead("list", folder).stdout.splitlines()] == [
+        "KEYS",
+        "passphrase",
+        f"{str(identity.to_public())[:12]}…",
+    ]
+    state.rename(tmp_path / "lost again")
+    refused = stead("restore", folder, passphrase)
+    assert (refused.exit_code, "name the file of an identity" in refused.output) == (1, True)
+    assert stead("restore", folder, f"--identity-file={tmp_path / 'identity'}").exit_code == 0
+    assert (state / "master.key").read_bytes() == b"k" * 32
+
+    made = json.loads(sealed.stdout)
     (Path(folder) / made["id"] / "database.sqlite").unlink()
     damaged = stead("verify", folder)
     assert damaged.exit_code == 1

@@ -81,6 +81,22 @@ def test_where_there_is_no_systemd_cron_is_named(wanted: Schedule, monkeypatch: 
     assert refused.value.hint.startswith("cron: 30 3 * * * ")
 
 
+def test_recipients_are_in_the_unit_and_their_file_is_only_roots_to_write(
+    systemd: Systemd, wanted: Schedule, tmp_path: Path
+) -> None:
+    file = tmp_path / "recipients"
+    file.touch(0o644)
+    chosen = Settings(tmp_path / "state")
+    sealing = replace(wanted, passphrase_file=None, recipients=("age1one", "age1two"), recipients_file=file)
+    backup_timer.check(sealing)
+    backup_timer.begin(chosen, sealing)
+    text = (tmp_path / chosen.unit("backup")).read_text()
+    assert f"create {wanted.folder} --recipient=age1one --recipient=age1two --recipients-file {file}\n" in text
+    file.chmod(0o646)
+    with pytest.raises(CliError, match="others than root may write to"):
+        backup_timer.check(sealing)
+
+
 def test_the_timer_begins_is_shown_and_ends(systemd: Systemd, wanted: Schedule, tmp_path: Path) -> None:
     chosen = Settings(tmp_path / "state")
     service, timer = chosen.unit("backup"), backup_timer.name(chosen)
@@ -135,7 +151,7 @@ def test_a_schedule_begins_with_a_backup_and_not_without(
         return done.exit_code, done.output
 
     assert schedule() == (0, "{}\n")
-    assert "a schedule needs the passphrase" in schedule(folder)[1]
+    assert "a schedule needs the passphrase, or recipients" in schedule(folder)[1]
     assert "has no database of Stead" in schedule(folder, f"--passphrase-file={wanted.passphrase_file}")[1]
     assert not systemd.calls
     controller = tmp_path / "state" / "controller"

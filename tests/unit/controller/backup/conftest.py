@@ -11,6 +11,7 @@ import pytest
 
 from stead_controller.backup import create as making
 from stead_controller.backup import sealed_files
+from stead_controller.backup.keys import Passphrase, Seal
 from stead_controller.backup.repository import Manifest, Repository
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.resources.storage.block_names import BlockName
@@ -58,11 +59,11 @@ class Made:
         """Where the store has a block."""
         return self.state / "blocks" / name.path
 
-    def create(self, passphrase: bytes = PASSPHRASE, **changes: object) -> Manifest:
+    def create(self, passphrase: bytes = PASSPHRASE, *, seal: Seal | None = None, **changes: object) -> Manifest:
         """Make a backup, a minute after the last."""
         self.now += timedelta(minutes=1)
         source = making.Source(self.state, "r1", **changes)
-        return making.create(source, self.repository, passphrase, self.now, self.show)
+        return making.create(source, self.repository, seal or Passphrase(passphrase), self.now, self.show)
 
 
 @pytest.fixture

@@ -174,7 +174,7 @@ def test_a_folder_in_use_is_refused(made):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", json.dumps({"format": 3}), json.dumps({"format": 1, "unreadable": [], "id": "x"})]
+    "text", ["", "[]", "{}", json.dumps({"format": 4}), json.dumps({"format": 1, "unreadable": [], "id": "x"})]
 )
 def test_a_manifest_that_cannot_be_read_says_so(made, text):
     manifest = made.create()

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stead_controller.backup import check, restore
+from stead_controller.backup.keys import Passphrase
 from stead_controller.backup.prune import prune
 from stead_controller.backup.repository import BackupError, Repository
 from stead_controller.backup.sealed_files import WrongPassphraseError
@@ -20,11 +21,13 @@ from .conftest import PASSPHRASE, Made
 
 
 def faults_of(made, manifest, passphrase=PASSPHRASE):
-    return check.check(made.repository, manifest, passphrase, made.show)
+    return check.check(made.repository, manifest, passphrase and Passphrase(passphrase), made.show)
 
 
 def restored(made, manifest, target, passphrase=PASSPHRASE, settings_file=None):
-    return restore.restore(made.repository, manifest, passphrase, restore.Target(target, settings_file), made.show)
+    return restore.restore(
+        made.repository, manifest, Passphrase(passphrase), restore.Target(target, settings_file), made.show
+    )
 
 
 def test_all_comes_back(made, tmp_path):

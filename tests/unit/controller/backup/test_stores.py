@@ -7,8 +7,9 @@ import pytest
 
 from stead_controller.backup import contents, restore, stores
 from stead_controller.backup.check import check
+from stead_controller.backup.keys import Passphrase
 from stead_controller.backup.prune import prune
-from stead_controller.backup.repository import BackupError, Repository
+from stead_controller.backup.repository import FORMAT, BackupError, Repository
 from stead_controller.backup.stores import BUCKETS, METRICS, PIECE_BYTES
 
 from .conftest import PASSPHRASE
@@ -42,13 +43,13 @@ def listed(made, manifest):
 
 def brought_back(made, manifest, tmp_path, **changes):
     target = restore.Target(tmp_path / "new" / "controller", **changes)
-    return restore.restore(made.repository, manifest, PASSPHRASE, target, made.show)
+    return restore.restore(made.repository, manifest, Passphrase(PASSPHRASE), target, made.show)
 
 
 def test_all_files_come_back_with_their_times(made, data, tmp_path):
     manifest = made.create()
     assert manifest.stores == {BUCKETS.name: 2 * len(LARGE) + 5}
-    assert manifest.format == 2
+    assert manifest.format == FORMAT
     assert len(list(made.repository.list_pieces())) == 3, "what is the same is there once"
     assert brought_back(made, manifest, tmp_path).damaged == []
     folder = tmp_path / "new" / "controller" / BUCKETS.name
@@ -146,7 +147,7 @@ def test_what_lacks_a_piece_is_read_again(made, data, read):
     read.clear()
     made.create()
     assert len(read) == 1, "the other file has the same piece, which is there again"
-    assert check(made.repository, manifest, PASSPHRASE, made.show) == []
+    assert check(made.repository, manifest, Passphrase(PASSPHRASE), made.show) == []
 
 
 def test_damage_is_found_and_copied_again_and_a_restore_brings_the_rest(made, data, tmp_path):
@@ -156,7 +157,7 @@ def test_damage_is_found_and_copied_again_and_a_restore_brings_the_rest(made, da
     content = path.read_bytes()
     for damage in (content[:-1], content + b"x", b"T" + content[1:]):
         path.write_bytes(damage)
-        assert check(made.repository, manifest, PASSPHRASE, made.show) == [
+        assert check(made.repository, manifest, Passphrase(PASSPHRASE), made.show) == [
             f"{BUCKETS.name}/data/{name}: is not whole; the next backup copies it again"
             for name in ("large", "deeper/again")
         ]
@@ -167,7 +168,7 @@ def test_damage_is_found_and_copied_again_and_a_restore_brings_the_rest(made, da
     restored = (tmp_path / "new" / "controller" / BUCKETS.name / "data" / "large").read_bytes()
     assert restored == LARGE[:PIECE_BYTES] + bytes(len(content))
     path.mkdir()  # it cannot be read now, so nobody knows that it is damaged
-    assert len(check(made.repository, manifest, PASSPHRASE, made.show)) == 2
+    assert len(check(made.repository, manifest, Passphrase(PASSPHRASE), made.show)) == 2
     assert path.exists()
 
 
@@ -175,7 +176,9 @@ def test_a_listing_that_is_damaged_is_found_and_not_restored(made, data, tmp_pat
     manifest = made.create()
     path = made.repository.folder / manifest.id / BUCKETS.listing
     path.write_bytes(path.read_bytes()[:-9])
-    assert check(made.repository, manifest, PASSPHRASE, made.show) == [f"{BUCKETS.listing}: is not what it was"]
+    assert check(made.repository, manifest, Passphrase(PASSPHRASE), made.show) == [
+        f"{BUCKETS.listing}: is not what it was"
+    ]
     with pytest.raises(BackupError, match=f"{BUCKETS.listing} of .* is not what it was"):
         brought_back(made, manifest, tmp_path)
     with pytest.raises(BackupError, match="cannot be read"):
@@ -210,11 +213,13 @@ def test_pieces_go_with_the_last_backup_that_names_them(made, data):
 def test_backups_of_earlier_releases_are_read(made, tmp_path):
     manifest = made.create()
     path = made.repository.folder / manifest.id / "manifest.json"
-    text = path.read_text().replace('"format": 2', '"format": 1')
-    path.write_text(text.replace(' "stores": {},\n', "").replace(' "database": "sqlite",\n', ""))
+    text = path.read_text().replace(f'"format": {FORMAT}', '"format": 1')
+    path.write_text(
+        text.replace(' "stores": {},\n', "").replace(' "database": "sqlite",\n', "").replace(' "recipients": [],\n', "")
+    )
     found = made.repository.find("latest")
     assert (found.format, found.stores, found.database) == (1, {}, "sqlite")
-    assert check(Repository(made.repository.folder), found, PASSPHRASE, made.show) == []
+    assert check(Repository(made.repository.folder), found, Passphrase(PASSPHRASE), made.show) == []
     assert brought_back(made, found, tmp_path).damaged == []
 
 
