@@ -1,4 +1,4 @@
-"""`stead backup`: copies of the controller's state in a folder, which bring it back on this or another machine."""
+"""`stead backup`: copies of the controller's state in a folder or bucket, which bring it back on any machine."""
 
 import json
 import subprocess
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from stead_cli import backup_keys, backup_timer, cloud, processes, release, settings
+from stead_cli import backup_keys, backup_place, backup_timer, cloud, processes, release, settings
 from stead_cli.backup_keys import Given
+from stead_cli.backup_place import Place
 from stead_cli.errors import CliError
 from stead_cli.output import output_option, say, show_json, show_rows
 from stead_cli.settings import Settings
@@ -24,7 +25,6 @@ _COLUMNS: Final = ("id", "made", "blocks", "size", "buckets", "metrics", "keys",
 _MIB: Final = 1 << 20
 _STORES: Final = (("buckets", "object-store"), ("metrics", "metrics"))  # as a backup names what it has of them
 
-_folder = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 _id = click.argument("backup_id", metavar="[ID]", default="latest")
 _without_buckets = click.option("--without-buckets", is_flag=True, help="Leave the objects of buckets out.")
 _without_metrics = click.option("--without-metrics", is_flag=True, help="Leave metrics out.")
@@ -32,54 +32,53 @@ _without_metrics = click.option("--without-metrics", is_flag=True, help="Leave m
 
 @click.group()
 def backup() -> None:
-    """Copy the controller's state into a folder, and bring it back."""
+    """Copy the controller's state into a folder or an S3 bucket, and bring it back."""
 
 
 @backup.command()
-@_folder
+@backup_place.at()
 @backup_keys.sealing
 @_without_buckets
 @_without_metrics
 @output_option
 def create(
-    folder: Path,
+    place: Place,
     passphrase_file: Path | None,
     recipients: tuple[str, ...],
     recipients_file: Path | None,
     output: str,
     **without: bool,
 ) -> None:
-    """Make a backup in FOLDER while Stead runs: database, snapshots, images, buckets, metrics, keys, records of calls.
+    """Make a backup while Stead runs: database, snapshots, images, buckets, metrics, keys, records of calls.
 
-    What FOLDER has from earlier backups is not copied again. Disks of volumes are not in it.
+    What the place has from earlier backups is not copied again. Disks of volumes are not in it.
     """
     cloud.require_root("making a backup")
-    is_new = not (folder / "stead-backups.json").exists()
-    seal = backup_keys.seal(passphrase_file, recipients, recipients_file, is_new=is_new)
-    _make(_own_cloud(), folder, seal, output, _left_out(**without))
+    seal = backup_keys.seal(passphrase_file, recipients, recipients_file, is_new=place.may_be_new)
+    _make(_own_cloud(), place, seal, output, _left_out(**without))
 
 
 @backup.command("list")
-@_folder
+@backup_place.at()
 @output_option
-def list_backups(folder: Path, output: str) -> None:
-    """List the backups in FOLDER, the oldest first."""
-    found = _run(["list", str(folder)])["backups"]
+def list_backups(place: Place, output: str) -> None:
+    """List the backups of a place, the oldest first."""
+    found = _run(["list", *place.words])["backups"]
     show_rows(found if output == "json" else [_row(one) for one in found], _COLUMNS, output, empty="no backups")
 
 
 @backup.command()
-@_folder
+@backup_place.at()
 @_id
 @backup_keys.opening
 @output_option
-def verify(folder: Path, backup_id: str, passphrase_file: Path | None, identity_file: Path | None, output: str) -> None:
+def verify(place: Place, backup_id: str, passphrase_file: Path | None, identity_file: Path | None, output: str) -> None:
     """Read all of a backup, by default the latest; exit with 1 if something is missing or damaged.
 
     Its keys are opened where their passphrase or identity is given, too.
     """
     opener = backup_keys.opener(passphrase_file, identity_file, is_needed=False)
-    found = _run(["verify", str(folder), backup_id], opener)
+    found = _run(["verify", *place.words, backup_id], opener)
     if output == "json":
         show_json(found)
     for fault in found["faults"] if output != "json" else ():
@@ -90,13 +89,13 @@ def verify(folder: Path, backup_id: str, passphrase_file: Path | None, identity_
 
 
 @backup.command()
-@_folder
+@backup_place.at()
 @_id
 @backup_keys.opening
 @_without_buckets
 @_without_metrics
 def restore(
-    folder: Path, backup_id: str, passphrase_file: Path | None, identity_file: Path | None, **without: bool
+    place: Place, backup_id: str, passphrase_file: Path | None, identity_file: Path | None, **without: bool
 ) -> None:
     """Bring a backup back, by default the latest, where there is no controller's state; then: ./stead up.
 
@@ -113,7 +112,7 @@ def restore(
         done = _run(
             [
                 "restore",
-                str(folder),
+                *place.words,
                 backup_id,
                 *_state_options(chosen),
                 *to_file,
@@ -142,7 +141,7 @@ def restore(
 
 
 @backup.command()
-@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), required=False)
+@backup_place.at(required=False)
 @backup_keys.sealing
 @click.option("--at", default="03:30", help="The time of day, by this machine's clock.", show_default=True)
 @click.option("--keep", type=click.IntRange(min=1), default=14, help="How many stay.", show_default=True)
@@ -150,7 +149,7 @@ def restore(
 @_without_metrics
 @click.option("--off", is_flag=True, help="End the schedule; backups stay.")
 def schedule(
-    folder: Path | None,
+    place: Place | None,
     passphrase_file: Path | None,
     recipients: tuple[str, ...],
     *,
@@ -160,13 +159,13 @@ def schedule(
     off: bool,
     **without: bool,
 ) -> None:
-    """Make a backup in FOLDER each day, by a timer of systemd, and one now; without FOLDER show what is scheduled."""
+    """Make a backup each day, by a timer of systemd, and one now; without a place show what is scheduled."""
     cloud.require_root("scheduling backups")
     chosen = _own_cloud()
     if off:
         say("the schedule has ended" if backup_timer.remove(chosen) else "nothing was scheduled")
         return
-    if folder is None:
+    if place is None:
         show_json(backup_timer.shown(chosen))
         return
     if passphrase_file is None and recipients_file is None and not recipients:
@@ -177,7 +176,7 @@ def schedule(
     seal = backup_keys.seal(passphrase_file, recipients, recipients_file, is_new=False)
     left_out = _left_out(**without)
     wanted = backup_timer.Schedule(
-        folder.absolute(),
+        place.lasting(),
         passphrase_file.absolute() if passphrase_file else None,
         at,
         keep,
@@ -186,17 +185,17 @@ def schedule(
         recipients_file=recipients_file.absolute() if recipients_file else None,
     )
     backup_timer.check(wanted)
-    _make(chosen, folder, seal, "table", left_out)  # what would fail at night fails now
+    _make(chosen, place, seal, "table", left_out)  # what would fail at night fails now
     backup_timer.begin(chosen, wanted)
     say(f"backups are made each day at {at}: systemctl list-timers {backup_timer.name(chosen)}")
 
 
 @backup.command()
-@_folder
+@backup_place.at()
 @click.option("--keep", type=click.IntRange(min=1), required=True, help="How many of the newest backups stay.")
-def prune(folder: Path, keep: int) -> None:
+def prune(place: Place, keep: int) -> None:
     """Remove old backups, and the blocks that only they need."""
-    done = _run(["prune", str(folder), f"--keep={keep}"])
+    done = _run(["prune", *place.words, f"--keep={keep}"])
     say(f"{len(done['removed'])} backups removed, and {done['blocks']} blocks")
 
 
@@ -205,11 +204,11 @@ def _left_out(*, without_buckets: bool, without_metrics: bool) -> list[str]:
     return ["--without-buckets"] * without_buckets + ["--without-metrics"] * without_metrics
 
 
-def _make(chosen: Settings, folder: Path, seal: Given, output: str, options: Sequence[str]) -> None:
+def _make(chosen: Settings, place: Place, seal: Given, output: str, options: Sequence[str]) -> None:
     """Make a backup, and show it."""
     bucket = [f"--block-bucket={chosen.bucket}"] if chosen.bucket else []
     arguments = [f"--release={release.current()}", *_state_options(chosen), *bucket, *options]
-    made = _run(["create", str(folder), *arguments], seal)["backup"]
+    made = _run(["create", *place.words, *arguments], seal)["backup"]
     if made["unreadable"]:
         say(f"{len(made['unreadable'])} blocks are damaged in the store: ./stead blocks scrub names what needs them")
     _show(made, output)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from stead_cli import backup_keys, cloud, services, units
+from stead_cli.backup_place import Place
 from stead_cli.errors import CliError
 from stead_cli.settings import Settings
 
@@ -19,7 +20,7 @@ class Schedule:
     Its keys are sealed by the passphrase of a file, or for recipients, of a file that is read each time, too.
     """
 
-    folder: Path
+    place: Place
     passphrase_file: Path | None
     at: str
     keep: int
@@ -42,13 +43,21 @@ def name(chosen: Settings) -> str:
 
 def check(wanted: Schedule) -> None:
     """Raise CliError for a schedule that cannot be, or should not."""
+    words = " ".join(map(str, (*wanted.place.words, *wanted.seal)))
     if not services.has_systemd():
         raise CliError(
             "there is no systemd here, so no timer",
-            f"cron: 30 3 * * * {cloud.BIN}/stead backup create {' '.join(map(str, (wanted.folder, *wanted.seal)))}",
+            f"cron: 30 3 * * * {cloud.BIN}/stead backup create {words}",
         )
     if not _TIME.match(wanted.at):
         raise CliError(f"{wanted.at} is no time of day", "--at 03:30")
+    if wanted.place.key_file is not None:
+        backup_keys.require_private(wanted.place.key_file)
+    elif wanted.place.is_bucket:
+        raise CliError(
+            "a schedule needs the access key of the bucket in a file",
+            "id and secret, a line each, in a file that only root may read: --key-file FILE",
+        )
     if wanted.passphrase_file is not None:
         backup_keys.require_private(wanted.passphrase_file)
     if wanted.recipients_file is not None:  # who may add one reads all later backups
@@ -59,12 +68,15 @@ def begin(chosen: Settings, wanted: Schedule) -> None:
     """Start the timer, or replace it."""
     stead: list[str | Path] = [cloud.BIN / "stead", "backup"]
     commands: tuple[list[str | Path], ...] = (
-        [*stead, "create", wanted.folder, *wanted.seal, *wanted.options],
-        [*stead, "prune", wanted.folder, "--keep", str(wanted.keep)],
+        [*stead, "create", *wanted.place.words, *wanted.seal, *wanted.options],
+        [*stead, "prune", *wanted.place.words, "--keep", str(wanted.keep)],
     )
-    about = f"Stead backup into {wanted.folder}, each day at {wanted.at}, of which {wanted.keep} stay"
+    about = f"Stead backup into {wanted.place}, each day at {wanted.at}, of which {wanted.keep} stay"
     services.write(
-        chosen.unit("backup"), units.backup_unit(about, commands, chosen.state_dir, has_network=bool(chosen.server_url))
+        chosen.unit("backup"),
+        units.backup_unit(
+            about, commands, chosen.state_dir, has_network=bool(chosen.server_url) or wanted.place.is_bucket
+        ),
     )
     services.start(name(chosen), units.backup_timer(about, wanted.at))
 

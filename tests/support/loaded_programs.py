@@ -32,6 +32,7 @@ _LOADED: Final = (
     "stead_agent.heap",
     "stead_controller.backup.check",
     "stead_controller.backup.create",
+    "stead_controller.backup.folder",
     "stead_controller.backup.restore",
     "stead_controller.controller",
     "stead_controller.initialise",

@@ -14,8 +14,8 @@ from stead_controller.errors import SteadError
 
 def check(repository: Repository, manifest: Manifest, opener: Opener | None, show: Show) -> list[str]:
     """Return what is wrong with a backup, in words; without an `opener` its keys are not opened."""
-    folder = repository.folder / manifest.id
-    faults = {name: fault for name, digest in manifest.files.items() if (fault := _fault_of(folder / name, digest))}
+    found = ((name, _fault_of(repository, manifest, name)) for name in manifest.files)
+    faults = {name: fault for name, fault in found if fault}
     sealed = keys.file_of(manifest)
     for needed in {DATABASE, sealed} - manifest.files.keys():
         faults[needed] = "is not in it"
@@ -25,7 +25,7 @@ def check(repository: Repository, manifest: Manifest, opener: Opener | None, sho
         except SteadError as error:
             faults[sealed] = error.message
     if DATABASE not in faults:
-        if fault := _database_fault(folder / DATABASE, manifest):
+        if fault := _database_fault(repository.database(manifest.id), manifest):
             faults[DATABASE] = fault
         elif not manifest.bucket:
             faults |= _block_faults(repository, manifest, show)
@@ -35,9 +35,9 @@ def check(repository: Repository, manifest: Manifest, opener: Opener | None, sho
     return [f"{name}: {fault}" for name, fault in faults.items()]
 
 
-def _fault_of(path: Path, digest: str) -> str:
+def _fault_of(repository: Repository, manifest: Manifest, name: str) -> str:
     try:
-        return "" if checksum(path) == digest else "is not what it was"
+        return "" if checksum(repository.file(manifest.id, name)) == manifest.files[name] else "is not what it was"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
 

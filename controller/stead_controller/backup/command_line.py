@@ -1,5 +1,6 @@
 """`stead-controller backup`: prints a line of JSON for each step, so that `stead backup` can show it."""
 
+import functools
 import json
 import sys
 import time
@@ -15,10 +16,12 @@ from stead_controller.errors import SteadError
 
 if TYPE_CHECKING:
     from stead_controller.backup.keys import Opener, Seal
+    from stead_controller.backup.repository import Repository
     from stead_controller.backup.stores import Store
 
+    type Open = Callable[[], Repository]
+
 _LOOK_SECONDS: Final = 0.2
-_folder = click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
 _state_dir = click.option("--state-dir", type=click.Path(path_type=Path), required=True, help="Where all state is.")
 _settings_file = click.option("--settings-file", type=click.Path(path_type=Path), help="The settings of `stead up`.")
 _without_buckets = click.option("--without-buckets", is_flag=True, help="Leave objects of buckets out.")
@@ -35,13 +38,41 @@ _identity_file = click.option(
 )
 
 
+def _at_a_place(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the argument and the options that name where backups are; the function gets what opens it."""
+
+    @functools.wraps(function)
+    def with_place(
+        place: str, endpoint_url: str, region: str, ca_bundle: Path | None, key_file: Path | None, **rest: Any
+    ) -> None:
+        def open_it() -> "Repository":
+            from stead_controller.backup.place import Access, opened  # noqa: PLC0415 - see create
+
+            return opened(place, Access(endpoint_url, region, ca_bundle, key_file))
+
+        function(open_it, **rest)
+
+    file = click.Path(path_type=Path, dir_okay=False)
+    for add in (
+        click.option(
+            "--key-file", type=file, help="Id and secret of an access key, a line each; else as aws finds it."
+        ),
+        click.option("--ca-bundle", type=file, help="The authority of the S3 server's certificate."),
+        click.option("--region", default="", help="The S3 server's region."),
+        click.option("--endpoint-url", default="", help="The S3 server; otherwise Amazon's."),
+        click.argument("place", metavar="FOLDER|s3://BUCKET/PREFIX"),
+    ):
+        with_place = add(with_place)
+    return with_place
+
+
 @click.group(context_settings={"auto_envvar_prefix": "STEAD"})
 def backup() -> None:
-    """Copy the controller's state into a folder, and bring it back."""
+    """Copy the controller's state into a folder or an S3 bucket, and bring it back."""
 
 
 @backup.command()
-@_folder
+@_at_a_place
 @_state_dir
 @_settings_file
 @_passphrase_file
@@ -51,10 +82,9 @@ def backup() -> None:
 @click.option("--block-bucket", default="", help="As `run` has it: blocks stay in this bucket.")
 @_without_buckets
 @_without_metrics
-def create(folder: Path, **options: Any) -> None:
-    """Make a backup in FOLDER, while the controller runs or not."""
+def create(open_it: "Open", **options: Any) -> None:
+    """Make a backup, while the controller runs or not."""
     from stead_controller.backup import create as making  # noqa: PLC0415 - loaded by the command that needs it
-    from stead_controller.backup.repository import Repository  # noqa: PLC0415 - as above
 
     def work() -> dict[str, Any]:
         source = making.Source(
@@ -66,34 +96,35 @@ def create(folder: Path, **options: Any) -> None:
             _stores(**options),
         )
         seal = _seal(options["passphrase_file"], options["recipients"])
-        manifest = making.create(source, Repository(folder.absolute()), seal, clock.now(), _show())
+        manifest = making.create(source, open_it(), seal, clock.now(), _show())
         return {"backup": asdict(manifest)}
 
     _run(work)
 
 
 @backup.command("list")
-@_folder
-def list_backups(folder: Path) -> None:
-    """List the backups in FOLDER, the oldest first."""
-    from stead_controller.backup.repository import Repository  # noqa: PLC0415 - see create
+@_at_a_place
+def list_backups(open_it: "Open") -> None:
+    """List the backups of a place, the oldest first."""
 
-    repository = Repository(folder.absolute())
-    _run(lambda: {"backups": [asdict(repository.find(one)) for one in repository.ids()]})
+    def work() -> dict[str, Any]:
+        repository = open_it()
+        return {"backups": [asdict(repository.manifest(one)) for one in repository.ids()]}
+
+    _run(work)
 
 
 @backup.command()
-@_folder
+@_at_a_place
 @click.argument("backup_id", metavar="ID", default="latest")
 @_passphrase_file
 @_identity_file
-def verify(folder: Path, backup_id: str, passphrase_file: Any, identity_file: Any) -> None:
+def verify(open_it: "Open", backup_id: str, passphrase_file: Any, identity_file: Any) -> None:
     """Read all of a backup, and say what is missing or damaged."""
     from stead_controller.backup.check import check  # noqa: PLC0415 - see create
-    from stead_controller.backup.repository import Repository  # noqa: PLC0415 - as above
 
     def work() -> dict[str, Any]:
-        repository = Repository(folder.absolute())
+        repository = open_it()
         with repository.exclusively():
             manifest = repository.find(backup_id)
             opener = _opener(passphrase_file, identity_file)
@@ -103,7 +134,7 @@ def verify(folder: Path, backup_id: str, passphrase_file: Any, identity_file: An
 
 
 @backup.command()
-@_folder
+@_at_a_place
 @click.argument("backup_id", metavar="ID", default="latest")
 @_state_dir
 @_settings_file
@@ -114,14 +145,14 @@ def verify(folder: Path, backup_id: str, passphrase_file: Any, identity_file: An
 )
 @_without_buckets
 @_without_metrics
-def restore(folder: Path, backup_id: str, **options: Any) -> None:
+def restore(open_it: "Open", backup_id: str, **options: Any) -> None:
     """Bring a backup back into a state directory that is empty, or not there."""
-    from stead_controller.backup.repository import BackupError, Repository  # noqa: PLC0415 - see create
+    from stead_controller.backup.repository import BackupError  # noqa: PLC0415 - see create
     from stead_controller.backup.restore import Target  # noqa: PLC0415 - as above
     from stead_controller.backup.restore import restore as bring_back  # noqa: PLC0415 - as above
 
     def work() -> dict[str, Any]:
-        repository = Repository(folder.absolute())
+        repository = open_it()
         with repository.exclusively():
             manifest = repository.find(backup_id)
             opener = _opener(options["passphrase_file"], options["identity_file"])
@@ -137,15 +168,14 @@ def restore(folder: Path, backup_id: str, **options: Any) -> None:
 
 
 @backup.command()
-@_folder
+@_at_a_place
 @click.option("--keep", type=click.IntRange(min=1), required=True, help="How many of the newest backups stay.")
-def prune(folder: Path, keep: int) -> None:
+def prune(open_it: "Open", keep: int) -> None:
     """Remove old backups, and the blocks that only they need."""
     from stead_controller.backup.prune import prune as remove_old  # noqa: PLC0415 - see create
-    from stead_controller.backup.repository import Repository  # noqa: PLC0415 - as above
 
     def work() -> dict[str, Any]:
-        removed, blocks = remove_old(Repository(folder.absolute()), keep, _show())
+        removed, blocks = remove_old(open_it(), keep, _show())
         return {"removed": removed, "blocks": blocks}
 
     _run(work)
@@ -160,7 +190,7 @@ def _run(work: Callable[[], dict[str, Any]]) -> None:
         sys.exit(1)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        click.echo(json.dumps({"error": f"{where}{error.strerror}"}))
+        click.echo(json.dumps({"error": f"{where}{error.strerror or error}"}))
         sys.exit(1)
 
 

@@ -18,6 +18,7 @@ from stead_controller.backup.keys import Passphrase, Recipients, Seal
 from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import (
     AUDIT,
+    BLOCKS,
     DATABASE,
     BackupError,
     BlockRow,
@@ -25,9 +26,7 @@ from stead_controller.backup.repository import (
     Repository,
     block_rows,
     checksum,
-    make_private_folders,
     revision_of,
-    sync_folder,
     write_durably,
 )
 from stead_controller.backup.server_databases import kind_of, read
@@ -72,6 +71,7 @@ def create(source: Source, repository: Repository, seal: Seal, now: datetime, sh
     if not source.database_url and not (source.state_dir / contents.DATABASE_NAME).exists():
         raise BackupError(f"{source.state_dir} has no database of Stead.")
     keys.require_usable(seal)
+    repository.require_apart(source.state_dir / _CERTIFICATE)
     repository.begin()
     with repository.exclusively():
         _require_same_cloud(repository, seal, source.state_dir)
@@ -110,7 +110,7 @@ def create(source: Source, repository: Repository, seal: Seal, now: datetime, sh
 
 
 class _Blocks:
-    """Copies blocks that the folder of backups does not have yet."""
+    """Copies blocks that the repository does not have yet."""
 
     def __init__(self, state_dir: Path, repository: Repository) -> None:
         self._state_dir = state_dir
@@ -121,7 +121,6 @@ class _Blocks:
 
     def copy_all(self, database: Path, show: Show) -> None:
         total = sum(1 for _ in block_rows(database))
-        fresh: set[Path] = set()
         show("blocks", 0, total)
         with ThreadPoolExecutor(_THREADS) as pool:
             done = 0
@@ -131,25 +130,20 @@ class _Blocks:
                         self.unreadable.append(row.digest.hex())
                         continue
                     self.count += 1
-                    self.bytes += copied[1]
-                    if copied[0] is not None:
-                        fresh.add(copied[0])
+                    self.bytes += copied
                 done += len(rows)
                 show("blocks", done, total)
-        for folder in sorted(fresh | {folder.parent for folder in fresh}):
-            sync_folder(folder)
 
-    def _copy(self, row: BlockRow) -> tuple[Path | None, int] | None:
-        """Copy one block unless it is there; return its folder if it is new, and its size; None where it is lost."""
-        target = self._repository.block(row.digest)
-        if target.exists():
-            return None, target.stat().st_size
+    def _copy(self, row: BlockRow) -> int | None:
+        """Copy one block unless it is there; return its size, or None where it is lost."""
+        digest = row.digest.hex()
+        if (size := self._repository.size(BLOCKS, digest)) is not None:
+            return size
         stored = self._read(row)
         if stored is None:
             return None
-        make_private_folders(target.parent, self._repository.folder)
-        write_durably(target, stored)
-        return target.parent, len(stored)
+        self._repository.put(BLOCKS, digest, stored)
+        return len(stored)
 
     def _read(self, row: BlockRow) -> bytes | None:
         name = BlockName(row.digest, row.copy)
@@ -168,7 +162,7 @@ def _require_same_cloud(repository: Repository, seal: Seal, state_dir: Path) -> 
     A misspelt passphrase would be noticed too late; of two clouds in a folder the `latest` would be either's. Raises
     WrongPassphraseError, BackupError.
     """
-    manifests = [repository.find(one) for one in reversed(repository.ids())]
+    manifests = [repository.manifest(one) for one in reversed(repository.ids())]
     if not manifests:
         return
     theirs = manifests[0].authorities
@@ -184,7 +178,7 @@ def _require_same_cloud(repository: Repository, seal: Seal, state_dir: Path) -> 
     own = [state_dir / _CERTIFICATE, state_dir / "ca" / EARLIER_FILE]  # also of before the authority was changed
     ours = b"".join(path.read_bytes() for path in own if path.exists())
     if set(theirs).isdisjoint(_authorities(ours)):
-        raise BackupError(f"{repository.folder} has backups of another cloud: name another folder.")
+        raise BackupError(f"{repository.name} has backups of another cloud: name another place.")
 
 
 def _authorities(pem: bytes) -> tuple[str, ...]:
@@ -205,7 +199,8 @@ def _moments(source: Source) -> Iterator[list[Moment]]:
 
 
 def _latest(repository: Repository) -> Manifest | None:
-    return repository.find("latest") if repository.ids() else None
+    ids = repository.ids()
+    return repository.manifest(ids[-1]) if ids else None
 
 
 def _copy_store(moment: Moment, repository: Repository, earlier: Manifest | None, part: Path, show: Show) -> None:

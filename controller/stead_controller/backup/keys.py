@@ -57,7 +57,7 @@ def file_of(manifest: Manifest) -> str:
 
 def opened(repository: Repository, manifest: Manifest, opener: Opener) -> dict[str, bytes]:
     """Return the keys of a backup by their names; raises BackupError, WrongPassphraseError, RecipientError, OSError."""
-    content = (repository.folder / manifest.id / file_of(manifest)).read_bytes()
+    content = repository.read(manifest.id, file_of(manifest))
     if manifest.recipients:
         if isinstance(opener, Passphrase):
             named = ", ".join(manifest.recipients)

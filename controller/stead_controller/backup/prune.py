@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from heapq import merge
-from itertools import groupby
+from itertools import batched, groupby
+from typing import Final
 
 from stead_controller.backup import stores
 from stead_controller.backup.progress import Show
-from stead_controller.backup.repository import BackupError, Repository, block_rows
+from stead_controller.backup.repository import BLOCKS, PIECES, BackupError, Repository, block_rows
 from stead_controller.backup.stores import read_listing
+
+_AT_ONCE: Final = 1000
 
 
 def prune(repository: Repository, keep: int, show: Show) -> tuple[list[str], int]:
@@ -24,7 +27,6 @@ def prune(repository: Repository, keep: int, show: Show) -> tuple[list[str], int
         gone = ids[:-keep]
         kept = ids[-keep:]
         for backup in kept:
-            repository.find(backup)
             for _ in block_rows(repository.database(backup)):
                 break
         pieces = _pieces_of(repository, kept)
@@ -36,35 +38,40 @@ def prune(repository: Repository, keep: int, show: Show) -> tuple[list[str], int
 
 def _pieces_of(repository: Repository, backups: list[str]) -> set[str]:
     """The pieces that backups name: a quarter of a million for each TiB."""
-    manifests = [repository.find(backup) for backup in backups]
+    manifests = [repository.manifest(backup) for backup in backups]
     listed = (one for each in manifests for store in stores.ALL for one in read_listing(repository, each, store))
     return {digest for one in listed for digest in one.pieces}
 
 
 def _remove_pieces(repository: Repository, wanted: set[str]) -> int:
-    gone = [digest for digest in repository.list_pieces() if digest not in wanted]
-    for digest in gone:
-        repository.piece(digest).unlink()
+    gone = [digest for digest in repository.listed(PIECES) if digest not in wanted]
+    repository.discard(PIECES, gone)
     return len(gone)
 
 
 def _remove_blocks(repository: Repository, kept: list[str]) -> int:
     """Remove blocks that no database names: both are listed in order, so none is held in memory."""
     named = _distinct(merge(*(_digests(repository, backup) for backup in kept)))
-    wanted = next(named, None)
     removed = 0
-    for digest in repository.list_blocks():
-        while wanted is not None and wanted < digest:
-            wanted = next(named, None)
-        if digest != wanted:
-            repository.block(digest).unlink()
-            removed += 1
+    for some in batched(_missing_in(named, repository.listed(BLOCKS)), _AT_ONCE):
+        repository.discard(BLOCKS, some)
+        removed += len(some)
     return removed
 
 
-def _digests(repository: Repository, backup: str) -> Iterator[bytes]:
-    return (row.digest for row in block_rows(repository.database(backup)))
+def _missing_in(named: Iterator[str], there: Iterator[str]) -> Iterator[str]:
+    """What is there and not named; both in order."""
+    wanted = next(named, None)
+    for digest in there:
+        while wanted is not None and wanted < digest:
+            wanted = next(named, None)
+        if digest != wanted:
+            yield digest
 
 
-def _distinct(digests: Iterator[bytes]) -> Iterator[bytes]:
+def _digests(repository: Repository, backup: str) -> Iterator[str]:
+    return (row.digest.hex() for row in block_rows(repository.database(backup)))
+
+
+def _distinct(digests: Iterator[str]) -> Iterator[str]:
     return (digest for digest, _ in groupby(digests))

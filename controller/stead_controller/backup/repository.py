@@ -1,10 +1,11 @@
-"""A folder with backups: one folder for each, and blocks that all of them share, by digest.
+"""What backups are kept in: each by itself, and blocks that all of them share, by digest.
 
-stead-backups.json          says what the folder is
-lock                        held while a backup is made, checked or removed
+stead-backups.json          says that backups are here
+lock                        of a folder: held while a backup is made, checked or removed
+locks/                      of a bucket: the same
 blocks/ab/cd/<digest>       blocks of snapshots and images, as the store has them
 pieces/ab/cd/<digest>       pieces of files of the object store and of the store of metrics
-20261129T141500Z/           a backup: complete, as it is renamed last
+20261129T141500Z/           a backup: complete, as a folder is renamed last, and in a bucket the manifest written last
     manifest.json           what belongs to it, with checksums
     database.sqlite         the database, at one moment
     keys.sealed             the other files of the state, sealed by the passphrase, or
@@ -14,17 +15,15 @@ pieces/ab/cd/<digest>       pieces of files of the object store and of the store
     metrics.files           the same of the store of metrics
 """
 
-import contextlib
-import fcntl
 import hashlib
 import json
 import os
 import re
-import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import asdict, dataclass, field
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, closing
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import chain, count
 from pathlib import Path
@@ -40,13 +39,12 @@ DATABASE: Final = "database.sqlite"
 KEYS: Final = "keys.sealed"
 KEYS_FOR_RECIPIENTS: Final = "keys.age"
 AUDIT: Final = "audit"
-_MARK: Final = "stead-backups.json"
-_MANIFEST: Final = "manifest.json"
+MARK: Final = "stead-backups.json"
+MANIFEST: Final = "manifest.json"
 _ID: Final = re.compile(r"\d{8}T\d{6}Z(-\d+)?\Z")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
-_PART: Final = ".part"
-_BLOCKS: Final = "blocks"
-_PIECES: Final = "pieces"
+BLOCKS: Final = "blocks"
+PIECES: Final = "pieces"
 
 
 class BackupError(SteadError):
@@ -94,55 +92,95 @@ class Manifest:
             raise BackupError(f"Its manifest cannot be read: {error}") from error
 
 
-class Repository:
-    """A folder with backups."""
+class Repository(ABC):
+    """Backups in a folder (folder.py) or in a bucket (bucket.py): whatever is in one, is in the other by the same name.
 
-    def __init__(self, folder: Path) -> None:
-        """Set the folder, which need not exist yet."""
-        self.folder = folder
+    What cannot be read or written is an OSError. Blocks and pieces have a kind and a digest in hex digits.
+    """
 
+    def __init__(self, name: str) -> None:
+        """Set what it is called in messages."""
+        self.name = name
+
+    @abstractmethod
     def begin(self) -> None:
-        """Make the folder, unless it is one with backups; raises BackupError for a folder with something else."""
-        mark = self.folder / _MARK
-        if not mark.exists():
-            if self.folder.exists() and any(self.folder.iterdir()):
-                raise BackupError(f"{self.folder} has other files and no backups: name an empty or a new folder.")
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.folder.chmod(0o700)
-            write_durably(mark, json.dumps({"format": FORMAT}).encode())
-        for name in (_BLOCKS, _PIECES):
-            (self.folder / name).mkdir(mode=0o700, exist_ok=True)
+        """Make it, unless it has backups; raises BackupError where it has something else."""
 
-    @contextlib.contextmanager
-    def exclusively(self) -> Iterator[None]:
+    @abstractmethod
+    def require_apart(self, authority_file: Path) -> None:
+        """Raise BackupError where it is lost with the cloud of this authority."""
+
+    @abstractmethod
+    def exclusively(self) -> AbstractContextManager[None]:
         """Keep others from changing it, and remove what a killed one has left; raises BackupError."""
-        if not (self.folder / _MARK).exists():
-            raise BackupError(f"{self.folder} has no backups.")
-        with (self.folder / "lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise BackupError(f"Another `stead backup` uses {self.folder}: wait until it is done.") from error
-            for left in self.folder.glob(f"*{_PART}"):
-                shutil.rmtree(left)
-            yield
+
+    @abstractmethod
+    def require_begun(self) -> None:
+        """Raise BackupError where nobody has begun with backups."""
+
+    @abstractmethod
+    def names(self) -> Iterable[str]:
+        """The ids of complete backups, in any order."""
+
+    @abstractmethod
+    def staging(self, backup: str) -> Path:
+        """Make an empty folder of this machine in which a backup is put together."""
+
+    @abstractmethod
+    def complete(self, part: Path, manifest: Manifest) -> None:
+        """Make a backup of such a folder, which counts from the last step on; raises BackupError."""
+
+    @abstractmethod
+    def remove(self, backup: str) -> None:
+        """Remove a backup, not its blocks: from the first step on it does not count any more."""
+
+    @abstractmethod
+    def read(self, backup: str, name: str) -> bytes:
+        """Return a small file of a backup."""
+
+    @abstractmethod
+    def file(self, backup: str, name: str) -> Path:
+        """Where a file of a backup is on this machine, if need be until the end of `exclusively`."""
+
+    @abstractmethod
+    def size(self, kind: str, digest: str) -> int | None:
+        """The size of a block or piece; None where it is not there. Of blocks it is asked in order."""
+
+    @abstractmethod
+    def put(self, kind: str, digest: str, content: bytes) -> None:
+        """Store a block or piece, durably by the time at which a backup is complete."""
+
+    @abstractmethod
+    def get(self, kind: str, digest: str, most: int) -> bytes:
+        """Return a block or piece, of a longer one the first bytes."""
+
+    @abstractmethod
+    def discard(self, kind: str, digests: Iterable[str]) -> None:
+        """Remove blocks or pieces."""
+
+    @abstractmethod
+    def listed(self, kind: str) -> Iterator[str]:
+        """The digests of all blocks or pieces, in order; what a killed backup has left half written is removed."""
 
     def ids(self) -> list[str]:
         """The complete backups, the oldest first; raises BackupError."""
-        if not (self.folder / _MARK).exists():
-            raise BackupError(f"{self.folder} has no backups.")
-        return sorted((path.name for path in self.folder.iterdir() if _ID.match(path.name)), key=_order)
+        self.require_begun()
+        return sorted(self.names(), key=_order)
 
     def find(self, backup: str) -> Manifest:
         """A backup by its id, or the `latest`; raises BackupError."""
         ids = self.ids()
         chosen = (ids[-1] if ids else "") if backup == "latest" else backup
         if chosen not in ids:
-            raise BackupError(f"There is no backup {backup} in {self.folder}.")
+            raise BackupError(f"There is no backup {backup} in {self.name}.")
+        return self.manifest(chosen)
+
+    def manifest(self, backup: str) -> Manifest:
+        """The manifest of a backup that is there; raises BackupError."""
         try:
-            return Manifest.parse((self.folder / chosen / _MANIFEST).read_text(encoding="utf-8"))
+            return Manifest.parse(self.read(backup, MANIFEST).decode())
         except OSError as error:
-            raise BackupError(f"The manifest of {chosen} cannot be read: {error.strerror}") from error
+            raise BackupError(f"The manifest of {backup} cannot be read: {error.strerror}") from error
 
     def new(self, now: datetime) -> tuple[str, Path]:
         """An id for a backup that is made now, and the folder in which it is made."""
@@ -150,55 +188,11 @@ class Repository:
         first = f"{now:%Y%m%dT%H%M%SZ}"
         names = chain([first], (f"{first}-{number}" for number in count(2)))
         chosen = next(name for name in names if name not in known)
-        part = self.folder / f"{chosen}{_PART}"
-        part.mkdir(mode=0o700)
-        return chosen, part
-
-    def complete(self, part: Path, manifest: Manifest) -> None:
-        """Make a backup one that counts: everything is on the disk before its folder has its name."""
-        text = json.dumps(asdict(manifest), indent=1)
-        write_durably(part / _MANIFEST, text.encode())
-        sync_tree(part)
-        part.rename(self.folder / manifest.id)
-        sync_folder(self.folder)
-
-    def remove(self, backup: str) -> None:
-        """Remove a backup, not its blocks: from the moment of its renaming it does not count any more."""
-        gone = self.folder / f"{backup}{_PART}"
-        (self.folder / backup).rename(gone)
-        shutil.rmtree(gone)
-
-    def block(self, digest: bytes) -> Path:
-        """Where a block is, or would be."""
-        return self._path(_BLOCKS, digest.hex())
-
-    def piece(self, digest: str) -> Path:
-        """Where a piece is, or would be; by its SHA-256 in hex digits."""
-        return self._path(_PIECES, digest)
-
-    def list_blocks(self) -> Iterator[bytes]:
-        """The digests of all blocks that are here, in order; what a killed backup has left half written is removed."""
-        return map(bytes.fromhex, self._list(_BLOCKS))
-
-    def list_pieces(self) -> Iterator[str]:
-        """The digests of all pieces that are here, as `list_blocks` does."""
-        return self._list(_PIECES)
-
-    def _path(self, kind: str, digits: str) -> Path:
-        return self.folder / kind / digits[:2] / digits[2:4] / digits
-
-    def _list(self, kind: str) -> Iterator[str]:
-        for first in _entries(self.folder / kind):
-            for second in _entries(first):
-                for path in _entries(second):
-                    if _DIGEST.match(path.name):
-                        yield path.name
-                    else:
-                        path.unlink()
+        return chosen, self.staging(chosen)
 
     def database(self, backup: str) -> Path:
         """The database of a backup."""
-        return self.folder / backup / DATABASE
+        return self.file(backup, DATABASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,10 +269,16 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def is_id(name: str) -> bool:
+    """Tell whether a name may be that of a backup."""
+    return _ID.match(name) is not None
+
+
+def is_digest(name: str) -> bool:
+    """Tell whether a name is that of a block or piece."""
+    return _DIGEST.match(name) is not None
+
+
 def _order(backup: str) -> tuple[str, int]:
     moment, _, number = backup.partition("-")
     return moment, int(number or 0)
-
-
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.exists() else []

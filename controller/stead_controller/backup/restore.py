@@ -76,10 +76,9 @@ def restore(repository: Repository, manifest: Manifest, opener: Opener, target: 
     state_dir = target.state_dir
     if state_dir.exists() and any(state_dir.iterdir()):
         raise BackupError(f"{state_dir} is not empty: move it away first, so that nothing of it is lost.")
-    folder = repository.folder / manifest.id
     listings = [store.listing for store in target.stores if store.listing in manifest.files]
     for name in (DATABASE, keys.file_of(manifest), *listings):
-        if checksum(folder / name) != manifest.files.get(name):
+        if checksum(repository.file(manifest.id, name)) != manifest.files.get(name):
             raise BackupError(f"{name} of {manifest.id} is not what it was: restore another backup.")
     url = target.database_url.removeprefix(FILE)
     if url:
@@ -94,11 +93,11 @@ def restore(repository: Repository, manifest: Manifest, opener: Opener, target: 
         shutil.rmtree(part)
     part.mkdir(mode=0o700, parents=True)
     _write_files({name.removeprefix(_CONTROLLER): files[name] for name in files if name.startswith(_CONTROLLER)}, part)
-    _copy_private(folder / DATABASE, part / contents.DATABASE_NAME)
+    _copy_private(repository.database(manifest.id), part / contents.DATABASE_NAME)
     _forget_controllers(part / contents.DATABASE_NAME)
-    for path in sorted((folder / AUDIT).iterdir()) if (folder / AUDIT).is_dir() else ():
+    for name in sorted(name for name in manifest.files if name.startswith(f"{AUDIT}/")):
         make_private_folders(part / AUDIT, part)
-        _copy_private(path, part / AUDIT / path.name)
+        _copy_private(repository.file(manifest.id, name), part / AUDIT / Path(name).name)
     restored = _write_blocks(repository, manifest, part, show)
     for store in target.stores:
         restored.damaged.extend(stores.restore(repository, manifest, store, part / store.name, show))

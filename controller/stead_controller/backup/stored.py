@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from stead_controller.backup.progress import Show
-from stead_controller.backup.repository import BlockRow, Repository, block_rows
+from stead_controller.backup.repository import BLOCKS, BlockRow, Repository, block_rows
 from stead_controller.blocks.interface import MOST_BYTES, decode
 from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.blocks import BadBlockError
@@ -30,21 +30,19 @@ def read_blocks(repository: Repository, database: Path, show: Show) -> Iterator[
 
 def remove_damaged(repository: Repository, row: BlockRow) -> None:
     """Remove a block that can be read and is not what its digest says, so that the next backup copies it again."""
-    path = repository.block(row.digest)
     try:
-        stored = path.read_bytes()
+        stored = repository.get(BLOCKS, row.digest.hex(), MOST_BYTES + 1)
     except OSError:  # it is missing, or its disk cannot be read now: it may be sound
         return
     try:
         decode(BlockName(row.digest, row.copy), stored)
     except BadBlockError:
-        path.unlink()
+        repository.discard(BLOCKS, [row.digest.hex()])
 
 
 def _read(repository: Repository, row: BlockRow) -> bytes | None:
     try:
-        with repository.block(row.digest).open("rb") as file:
-            stored = file.read(MOST_BYTES + 1)
+        stored = repository.get(BLOCKS, row.digest.hex(), MOST_BYTES + 1)
         decode(BlockName(row.digest, row.copy), stored)
     except (OSError, BadBlockError):
         return None

@@ -12,19 +12,29 @@ import os
 import resource
 import stat
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final, Self
 
 from stead_controller.backup import standstill
 from stead_controller.backup.progress import Show
-from stead_controller.backup.repository import BackupError, Manifest, Repository, make_private_folders, write_durably
+from stead_controller.backup.repository import (
+    PIECES,
+    BackupError,
+    Manifest,
+    Repository,
+    make_private_folders,
+    write_durably,
+)
 
 PIECE_BYTES: Final = 4 << 20
 _SMALL_BYTES: Final = 64 << 10  # of a file that is read at once: some of these are changed within
 _DATA: Final = "data"
 _SETTLED_NS: Final = 2_000_000_000
+_AT_ONCE: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,21 +156,24 @@ def copy(moment: Moment, repository: Repository, earlier: Mapping[str, StoredFil
     listed = [StoredFile(path, is_folder=True) for path in moment.folders]
     done = 0
     show(moment.store.name, 0, moment.bytes)
-    for one in moment.files:
-        status = one.status
-        before = earlier.get(one.path)
-        if before is not None and _is_unchanged(before, status) and _has_all(repository, before):
-            listed.append(before)
-            done += status.st_size
-            continue
-        pieces = []
-        for piece in one.pieces():
-            pieces.append(_put(repository, piece))
-            done += len(piece)
-            show(moment.store.name, done, moment.bytes)
-        # A file may be written to twice without another time, if that is short after it.
-        inode = status.st_ino if status.st_mtime_ns + _SETTLED_NS < moment.time else 0
-        listed.append(StoredFile(one.path, status.st_size, status.st_mtime_ns, inode, tuple(pieces)))
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        pieces = _Pieces(repository, pool)
+        for one in moment.files:
+            status = one.status
+            before = earlier.get(one.path)
+            if before is not None and _is_unchanged(before, status) and all(map(pieces.has, before.pieces)):
+                listed.append(before)
+                done += status.st_size
+                continue
+            digests = []
+            for piece in one.pieces():
+                digests.append(pieces.put(piece))
+                done += len(piece)
+                show(moment.store.name, done, moment.bytes)
+            # A file may be written to twice without another time, if that is short after it.
+            inode = status.st_ino if status.st_mtime_ns + _SETTLED_NS < moment.time else 0
+            listed.append(StoredFile(one.path, status.st_size, status.st_mtime_ns, inode, tuple(digests)))
+        pieces.finish()
     show(moment.store.name, moment.bytes, moment.bytes)
     return listed
 
@@ -175,7 +188,7 @@ def read_listing(repository: Repository, manifest: Manifest, store: Store) -> It
     if store.listing not in manifest.files:
         return
     try:
-        with (repository.folder / manifest.id / store.listing).open(encoding="utf-8") as file:
+        with repository.file(manifest.id, store.listing).open(encoding="utf-8") as file:
             yield from map(StoredFile.parse, file)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BackupError(f"{store.listing} of {manifest.id} cannot be read: {error}") from error
@@ -184,7 +197,7 @@ def read_listing(repository: Repository, manifest: Manifest, store: Store) -> It
 def read_piece(repository: Repository, digest: str) -> bytes | None:
     """Return a piece; None for one that is missing or damaged."""
     try:
-        content = repository.piece(digest).read_bytes()
+        content = repository.get(PIECES, digest, PIECE_BYTES + 1)
     except OSError:
         return None
     return content if hashlib.sha256(content).hexdigest() == digest else None
@@ -198,7 +211,7 @@ def faults(repository: Repository, manifest: Manifest, store: Store, show: Show)
         for digest in one.pieces:
             if read_piece(repository, digest) is None:
                 found[f"{store.name}/{one.path}"] = "is not whole; the next backup copies it again"
-                _remove_damaged(repository.piece(digest), digest)
+                _remove_damaged(repository, digest)
         done += one.size
         show(store.name, done, total)
     return found
@@ -234,24 +247,38 @@ def _is_unchanged(before: StoredFile, status: os.stat_result) -> bool:
     return (before.inode, before.size, before.mtime) == (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
-def _has_all(repository: Repository, one: StoredFile) -> bool:
-    return all(repository.piece(digest).exists() for digest in one.pieces)
+class _Pieces:
+    """Puts pieces, a few at once, which are all that is in memory; each once."""
+
+    def __init__(self, repository: Repository, pool: ThreadPoolExecutor) -> None:
+        self._repository = repository
+        self._pool = pool
+        self._running: deque[Future[None]] = deque()
+        self._seen: set[str] = set()
+
+    def has(self, digest: str) -> bool:
+        """Tell whether a piece is there, or on its way."""
+        return digest in self._seen or self._repository.size(PIECES, digest) is not None
+
+    def put(self, piece: bytes) -> str:
+        digest = hashlib.sha256(piece).hexdigest()
+        if not self.has(digest):
+            self._seen.add(digest)
+            if len(self._running) >= _AT_ONCE:
+                self._running.popleft().result()
+            self._running.append(self._pool.submit(self._repository.put, PIECES, digest, piece))
+        return digest
+
+    def finish(self) -> None:
+        while self._running:
+            self._running.popleft().result()
 
 
-def _put(repository: Repository, piece: bytes) -> str:
-    digest = hashlib.sha256(piece).hexdigest()
-    path = repository.piece(digest)
-    if not path.exists():
-        make_private_folders(path.parent, repository.folder)
-        write_durably(path, piece)
-    return digest
-
-
-def _remove_damaged(path: Path, digest: str) -> None:
+def _remove_damaged(repository: Repository, digest: str) -> None:
     """Remove a piece that can be read, and is not what it was; one that cannot be read now may be sound."""
     with contextlib.suppress(OSError):  # whoever calls says that it is not whole
-        if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-            path.unlink()
+        if hashlib.sha256(repository.get(PIECES, digest, PIECE_BYTES + 1)).hexdigest() != digest:
+            repository.discard(PIECES, [digest])
 
 
 def _allow_many_files() -> None:

@@ -5,6 +5,7 @@ An object is durable when its upload is acknowledged. The bucket may hold other 
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 import botocore.session
@@ -37,24 +38,7 @@ class BlockBucket:
         """Create the client; nothing is sent yet."""
         self._bucket = bucket
         self._threads = ThreadPoolExecutor(_AT_ONCE, "blocks-s3")
-        self._client: Any = botocore.session.Session().create_client(
-            "s3",
-            region_name=bucket.region,
-            endpoint_url=bucket.endpoint or None,
-            aws_access_key_id=key.id,
-            aws_secret_access_key=key.secret,
-            verify=str(bucket.ca_file) if bucket.ca_file is not None else None,
-            config=Config(
-                connect_timeout=_CONNECT_SECONDS,
-                read_timeout=_READ_SECONDS,
-                retries={"mode": "standard", "total_max_attempts": _TRIES},
-                max_pool_connections=2 * _AT_ONCE,
-                # Endpoints of other vendors do not know the newer checksums; a block has its own.
-                request_checksum_calculation="when_required",
-                response_checksum_validation="when_required",
-                s3={"addressing_style": "path"},
-            ),
-        )
+        self._client = open_client(bucket.endpoint, bucket.region, bucket.ca_file, key)
 
     def put(self, blocks: Sequence[tuple[BlockName, Block]]) -> None:
         """Store blocks durably; raises BlockStoreError."""
@@ -71,7 +55,7 @@ class BlockBucket:
             found = self._client.get_object(Bucket=self._bucket.name, Key=self._path(name))
             stored: bytes = found["Body"].read(MOST_BYTES + 1)
         except (BotoCoreError, ClientError, HTTPClientError) as error:
-            if _code(error) in _ABSENT:
+            if code_of(error) in _ABSENT:
                 raise MissingBlockError(f"block {name.digest.hex()} is not in the store") from error
             raise BlockStoreError(f"block {name.digest.hex()} cannot be read: {error}") from error
         return decode(name, stored)
@@ -109,5 +93,29 @@ class BlockBucket:
             raise BlockStoreError(f"a block cannot be {verb}: {failure}") from failure
 
 
-def _code(error: Exception) -> str:
+def open_client(endpoint: str, region: str, ca_file: Path | None, key: Key | None) -> Any:
+    """Create a client; nothing is sent yet. What is empty is as botocore finds it, in the environment or a profile."""
+    session = botocore.session.Session()
+    return session.create_client(
+        "s3",
+        region_name=region or session.get_config_variable("region") or "us-east-1",
+        endpoint_url=endpoint or None,
+        aws_access_key_id=None if key is None else key.id,
+        aws_secret_access_key=None if key is None else key.secret,
+        verify=str(ca_file) if ca_file is not None else None,
+        config=Config(
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": _TRIES},
+            max_pool_connections=2 * _AT_ONCE,
+            # Endpoints of other vendors do not know the newer checksums; a block has its own.
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            s3={"addressing_style": "path"},
+        ),
+    )
+
+
+def code_of(error: Exception) -> str:
+    """The code of an error that the server answered, or nothing."""
     return str(error.response.get("Error", {}).get("Code", "")) if isinstance(error, ClientError) else ""

@@ -18,9 +18,8 @@ from stead_controller.resources.storage.block_names import BlockName
 from stead_controller.settings import Settings
 from stead_proto.blocks import BLOCK_BYTES, ZERO_BLOCK, BadBlockError, pack, unpack
 from tests.support.processes import free_ports
-from tests.support.s3_server import S3Server
 
-KEY = Key("AKIASTEAD", "a/secret+key")
+from .conftest import KEY
 
 
 def noise():
@@ -29,14 +28,6 @@ def noise():
 
 def named(block):
     return BlockName.new(block.digest), block
-
-
-@pytest.fixture(scope="module")
-def endpoint(tmp_path_factory):
-    """A running server that has the bucket `blocks`."""
-    with S3Server(tmp_path_factory.mktemp("s3"), KEY.id, KEY.secret) as server:
-        server.make_bucket("blocks")
-        yield server
 
 
 @pytest.fixture

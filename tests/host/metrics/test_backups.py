@@ -5,7 +5,8 @@ import json
 import time
 
 from stead_controller.backup import stores
-from stead_controller.backup.repository import Manifest, Repository
+from stead_controller.backup.folder import FolderRepository
+from stead_controller.backup.repository import Manifest
 from stead_controller.backup.stores import METRICS
 from stead_controller.metrics.datum import Identity, Wanted, single
 from tests.support import metrics
@@ -52,7 +53,7 @@ def rows_on_disk(folder):
 
 def test_what_was_written_some_seconds_before_comes_back(tmp_path):
     state = tmp_path / "state"
-    repository = Repository(tmp_path / "backups")
+    repository = FolderRepository(tmp_path / "backups")
     repository.begin()
     manifest = Manifest("one", 0, "", "", files={METRICS.listing: ""})
     for _ in metrics.running_in(state / METRICS.name):

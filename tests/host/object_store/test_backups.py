@@ -14,7 +14,8 @@ import pytest
 from sqlalchemy import select
 
 from stead_controller.backup import stores
-from stead_controller.backup.repository import Manifest, Repository
+from stead_controller.backup.folder import FolderRepository
+from stead_controller.backup.repository import Manifest
 from stead_controller.backup.stores import Store
 from stead_controller.db.tables import Bucket
 from stead_controller.object_store.backend import Ask, Backend
@@ -94,7 +95,7 @@ def test_objects_that_were_there_come_back_while_others_are_written_and_deleted(
     try:
         wait_for(lambda: len(acknowledged) > 40, "many objects are written")
         before = dict(acknowledged)
-        repository = Repository(tmp_path / "backups")
+        repository = FolderRepository(tmp_path / "backups")
         manifest = backed_up(store, repository, "one")
         wait_for(lambda: len(acknowledged) > len(before) + 20, "it goes on")
     finally:
@@ -129,14 +130,14 @@ def test_what_has_not_changed_is_neither_read_nor_stored_again(store, tmp_path, 
     store.s3.create_bucket(Bucket=bucket)
     body = secrets.token_bytes(5 << 20)
     store.s3.put_object(Bucket=bucket, Key="k", Body=body)
-    repository = Repository(tmp_path / "backups")
+    repository = FolderRepository(tmp_path / "backups")
     read = []
     monkeypatch.setattr(stores._Opened, "pieces", _noting(read, stores._Opened.pieces))
     just_made = backed_up(store, repository, "zero")
     read.clear()
     monkeypatch.setattr(stores, "_SETTLED_NS", 0)
     first = backed_up(store, repository, "one", just_made)
-    pieces = set(repository.list_pieces())
+    pieces = set(repository.listed("pieces"))
     data = [one.path for one in stores.read_listing(repository, first, STORE) if one.path.endswith(".dat")]
     own = [path for path in data if backend_name(store, bucket) in path]
     assert own
@@ -149,7 +150,7 @@ def test_what_has_not_changed_is_neither_read_nor_stored_again(store, tmp_path, 
 
     assert not set(data) & set(read), "data files have not changed"
     assert read, "others have"
-    assert len(set(repository.list_pieces()) - pieces) < len(pieces)
+    assert len(set(repository.listed("pieces")) - pieces) < len(pieces)
     damaged = next(one for one in stores.read_listing(repository, second, STORE) if one.path == data[-1])
     path = repository.piece(damaged.pieces[0])
     path.write_bytes(path.read_bytes()[:-1] + b"\0\0")
@@ -170,7 +171,7 @@ def _noting(read, pieces):
 
 
 def test_a_restore_says_what_is_not_whole_and_brings_the_rest(store, tmp_path):
-    repository = Repository(tmp_path / "backups")
+    repository = FolderRepository(tmp_path / "backups")
     manifest = backed_up(store, repository, "one")
     large = max(stores.read_listing(repository, manifest, STORE), key=lambda one: one.size)
     repository.piece(large.pieces[0]).unlink()

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from stead_cli import backup_timer, doctor, services
 from stead_cli.__main__ import cli
+from stead_cli.backup_place import Place
 from stead_cli.backup_timer import Schedule
 from stead_cli.errors import CliError
 from stead_cli.settings import Settings
@@ -46,7 +47,7 @@ def wanted(tmp_path: Path) -> Schedule:
     file.write_text("correct horse\n")
     file.chmod(0o600)
     os.chown(file, 0, 0)
-    return Schedule(tmp_path / "backups", file, "03:30", 14)
+    return Schedule(Place(str(tmp_path / "backups")), file, "03:30", 14)
 
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has files that are root's")
@@ -54,6 +55,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root has files t
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o610])
 def test_a_passphrase_that_others_may_read_is_refused(systemd: Systemd, wanted: Schedule, mode: int) -> None:
+    assert wanted.passphrase_file is not None
     backup_timer.check(wanted)
     wanted.passphrase_file.chmod(mode)
     with pytest.raises(CliError, match="others than root may read"):
@@ -81,6 +83,32 @@ def test_where_there_is_no_systemd_cron_is_named(wanted: Schedule, monkeypatch: 
     assert refused.value.hint.startswith("cron: 30 3 * * * ")
 
 
+def test_a_bucket_needs_a_key_file_that_is_roots_and_a_network(
+    systemd: Systemd, wanted: Schedule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen, file = Settings(tmp_path / "state"), tmp_path / "key"
+    file.touch(0o600)
+    for name in ("AWS_CA_BUNDLE", "AWS_ENDPOINT_URL_S3", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://s3.example.net")
+    there = replace(wanted, place=Place("s3://backups/stead", key_file=file).lasting())
+    with pytest.raises(CliError, match="needs the access key of the bucket in a file"):
+        backup_timer.check(replace(wanted, place=Place("s3://backups/stead")))
+    file.chmod(0o640)
+    with pytest.raises(CliError, match="others than root may read"):
+        backup_timer.check(there)
+    file.chmod(0o600)
+    backup_timer.check(there)
+    backup_timer.begin(chosen, there)
+    text = (tmp_path / chosen.unit("backup")).read_text()
+    named = f"s3://backups/stead --endpoint-url=https://s3.example.net --key-file={file}"
+    assert f"create {named} --passphrase-file" in text
+    assert f"prune {named} --keep 14" in text
+    assert "PrivateNetwork=no" in text
+    backup_timer.begin(chosen, wanted)
+    assert "PrivateNetwork=yes" in (tmp_path / chosen.unit("backup")).read_text()
+
+
 def test_recipients_are_in_the_unit_and_their_file_is_only_roots_to_write(
     systemd: Systemd, wanted: Schedule, tmp_path: Path
 ) -> None:
@@ -91,7 +119,7 @@ def test_recipients_are_in_the_unit_and_their_file_is_only_roots_to_write(
     backup_timer.check(sealing)
     backup_timer.begin(chosen, sealing)
     text = (tmp_path / chosen.unit("backup")).read_text()
-    assert f"create {wanted.folder} --recipient=age1one --recipient=age1two --recipients-file {file}\n" in text
+    assert f"create {wanted.place} --recipient=age1one --recipient=age1two --recipients-file {file}\n" in text
     file.chmod(0o646)
     with pytest.raises(CliError, match="others than root may write to"):
         backup_timer.check(sealing)
@@ -106,8 +134,8 @@ def test_the_timer_begins_is_shown_and_ends(systemd: Systemd, wanted: Schedule, 
     backup_timer.begin(chosen, wanted)
     assert systemd.calls == [("daemon-reload",), ("reset-failed", timer), ("enable", "--now", timer)]
     text = (tmp_path / service).read_text()
-    assert f"create {wanted.folder} --passphrase-file {wanted.passphrase_file}" in text
-    assert f"prune {wanted.folder} --keep 14" in text
+    assert f"create {wanted.place} --passphrase-file {wanted.passphrase_file}" in text
+    assert f"prune {wanted.place} --keep 14" in text
     systemd.shows = {
         "Description": "each day",
         "NextElapseUSecRealtime": "soon",
@@ -144,7 +172,7 @@ def test_a_schedule_begins_with_a_backup_and_not_without(
     systemd: Systemd, wanted: Schedule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STEAD_STATE_DIR", str(tmp_path / "state"))
-    folder = str(wanted.folder)
+    folder = str(wanted.place)
 
     def schedule(*arguments: str) -> tuple[int, str]:
         done = CliRunner().invoke(cli, ["backup", "schedule", *arguments])
@@ -159,6 +187,6 @@ def test_a_schedule_begins_with_a_backup_and_not_without(
     empty_database.write(controller / "stead.sqlite")
     code, said = schedule(folder, f"--passphrase-file={wanted.passphrase_file}", "--at", "04:00", "--keep", "3")
     assert (code, "each day at 04:00" in said) == (0, True)
-    assert len(list(wanted.folder.glob("20*"))) == 1
+    assert len(list(Path(wanted.place.where).glob("20*"))) == 1
     assert schedule("--off") == (0, "the schedule has ended\n")
     assert schedule("--off") == (0, "nothing was scheduled\n")

@@ -11,8 +11,9 @@ import pytest
 
 from stead_controller.backup import create as making
 from stead_controller.backup import sealed_files
+from stead_controller.backup.folder import FolderRepository
 from stead_controller.backup.keys import Passphrase, Seal
-from stead_controller.backup.repository import Manifest, Repository
+from stead_controller.backup.repository import BLOCKS, Manifest
 from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.resources.storage.block_names import BlockName
 from stead_proto.blocks import BLOCK_BYTES, pack
@@ -26,7 +27,7 @@ class Made:
     """A state and its backups; the clock stands still until it is set."""
 
     state: Path
-    repository: Repository
+    repository: FolderRepository
     now: datetime = datetime(2026, 11, 29, 14, 15, tzinfo=UTC)
     shown: list[tuple[str, int, int]] = field(default_factory=list)
 
@@ -55,6 +56,10 @@ class Made:
     def remove_block(self, name: BlockName) -> None:
         self.sql("DELETE FROM blocks WHERE digest = ?", name.digest)
 
+    def blocks(self) -> set[bytes]:
+        """The digests of all blocks that the backups have."""
+        return set(map(bytes.fromhex, self.repository.listed(BLOCKS)))
+
     def path_of(self, name: BlockName) -> Path:
         """Where the store has a block."""
         return self.state / "blocks" / name.path
@@ -68,6 +73,12 @@ class Made:
 
 @pytest.fixture
 def made(tmp_path, monkeypatch):
+    """A state with an empty database."""
+    return prepared(tmp_path, monkeypatch)
+
+
+def prepared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Made:
+    """A state with an empty database, whose keys are sealed in no time."""
     monkeypatch.setattr(sealed_files, "COST", 4)
     monkeypatch.setattr(sealed_files.seal, "__defaults__", (4,))
     state = tmp_path / "controller"
@@ -76,4 +87,4 @@ def made(tmp_path, monkeypatch):
     (state / "master.key").write_bytes(b"k" * 32)
     (state / "ca" / "ca-key.pem").write_bytes(b"private")
     (state / "ca.pem").write_bytes(b"public")
-    return Made(state, Repository(tmp_path / "backups"))
+    return Made(state, FolderRepository(tmp_path / "backups"))

@@ -51,7 +51,7 @@ def test_a_block_is_copied_once(made):
     manifest = made.create()
     after = made.repository.block(older.digest).stat()
     assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
-    assert set(made.repository.list_blocks()) == {older.digest, newer.digest}
+    assert made.blocks() == {older.digest, newer.digest}
     assert (manifest.blocks, manifest.unreadable) == (2, ()), "what the store has lost since is here"
 
 
@@ -70,7 +70,7 @@ def test_blocks_that_the_store_has_lost_are_named(made):
 def test_blocks_in_a_bucket_stay_there(made):
     made.add_block()
     manifest = made.create(bucket="stead-blocks")
-    assert (manifest.bucket, manifest.blocks, list(made.repository.list_blocks())) == ("stead-blocks", 0, [])
+    assert (manifest.bucket, manifest.blocks, list(made.blocks())) == ("stead-blocks", 0, [])
 
 
 def test_a_folder_of_another_clouds_backups_is_refused_and_stays_as_it_is(made):

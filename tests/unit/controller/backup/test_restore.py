@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from stead_controller.backup import check, restore
+from stead_controller.backup.folder import FolderRepository
 from stead_controller.backup.keys import Passphrase
 from stead_controller.backup.prune import prune
-from stead_controller.backup.repository import BackupError, Repository
+from stead_controller.backup.repository import BackupError
 from stead_controller.backup.sealed_files import WrongPassphraseError
 from stead_controller.blocks.directory import BlockDirectory
 from stead_proto.blocks import unpack
@@ -46,7 +47,7 @@ def test_all_comes_back(made, tmp_path):
     assert remembered.read_text() == "{}"
     assert unpack(BlockDirectory(target / "blocks").get(name)).startswith(b"content\0")
     assert [path for path in [target, *target.rglob("*")] if path.stat().st_mode & 0o077] == []
-    again = Made(target, Repository(tmp_path / "again"))
+    again = Made(target, FolderRepository(tmp_path / "again"))
     assert again.sql("SELECT digest FROM blocks") == [(name.digest,)]
     remembered.write_text("other")
     restored(made, manifest, tmp_path / "third", settings_file=remembered)
@@ -60,7 +61,7 @@ def test_who_served_then_is_not_taken_for_one_that_lives(made, tmp_path):
         file.commit()
     target = tmp_path / "new"
     restored(made, made.create(), target)
-    there = Made(target, Repository(tmp_path / "again"))
+    there = Made(target, FolderRepository(tmp_path / "again"))
     assert [there.sql(f"SELECT count(*) FROM {table}") for table in ("controllers", "leases")] == [[(0,)], [(0,)]]
 
 
@@ -171,7 +172,7 @@ def test_old_ones_go_with_what_only_they_need(made):
     assert prune(made.repository, 2, made.show) == ([], 0)
     assert prune(made.repository, 1, made.show) == ([old.id], 1)
     assert made.repository.ids() == [new.id]
-    assert set(made.repository.list_blocks()) == {both.digest, last.digest}
+    assert made.blocks() == {both.digest, last.digest}
     assert faults_of(made, new) == []
     with pytest.raises(BackupError, match="One backup at least"):
         prune(made.repository, 0, made.show)
@@ -185,7 +186,7 @@ def test_nothing_is_removed_while_a_backup_cannot_be_read(made):
     database.write_bytes(b"x" * 100)
     with pytest.raises(BackupError, match="cannot be read"):
         prune(made.repository, 1, made.show)
-    assert (len(made.repository.ids()), len(list(made.repository.list_blocks()))) == (2, 1)
+    assert (len(made.repository.ids()), len(made.blocks())) == (2, 1)
 
 
 @settings(
@@ -205,7 +206,7 @@ def test_whatever_is_kept_stays_whole(made_here, contents, keep):
     prune(made.repository, keep, made.show)
     kept = manifests[-keep:]
     assert [faults_of(made, manifest) for manifest in kept] == [[]] * len(kept)
-    assert len(list(made.repository.list_blocks())) == len(set().union(*contents[-keep:]))
+    assert len(made.blocks()) == len(set().union(*contents[-keep:]))
     shutil.rmtree(made.state.parent)
 
 
@@ -217,6 +218,6 @@ def made_here(made, tmp_path):
     def make():
         folder = tmp_path / str(next(count))
         shutil.copytree(made.state, folder / "controller")
-        return Made(folder / "controller", Repository(folder / "backups"))
+        return Made(folder / "controller", FolderRepository(folder / "backups"))
 
     return make

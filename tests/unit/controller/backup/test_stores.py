@@ -7,9 +7,10 @@ import pytest
 
 from stead_controller.backup import contents, restore, stores
 from stead_controller.backup.check import check
+from stead_controller.backup.folder import FolderRepository
 from stead_controller.backup.keys import Passphrase
 from stead_controller.backup.prune import prune
-from stead_controller.backup.repository import FORMAT, BackupError, Repository
+from stead_controller.backup.repository import FORMAT, PIECES, BackupError
 from stead_controller.backup.stores import BUCKETS, METRICS, PIECE_BYTES
 
 from .conftest import PASSPHRASE
@@ -50,7 +51,7 @@ def test_all_files_come_back_with_their_times(made, data, tmp_path):
     manifest = made.create()
     assert manifest.stores == {BUCKETS.name: 2 * len(LARGE) + 5}
     assert manifest.format == FORMAT
-    assert len(list(made.repository.list_pieces())) == 3, "what is the same is there once"
+    assert len(list(made.repository.listed(PIECES))) == 3, "what is the same is there once"
     assert brought_back(made, manifest, tmp_path).damaged == []
     folder = tmp_path / "new" / "controller" / BUCKETS.name
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -191,14 +192,14 @@ def test_what_is_left_out_is_not_there(made, data):
     manifest = made.create(stores=(METRICS,))
     assert manifest.stores == {}
     assert BUCKETS.listing not in manifest.files
-    assert list(made.repository.list_pieces()) == []
+    assert list(made.repository.listed(PIECES)) == []
 
 
 def test_pieces_go_with_the_last_backup_that_names_them(made, data):
     made.create()
     write(data / "small", b"another", OLD + 1)
     made.create()
-    assert len(list(made.repository.list_pieces())) == 4
+    assert len(list(made.repository.listed(PIECES))) == 4
     assert prune(made.repository, 2, made.show) == ([], 0)
     left = made.repository.folder / "pieces" / "ab"
     left.mkdir(exist_ok=True)
@@ -206,7 +207,7 @@ def test_pieces_go_with_the_last_backup_that_names_them(made, data):
     (left / "cd" / "half.new").touch()
     removed, count = prune(made.repository, 1, made.show)
     assert (len(removed), count) == (1, 1)
-    assert len(list(made.repository.list_pieces())) == 3
+    assert len(list(made.repository.listed(PIECES))) == 3
     assert not (left / "cd" / "half.new").exists()
 
 
@@ -219,7 +220,7 @@ def test_backups_of_earlier_releases_are_read(made, tmp_path):
     )
     found = made.repository.find("latest")
     assert (found.format, found.stores, found.database) == (1, {}, "sqlite")
-    assert check(Repository(made.repository.folder), found, Passphrase(PASSPHRASE), made.show) == []
+    assert check(FolderRepository(made.repository.folder), found, Passphrase(PASSPHRASE), made.show) == []
     assert brought_back(made, found, tmp_path).damaged == []
 
 
