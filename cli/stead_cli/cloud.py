@@ -7,13 +7,14 @@ import importlib.util
 import json
 import os
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from stead_cli import block_store, metrics_engine, object_store, processes, traces, units
+from stead_cli import block_store, metrics_engine, object_store, processes, services, traces, units
 from stead_cli.errors import CliError
 from stead_cli.operator import Operator
 from stead_cli.processes import Began, Program
@@ -228,6 +229,7 @@ def start_controller(settings: Settings, start: Callable[[Program], None] = proc
         hint = f"stop it, or choose other ports: {names}"
         raise CliError(f"another controller already answers at port {settings.http_port}", hint)
     settings.controller_dir.mkdir(mode=0o700, exist_ok=True)  # its unit names this directory as writable
+    _load_first(program)
     began = processes.ensure(program, start)
     wait_for(
         lambda: controller_health(settings).answers or ended(program),
@@ -235,6 +237,20 @@ def start_controller(settings: Settings, start: Callable[[Program], None] = proc
         lambda: failed(program, "does not answer"),
     )
     return began
+
+
+def _load_first(controller: Program) -> None:
+    """Have a new release's modules compiled while the former one still serves, or by whom systemd lets write them.
+
+    One that cannot even be loaded raises CliError, and nothing was stopped.
+    """
+    pid = processes.find(controller)
+    if processes.is_as_wanted(controller, pid) if pid is not None else not services.has_systemd():
+        return
+    command: list[str | Path] = [sys.executable, "-c", "import stead_controller.__main__ as it; it.load()"]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise CliError(f"the controller cannot be loaded:\n{done.stderr.strip()[-1500:]}")
 
 
 def ended(program: Program) -> bool:

@@ -64,7 +64,7 @@ class Began(StrEnum):
 def ensure(program: Program, start_it: "Callable[[Program], None] | None" = None) -> Began:
     """Make sure the program runs as it would be started now; replace one of another release or with other options."""
     pid = find(program)
-    if pid is not None and _is_as_wanted(program, pid):
+    if pid is not None and is_as_wanted(program, pid):
         _note_again(program, pid)
         return Began.RAN
     if pid is not None:
@@ -73,7 +73,7 @@ def ensure(program: Program, start_it: "Callable[[Program], None] | None" = None
     return Began.STARTED if pid is None else Began.REPLACED
 
 
-def _is_as_wanted(program: Program, pid: int) -> bool:
+def is_as_wanted(program: Program, pid: int) -> bool:
     """Tell whether a process was started from this release's code and with the program's options."""
     try:
         # The interpreter comes before the script.

@@ -298,6 +298,18 @@ def _loading() -> Iterator[None]:
         gc.enable()
 
 
+def load() -> None:
+    """Load all modules that serve; who only wants them compiled may do so, too: systemd lets `run` read them alone."""
+    with _loading():
+        from sqlalchemy.orm import configure_mappers  # noqa: PLC0415 - see _loading
+
+        from stead_controller import controller, initialise  # noqa: F401, PLC0415 - see _loading
+        from stead_controller.aws import operations  # noqa: PLC0415 - see _loading
+
+        operations.load()
+        configure_mappers()
+
+
 @click.group()
 def cli() -> None:
     """Run Stead's controller."""
@@ -329,16 +341,11 @@ def run(**options: Any) -> None:
         held = alone.take(lock)
     except alone.TakenError as error:
         raise click.ClickException(f"another controller: {error}") from error
-    with _loading():
-        from sqlalchemy.orm import configure_mappers  # noqa: PLC0415 - see _loading
+    load()
+    from stead_controller.controller import Controller  # noqa: PLC0415 - see load
+    from stead_controller.db.schema import bring_up_to_date  # noqa: PLC0415 - see load
+    from stead_controller.initialise import initialise  # noqa: PLC0415 - see load
 
-        from stead_controller.aws import operations  # noqa: PLC0415 - see _loading
-        from stead_controller.controller import Controller  # noqa: PLC0415 - see _loading
-        from stead_controller.db.schema import bring_up_to_date  # noqa: PLC0415 - see _loading
-        from stead_controller.initialise import initialise  # noqa: PLC0415 - see _loading
-
-        operations.load()
-        configure_mappers()
     resident.give_back()  # what loading alone needed: parent and stand-by use nothing of it
     supervisor.fork_until_ended(
         supervisor.Hooks(
