@@ -38,6 +38,7 @@ _NAMES: Final = (
     "placement",
     "image",
     "blocks",
+    "upgrade",
     "backup",
     "recover",
     "unclaimed",

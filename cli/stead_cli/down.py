@@ -8,7 +8,7 @@ from typing import Final
 
 import click
 
-from stead_cli import backup_timer, cloud, processes, settings
+from stead_cli import backup_timer, cloud, processes, settings, upgrade
 from stead_cli.errors import CliError
 from stead_cli.output import say, say_heading
 from stead_cli.settings import Settings
@@ -108,5 +108,6 @@ def _parts(chosen: Settings) -> list[Path]:
         chosen.ca_file,
         chosen.identity_file,
         chosen.memory_file,
+        upgrade.note_file(chosen),
         chosen.run_dir,
     ]

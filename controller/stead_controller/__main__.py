@@ -419,11 +419,30 @@ def newest() -> None:
     click.echo(schema.newest())
 
 
+def _of_a_database[F: Callable[..., None]](command: F) -> F:
+    """Give a command the options that name a database."""
+    state = click.Path(path_type=Path, exists=True)
+    command = click.option("--state-dir", type=state, required=True, help="Where all state is kept.")(command)
+    url = "SQLAlchemy URL; default: SQLite in the state directory."
+    return click.option("--database-url", default="", help=url)(command)
+
+
 @database.command(context_settings={"auto_envvar_prefix": "STEAD"})
-@click.option(
-    "--state-dir", type=click.Path(path_type=Path, exists=True), required=True, help="Where all state is kept."
-)
-@click.option("--database-url", default="", help="SQLAlchemy URL; default: SQLite in the state directory.")
+@_of_a_database
+def revision(state_dir: Path, database_url: str) -> None:
+    """Print the revision that a database has, also while a controller runs; nothing where there is none yet."""
+    from stead_controller.db import schema  # noqa: PLC0415 - see _loading
+    from stead_controller.db.session import Database  # noqa: PLC0415 - see _loading
+
+    opened = Database(Settings(state_dir=state_dir, database_url=database_url).database)
+    try:
+        click.echo(schema.revision_of(opened.engine) or "")
+    finally:
+        opened.close()
+
+
+@database.command(context_settings={"auto_envvar_prefix": "STEAD"})
+@_of_a_database
 @click.argument("revision", default="")
 def downgrade(state_dir: Path, database_url: str, revision: str) -> None:
     """Go back to the database of an earlier release, by default the one before the last upgrade.

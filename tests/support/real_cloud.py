@@ -65,6 +65,7 @@ class RealCloud:
     traces: str = ""  # URL of a server for traces
     database: str = ""  # URL of a database, if the state is to be there from the next command on
     bare: bool = False  # it builds the micro image and proves KVM by itself, which takes half a minute of a processor
+    launcher: Path = BIN / "stead"  # another checkout's, perhaps
     settings: Settings = field(init=False)
 
     def __post_init__(self) -> None:
@@ -110,7 +111,7 @@ class RealCloud:
     def stead(self, *arguments: str, timeout: float = 240) -> "subprocess.CompletedProcess[str]":
         """Run the command line, whatever its status."""
         return subprocess.run(
-            [str(BIN / "stead"), *arguments],
+            [str(self.launcher), *arguments],
             env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
