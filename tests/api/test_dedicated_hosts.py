@@ -172,6 +172,17 @@ def test_what_is_done_is_said_of_each_host(api):
         assert refusal["Error"]["Code"] == "Client.InvalidHostID.NotFound"
 
 
+def test_no_guest_is_promised_another_host(api):
+    [host] = allocate(api)
+    for name in ("HostRecovery", "HostMaintenance"):
+        assert api.ec2.modify_hosts(HostIds=[host], **{name: "off"})["Successful"] == [host]
+        api.refused("UnsupportedOperation", api.ec2.modify_hosts, HostIds=[host], **{name: "on"})
+        api.refused("InvalidParameterValue", api.ec2.modify_hosts, HostIds=[host], **{name: "maybe"})
+        asked = {"InstanceType": TYPE, "Quantity": 1, "AvailabilityZone": "us-east-1a"}
+        api.refused("UnsupportedOperation", api.ec2.allocate_hosts, **asked, **{name: "on"})
+    api.refused("MissingParameter", api.ec2.modify_hosts, HostIds=[host])
+
+
 def test_a_stopped_instance_goes_to_another_tenancy(api):
     [host] = allocate(api)
     one = launch(api)["InstanceId"]

@@ -24,8 +24,6 @@ _INSTANT: Final = "an instant fleet does nothing more once it is made"
 _LOGS: Final = "flow logs are written so"
 _NO_ROLE: Final = "files of the caller's own are read and written, with its own rights"
 _NONE: Final = "there are none, whichever are asked for"
-_NO_MAINTENANCE: Final = "guests of a host in maintenance are not moved"
-_NO_RECOVERY: Final = "guests of a failed host are not moved"
 _NO_NESTED: Final = "no guest is promised that it can run guests"
 _NO_SRD: Final = "no interface has ENA Express"
 
@@ -41,8 +39,6 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("autoscaling", "DeleteTags", "Tags.PropagateAtLaunch"): Accepted("tags are deleted by their keys"),
     ("autoscaling", "DeleteTags", "Tags.Value"): Accepted("tags are deleted by their keys"),
     ("ec2", "*", "IncludeManagedResources"): Accepted("nothing here is managed by another service of AWS"),
-    ("ec2", "AllocateHosts", "HostMaintenance"): Accepted(_NO_MAINTENANCE, ("off",)),
-    ("ec2", "AllocateHosts", "HostRecovery"): Accepted(_NO_RECOVERY, ("off",)),
     ("ec2", "AllocateHosts", "CpuOptions.AmdSevSnp"): Accepted("no instance has encrypted memory", ("disabled",)),
     ("ec2", "CancelImportTask", "CancelReason"): Accepted("a remark for people, which EC2 shows nowhere"),
     ("ec2", "CopySnapshot", "PresignedUrl"): Accepted("the source is in this region, so nothing is fetched by a URL"),
@@ -62,8 +58,6 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "ImportImage", "RoleName"): Accepted(_NO_ROLE),
     ("ec2", "ImportSnapshot", "RoleName"): Accepted(_NO_ROLE),
     ("ec2", "ModifyInstanceCpuOptions", "NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),
-    ("ec2", "ModifyHosts", "HostMaintenance"): Accepted(_NO_MAINTENANCE, ("off",)),
-    ("ec2", "ModifyHosts", "HostRecovery"): Accepted(_NO_RECOVERY, ("off",)),
     ("ec2", "RunInstances", "CpuOptions.AmdSevSnp"): Accepted("no instance has encrypted memory", ("disabled",)),
     ("ec2", "RunInstances", "CpuOptions.NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),
     ("ec2", "RunInstances", "EnclaveOptions.Enabled"): Accepted("no instance has enclaves", (False,)),

@@ -76,6 +76,22 @@ class TypesRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class UpkeepRequest:
+    """Whether guests of a failed host, and of one in maintenance, are to have another; None for what is not given."""
+
+    recovery: str | None = None
+    maintenance: str | None = None
+
+    def check(self) -> None:
+        """Raise InvalidParameter for what is neither on nor off, and Unsupported for what is on."""
+        for name, value in (("hostRecovery", self.recovery), ("hostMaintenance", self.maintenance)):
+            if value not in (None, *_SWITCHES):
+                raise InvalidParameter(f"Value ({value}) for parameter {name} is invalid. Expecting on or off.")
+            if value == "on":
+                raise Unsupported(f"The {name} on is not supported: no guest is moved from a Dedicated Host.")
+
+
+@dataclass(frozen=True, slots=True)
 class DedicatedHostRequest:
     """The parameters of new hosts; None for those not in the request."""
 
@@ -86,6 +102,7 @@ class DedicatedHostRequest:
     auto_placement: str
     tags: Mapping[str, str]
     repeatable: Repeatable
+    upkeep: UpkeepRequest = UpkeepRequest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +111,7 @@ class DedicatedHostChange:
 
     auto_placement: str | None
     types: TypesRequest
+    upkeep: UpkeepRequest = UpkeepRequest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +165,14 @@ def allocate(tx: Transaction, caller: Caller, cloud: Cloud, request: DedicatedHo
 
 
 def modify(tx: Transaction, caller: Caller, host_ids: Sequence[str], asked: DedicatedHostChange) -> list[HostOutcome]:
-    """Change hosts, each by itself; raises MalformedId, MissingParameter, InvalidParameter, InvalidCombination."""
+    """Change hosts, each by itself.
+
+    Raises MalformedId, MissingParameter, InvalidParameter, InvalidCombination, Unsupported.
+    """
     lookup.check_form("dedicated-host", host_ids)
     if asked == DedicatedHostChange(None, TypesRequest()):
         raise MissingParameter("AutoPlacement")
+    asked.upkeep.check()
     if asked.auto_placement is not None:
         _check_auto_placement(asked.auto_placement)
     if asked.types != TypesRequest():
@@ -220,6 +242,7 @@ def _capacity(host: Host, kind: InstanceType) -> TypeCapacity:
 def _allocate_all(tx: Transaction, caller: Caller, cloud: Cloud, request: DedicatedHostRequest, now: datetime) -> str:
     """Allocate as many hosts as a request asks for, and return the id of one of them."""
     _check_auto_placement(request.auto_placement)
+    request.upkeep.check()
     if request.count is None:
         raise MissingParameter("Quantity")
     if not 1 <= request.count <= MOST:

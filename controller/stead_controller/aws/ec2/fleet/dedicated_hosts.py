@@ -14,6 +14,7 @@ from stead_controller.resources.fleet.dedicated_hosts import (
     DedicatedHostRequest,
     HostOutcome,
     TypesRequest,
+    UpkeepRequest,
 )
 
 
@@ -26,6 +27,7 @@ def allocate_hosts(call: Call, params: Params) -> Result:
         zone=params.get("AvailabilityZone"),
         zone_id=params.get("AvailabilityZoneId"),
         auto_placement=params.get("AutoPlacement", "off"),
+        upkeep=_upkeep(params),
         tags=tags_on_create(params, "dedicated-host")["dedicated-host"],
         repeatable=repeatable("AllocateHosts", params),
     )
@@ -44,7 +46,7 @@ def describe_hosts(call: Call, params: Params) -> Result:
 @operation("ModifyHosts")
 def modify_hosts(call: Call, params: Params) -> Result:
     """Change for which instances Dedicated Hosts are."""
-    asked = DedicatedHostChange(params.get("AutoPlacement"), _types(params))
+    asked = DedicatedHostChange(params.get("AutoPlacement"), _types(params), _upkeep(params))
     return _outcomes(call, dedicated_hosts.modify(call.tx, call.caller, params["HostIds"], asked))
 
 
@@ -56,6 +58,10 @@ def release_hosts(call: Call, params: Params) -> Result:
 
 def _types(params: Params) -> TypesRequest:
     return TypesRequest(params.get("InstanceType"), params.get("InstanceFamily"))
+
+
+def _upkeep(params: Params) -> UpkeepRequest:
+    return UpkeepRequest(params.get("HostRecovery"), params.get("HostMaintenance"))
 
 
 def _outcomes(call: Call, found: Sequence[HostOutcome]) -> Result:
