@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from stead_controller.db.tables import Image
+from stead_controller.db.tables import Image, Instance
 from tests.api.conftest import Api
 from tests.support.clients import FAST, Account
 
@@ -78,6 +78,14 @@ def test_which_instances_are_not_hibernated(api: Api) -> None:
     assert (change["PreviousState"]["Name"], change["CurrentState"]["Name"]) == ("running", "stopping")
     [change] = stop(InstanceIds=[ready], Hibernate=True)["StoppingInstances"]
     assert (change["PreviousState"]["Name"], change["CurrentState"]["Name"]) == ("stopping", "stopping")
+
+
+def test_an_instance_that_got_a_type_which_cannot_is_not_hibernated(api: Api) -> None:
+    changed = api.launch(state="stopped", hibernation=True)
+    api.ec2.modify_instance_attribute(InstanceId=changed, InstanceType={"Value": "m5d.large"})
+    api.run(lambda tx: setattr(tx.session.get_one(Instance, changed), "state", "running"))
+    words = api.refused(NOT_FOR_IT, api.ec2.stop_instances, InstanceIds=[changed], Hibernate=True)
+    assert words == "The instance type 'm5d.large' does not support hibernation."
 
 
 def test_a_hibernated_instance_keeps_its_devices_and_its_type(api: Api) -> None:

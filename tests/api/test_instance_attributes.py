@@ -211,8 +211,11 @@ def test_ebs_optimized(api, instance_id):
     modify = api.ec2.modify_instance_attribute
     modify(InstanceId=instance_id, EbsOptimized={"Value": True})
     assert attribute(api, instance_id, "ebsOptimized") == {"Value": True}
-    api.refused("UnsupportedOperation", modify, InstanceId=instance_id, InstanceType={"Value": "t2.micro"})
+    api.refused("Unsupported", modify, InstanceId=instance_id, InstanceType={"Value": "t2.micro"})
     modify(InstanceId=instance_id, EnaSupport={"Value": True})
+    modify(InstanceId=instance_id, EbsOptimized={"Value": False})
+    modify(InstanceId=instance_id, InstanceType={"Value": "t2.micro"})
+    api.refused("Unsupported", modify, InstanceId=instance_id, EbsOptimized={"Value": True})
 
 
 def test_instances_that_ended_or_are_not_ours(api, instance_id):

@@ -321,6 +321,7 @@ def test_what_is_not_there_now_is_a_warning(api):
         (["InvalidParameterValue"], {"InstanceType": "x9.huge"}),
         (["InvalidParameterValue"], {"InstanceType": "x9.huge", "ImageId": api.world.image_id}),
         (["Unsupported"], {"InstanceType": "t4g.nano"}),
+        (["Unsupported"], {"InstanceType": "t2.nano", "EbsOptimized": True}),
         (["InvalidParameterValue"], {"InstanceType": "t3.nano", "ImageId": arm}),
         (["InvalidKeyPair.NotFound"], {"KeyName": "nobodys"}),
         (["InvalidParameterValue"], {"IamInstanceProfile": {"Name": "nobodys"}}),

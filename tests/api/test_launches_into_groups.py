@@ -213,6 +213,12 @@ def test_burstable_types_are_in_no_cluster(api, hosts):
     values = {"ImageId": api.world.image_id, "MinCount": 1, "MaxCount": 1, "Placement": {"GroupName": "own"}}
     words = api.refused("InvalidParameterCombination", api.ec2.run_instances, InstanceType="t3.micro", **values)
     assert words.startswith("Cluster placement groups are not supported by the 't3.micro' instance type.")
+    (one,) = launch(api)
+    stopped(api, one)
+    modify = api.ec2.modify_instance_attribute
+    assert (
+        api.refused("InvalidParameterCombination", modify, InstanceId=one, InstanceType={"Value": "t3.micro"}) == words
+    )
 
 
 def test_templates_and_fleets_launch_into_groups(api, hosts):
@@ -242,6 +248,9 @@ def test_templates_and_fleets_launch_into_groups(api, hosts):
     ids = [instance_id for pool in fleet["Instances"] for instance_id in pool["InstanceIds"]]
     assert sorted(hosts_of(api, ids)) == sorted(hosts[:3])
     assert [error["ErrorCode"] for error in fleet["Errors"]] == [FULL]
+    for part in (*fleet["Instances"], *fleet["Errors"]):
+        overridden = part["LaunchTemplateAndOverrides"]["Overrides"]
+        assert overridden == {"AvailabilityZone": "us-east-1a", "Placement": {"GroupName": "apart"}}
 
 
 def test_launches_and_moves_into_a_group_need_rights_on_it(api, hosts):

@@ -106,6 +106,7 @@ BAD_LAUNCHES = [
     ("InvalidParameterValue", {"InstanceInitiatedShutdownBehavior": "explode"}),
     ("InvalidParameterValue", {"MetadataOptions": {"HttpTokens": "perhaps"}}),
     ("InvalidParameterValue", {"IamInstanceProfile": {"Name": "role"}}),
+    ("Unsupported", {"InstanceType": "t2.micro", "EbsOptimized": True}),
 ]
 
 

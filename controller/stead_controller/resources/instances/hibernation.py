@@ -14,6 +14,7 @@ from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import Image, Instance
 from stead_controller.desired import desired_state
 from stead_controller.errors import NoCapacity, Unsupported, WrongState
+from stead_controller.request import instance_types
 from stead_controller.request.caller import Caller
 from stead_controller.request.cloud import Cloud
 from stead_controller.request.transaction import Transaction
@@ -35,7 +36,7 @@ _GIB: Final = 1 << 30
 def check_launch(kind: InstanceType, image: Image, root: VolumePlan) -> None:
     """Raise Unsupported where an instance could not hibernate: by its type, its firmware or its root volume."""
     if not kind.hibernation:
-        raise _unsupported(f"The instance type '{kind.name}' does not support hibernation.")
+        raise _no_hibernation(kind.name)
     if boot_modes.CURRENT[image.boot_mode] != boot_modes.LEGACY_BIOS:
         raise _unsupported(f"Instances of the image '{image.id}' boot by UEFI, with which they cannot hibernate.")
     if root.key_id is None:
@@ -52,13 +53,17 @@ def hibernate_instances(
 ) -> list[StateChange]:
     """Hibernate running instances; those that stop or have stopped are left alone.
 
-    Raises Unsupported for one that was not launched for it, WrongState, and NoCapacity where its host has no room for
-    its memory; then nothing is changed. A guest whose memory cannot be saved is shut down instead.
+    Raises Unsupported for one that was not launched for it or has a type that cannot, WrongState, and NoCapacity where
+    its host has no room for its memory; then nothing is changed. A guest whose memory cannot be saved is shut down
+    instead.
     """
     changes = []
     for instance in find_instances(tx, caller, instance_ids):
         if not instance.hibernation:
             raise _unsupported(f"The instance '{instance.id}' is not enabled for hibernation.")
+        kind = instance_types.find(tx, instance.instance_type)
+        if kind is None or not kind.hibernation:  # it has got another type since its launch
+            raise _no_hibernation(instance.instance_type)
         require_unprotected(instance)
         if instance.state in ("stopping", "stopped"):
             changes.append(StateChange(instance.id, instance.state, instance.state))
@@ -94,6 +99,10 @@ def require_awake(instance: Instance, what: str) -> None:
     if instance.memory_saved:
         words = f"The instance '{instance.id}' is hibernated. Start it before you {what}."
         raise WrongState("instance", words, code="IncorrectState")
+
+
+def _no_hibernation(instance_type: str) -> Unsupported:
+    return _unsupported(f"The instance type '{instance_type}' does not support hibernation.")
 
 
 def _unsupported(message: str) -> Unsupported:

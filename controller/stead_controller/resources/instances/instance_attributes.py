@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, SecurityGroup, Volume
+from stead_controller.db.tables import Instance, InterfaceGroup, NetworkInterface, PlacementGroup, SecurityGroup, Volume
 from stead_controller.desired import desired_state
 from stead_controller.errors import InvalidParameter, MissingParameter, Unsupported, WrongState
 from stead_controller.request import instance_types, lookup
@@ -20,7 +20,9 @@ from stead_controller.resources.host_capacity import devices
 from stead_controller.resources.instances import (
     credit_specifications,
     hibernation,
+    instance_groups,
     instances,
+    launch_choices,
     launch_volumes,
     metadata_options,
     spot_instances,
@@ -113,7 +115,7 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
     """Give a stopped instance another type; raises MalformedId, NotFound, InvalidParameter, WrongState.
 
     Its CPU options become the type's. Raises LimitExceeded when the instance has more interfaces, or addresses of one,
-    than the type may have.
+    than the type may have, InvalidCombination when it is in a group in which the type cannot be.
     """
     kind = instance_types.find(tx, name)
     if kind is None:
@@ -127,8 +129,9 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
             f"The architecture '{kind.architecture}' of the specified instance type does not match the architecture "
             f"'{instance.architecture}' of the instance."
         )
-    if instance.ebs_optimized and kind.ebs_optimized == "unsupported":
-        raise _no_ebs_optimization(name)
+    launch_choices.check_ebs_optimized(kind, wanted=instance.ebs_optimized)
+    if instance.placement_group_id is not None:
+        instance_groups.check_type(tx.session.get_one(PlacementGroup, instance.placement_group_id), kind)
     interfaces = tx.session.scalars(select(NetworkInterface).where(NetworkInterface.instance_id == instance.id)).all()
     network_interface_attachments.check_number(kind, len(interfaces))
     for interface in interfaces:
@@ -158,8 +161,8 @@ def set_ebs_optimized(tx: Transaction, caller: Caller, instance_id: str, value: 
     """Set whether a stopped instance is EBS-optimized; raises MalformedId, NotFound, WrongState, Unsupported."""
     instance = _find_stopped(tx, caller, instance_id)
     kind = instance_types.find(tx, instance.instance_type)
-    if value and (kind is None or kind.ebs_optimized == "unsupported"):
-        raise _no_ebs_optimization(instance.instance_type)
+    if kind is not None:  # else an own type that was removed
+        launch_choices.check_ebs_optimized(kind, wanted=value)
     instance.ebs_optimized = value
 
 
@@ -272,7 +275,3 @@ def _find_stopped(tx: Transaction, caller: Caller, instance_id: str) -> Instance
     if instance.state != "stopped":
         raise WrongState("instance", f"The instance '{instance.id}' is not in the 'stopped' state.")
     return instance
-
-
-def _no_ebs_optimization(instance_type: str) -> Unsupported:
-    return Unsupported(f"EBS-optimized instances are not supported for the instance type {instance_type}.")

@@ -97,12 +97,17 @@ def choose(tx: Transaction, caller: Caller, asked: GroupRequest, kind: InstanceT
         return None
     group = find(tx, caller, asked.name) if asked.name else _by_id(tx, caller, asked.group_id or "")
     check_partition(group, asked.partition)
+    check_type(group, kind)
+    return ChosenGroup(group, asked.partition)
+
+
+def check_type(group: PlacementGroup, kind: InstanceType) -> None:
+    """Raise InvalidCombination for a type whose instances cannot be in a group."""
     if group.strategy == "cluster" and kind.burstable:
         raise InvalidCombination(
             f"Cluster placement groups are not supported by the '{kind.name}' instance type. Specify a supported "
             "instance type or change the placement group strategy, and try again."
         )
-    return ChosenGroup(group, asked.partition)
 
 
 def find(tx: Transaction, caller: Caller, name: str) -> PlacementGroup:

@@ -87,6 +87,7 @@ def choose(tx: Transaction, caller: Caller, cloud: Cloud, request: LaunchRequest
     zone = _zone(cloud, request)
     check_offered(tx, kind, zone)
     check_image(image, kind)
+    check_ebs_optimized(kind, wanted=request.ebs_optimized)
     cpus = cpu_options.settle(kind, request.cpu_options)
     need = instance_needs.planned(image, kind, cpus)
     tenancy = instance_tenancies.find(tx, caller, request.tenancy, kind)
@@ -136,6 +137,14 @@ def check_image(image: Image, kind: InstanceType) -> None:
             f"'{image.architecture}' of the specified AMI. Specify an instance type and an AMI that have matching "
             "architectures, and try again. You can use 'describe-instance-types' or 'describe-images' to discover the "
             "architecture of the instance type or AMI."
+        )
+
+
+def check_ebs_optimized(kind: InstanceType, *, wanted: bool) -> None:
+    """Raise Unsupported for a type that promises its disks no bandwidth of their own."""
+    if wanted and kind.ebs_optimized == "unsupported":
+        raise Unsupported(
+            f"EBS-optimized instances are not supported for the instance type {kind.name}.", code="Unsupported"
         )
 
 

@@ -35,6 +35,7 @@ def doubts(
         yield InvalidParameter(f"Invalid value '{request.instance_type}' for InstanceType.")
     if has_type and kind is not None:
         checks.append(partial(launch_choices.check_offered, tx, kind, request.zone))
+        checks.append(partial(launch_choices.check_ebs_optimized, kind, wanted=request.ebs_optimized))
         checks.append(partial(cpu_options.settle, kind, request.cpu_options))
         checks.append(partial(credit_specifications.settle, tx, caller.account_id, kind, request.cpu_credits))
     if request.image_id:

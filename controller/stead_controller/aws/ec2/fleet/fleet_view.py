@@ -49,6 +49,9 @@ def overrides_view(pools: Sequence[PoolParameters]) -> list[Result]:
 def _asked_view(pool: PoolParameters) -> Result:
     version = {"LaunchTemplateId": pool.template.id, "Version": str(pool.template.number)}
     override = {name: value for name in _SHOWN if (value := pool.override.get(name)) is not None}
+    group = pool.override.get("Placement", {}).get("GroupName")
+    if group:
+        override["Placement"] = {"GroupName": group}
     return {"LaunchTemplateSpecification": version, "Overrides": override}
 
 
