@@ -298,6 +298,14 @@ def test_what_an_override_replaces(api):
                 }
             },
         ),
+        (
+            "InvalidParameterValue",
+            {"TargetCapacitySpecification": {"TotalTargetCapacity": 2, "TargetCapacityUnitType": "bushels"}},
+        ),
+        (
+            "InvalidParameterValue",
+            {"TargetCapacitySpecification": {"TotalTargetCapacity": 2, "DefaultTargetCapacityType": "borrowed"}},
+        ),
         ("UnsupportedOperation", {"SpotOptions": {"AllocationStrategy": "diversified"}}),
         ("InvalidParameterValue", {"SpotOptions": {"AllocationStrategy": "prioritized"}}),
         ("UnsupportedOperation", {"SpotOptions": {"InstancePoolsToUseCount": 2}}),
@@ -318,6 +326,7 @@ def test_what_an_override_replaces(api):
         ("InvalidParameterCombination", {"OnDemandOptions": {"MinTargetCapacity": 1}}),
         ("InvalidParameterValue", {"OnDemandOptions": {"MinTargetCapacity": 2, "SingleInstanceType": True}}),
         ("UnsupportedOperation", {"ValidUntil": rows.NOW}),
+        ("InvalidParameterValue", {"Type": "constant"}),
         ("UnsupportedOperation", {"TerminateInstancesWithExpiration": True}),
         ("UnsupportedOperation", {"ReplaceUnhealthyInstances": True}),
         ("InvalidParameterValue", {"TagSpecifications": [{"ResourceType": "vpc", "Tags": [{"Key": "a"}]}]}),
@@ -340,6 +349,7 @@ def test_bad_requests_change_nothing(api, code, change):
             {"InstanceRequirements": REQUIRED | {"OnDemandMaxPricePercentageOverLowestPrice": 20}},
         ),
         ("UnsupportedOperation", {"Placement": {"Tenancy": "dedicated"}}),
+        ("InvalidParameterValue", {"Priority": -1.0}),
         ("InvalidParameterValue", {"WeightedCapacity": 0.0}),
         ("InvalidParameterValue", {"WeightedCapacity": 1000.0}),
         ("InvalidParameterValue", {"SubnetId": "subnet-1,subnet-2"}),

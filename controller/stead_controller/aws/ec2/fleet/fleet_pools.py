@@ -30,6 +30,8 @@ _REQUIREMENTS: Final = "InstanceRequirements"
 _MOST_TYPES: Final = 20  # of those that have what an override requires: those that take least of a host
 _INTERFACES: Final = "NetworkInterfaces"
 _MOST_WEIGHT: Final = 999
+_UNITS: Final = ("units", "vcpu", "memory-mib")
+_MARKETS: Final = ("spot", "on-demand", "capacity-block")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,10 @@ def targets(params: Params) -> Targets:
     total = _required(asked, "TotalTargetCapacity")
     kind = asked.get("DefaultTargetCapacityType", "spot")
     on_demand, spot = asked.get("OnDemandTargetCapacity") or 0, asked.get("SpotTargetCapacity") or 0
-    if asked.get("TargetCapacityUnitType", "units") != "units":
+    unit = asked.get("TargetCapacityUnitType", "units")
+    if unit not in _UNITS:
+        raise InvalidParameter(f"Value ({unit}) for parameter targetCapacityUnitType is invalid.")
+    if unit != "units":
         raise Unsupported("The parameter TargetCapacityUnitType is not supported: targets are in units.")
     if total < 1:
         raise InvalidParameter(f"Value ({total}) for parameter totalTargetCapacity is invalid. Expecting 1 or more.")
@@ -79,6 +84,8 @@ def targets(params: Params) -> Targets:
     rest = total - on_demand - spot
     if rest < 0:
         raise InvalidCombination("The on-demand and spot target capacities are more than the total target capacity.")
+    if kind not in _MARKETS:
+        raise InvalidParameter(f"Value ({kind}) for parameter defaultTargetCapacityType is invalid.")
     if kind not in ("spot", "on-demand"):
         raise Unsupported(f"The DefaultTargetCapacityType {kind} is not supported.")
     return Targets(on_demand, spot + rest) if kind == "spot" else Targets(on_demand + rest, spot)
@@ -98,7 +105,7 @@ def pools(tx: Transaction, caller: Caller, params: Params, *, spot: bool) -> lis
         template, user_data = _template(tx, caller, config.get("LaunchTemplateSpecification", {}))
         overrides: Sequence[Mapping[str, Any]] = config.get("Overrides") or ({},)
         for override in overrides:
-            weight, priority = _weight(override), override.get("Priority")
+            weight, priority = _weight(override), _priority(override)
             shared: dict[str, Any] = {"MinCount": 1, "MaxCount": max(1, min(math.ceil(wanted / weight), 1000))}
             if user_data is not None:
                 shared["UserData"] = user_data
@@ -181,6 +188,13 @@ def _weight(override: Mapping[str, Any]) -> float:
     if not 0 < weight <= _MOST_WEIGHT:
         raise InvalidParameter(f"Value ({weight:g}) for parameter weightedCapacity is invalid.")
     return weight
+
+
+def _priority(override: Mapping[str, Any]) -> float | None:
+    priority: float | None = override.get("Priority")
+    if priority is not None and not priority >= 0:
+        raise InvalidParameter(f"Value ({priority:g}) for parameter priority is invalid. The first is 0.")
+    return priority
 
 
 def _own(override: Mapping[str, Any], template: Template) -> dict[str, Any]:

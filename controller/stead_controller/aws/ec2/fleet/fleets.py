@@ -37,6 +37,7 @@ _STRATEGIES: Final = {
     },
 }
 _RESERVATIONS_FIRST: Final = "use-capacity-reservations-first"
+_TYPES: Final = ("instant", "maintain", "request")
 _POLICIES: Final = ("no-termination", "termination")
 _STORED: Final = ("LaunchTemplateConfigs", "OnDemandOptions", "SpotOptions", "TargetCapacitySpecification")
 _FILTERS: Final = (
@@ -51,7 +52,10 @@ _FILTERS: Final = (
 @operation("CreateFleet")
 def create_fleet(call: Call, params: Params) -> Result:
     """Launch instances of several types and subnets."""
-    if params.get("Type", "maintain") != "instant":
+    kind = params.get("Type", "maintain")
+    if kind not in _TYPES:
+        raise InvalidParameter(f"Value ({kind}) for parameter type is invalid.")
+    if kind != "instant":
         raise Unsupported("Fleets of the Type request or maintain are not supported: only instant ones are.")
     if call.refused and params.get("DryRun", False):  # which asks whether all of it is allowed
         raise next(iter(call.refused.values()))
