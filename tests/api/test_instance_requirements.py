@@ -120,7 +120,16 @@ def test_what_nothing_here_has_is_found_nowhere(api, params, requirements):
         ({"AllowedInstanceTypes": ["a*"] * 401}, "InvalidParameterValue"),
         ({"SpotMaxPricePercentageOverLowestPrice": 20}, "UnsupportedOperation"),
         ({"BaselineEbsBandwidthMbps": {"Min": 4, "Max": 2}}, "InvalidParameterValue"),
+        ({"CpuManufacturers": ["intel", "cyrix"]}, "InvalidParameterValue"),
+        ({"InstanceGenerations": ["next"]}, "InvalidParameterValue"),
+        ({"LocalStorageTypes": ["tape"]}, "InvalidParameterValue"),
+        ({"AcceleratorTypes": ["pedal"]}, "InvalidParameterValue"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(api, requirements, code):
     api.refused(code, api.ec2.get_instance_types_from_instance_requirements, **asked(**requirements))
+
+
+@pytest.mark.parametrize("params", [(["x86"],), (["x86_64"], ["pv"])])
+def test_unknown_architectures_and_ways_to_virtualize_are_refused(api, params):
+    api.refused("InvalidParameterValue", api.ec2.get_instance_types_from_instance_requirements, **asked(*params))

@@ -15,6 +15,13 @@ from stead_controller.request.filters import Filter
 _MANUFACTURERS: Final = {"aws": "amazon-web-services"}  # those with another name here than in lower case
 _CHOICES: Final = ("included", "required", "excluded")
 _MOST_PATTERNS: Final = 400
+# EC2's words. Names and manufacturers of accelerators are not here: an operator's own type may have others.
+_ARCHITECTURES: Final = ("i386", "x86_64", "arm64", "x86_64_mac", "arm64_mac")
+_VIRTUALIZATION_TYPES: Final = ("hvm", "paravirtual")
+_CPU_MANUFACTURERS: Final = ("intel", "amd", "amazon-web-services", "apple")
+_GENERATIONS: Final = ("current", "previous")
+_MEDIA: Final = ("hdd", "ssd")
+_ACCELERATOR_TYPES: Final = ("gpu", "fpga", "inference", "media")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +86,24 @@ class Requirements:
         ):
             if chosen not in _CHOICES:
                 raise InvalidParameter(f"Value ({chosen}) for parameter {word} is invalid.")
+        for word, given, known in self._words():
+            unknown = next((one for one in given if one not in known), None)
+            if unknown is not None:
+                raise InvalidParameter(f"Value ({unknown}) for parameter {word} is invalid.")
         if self.allowed and self.excluded:
             raise InvalidCombination("AllowedInstanceTypes and ExcludedInstanceTypes cannot be used together.")
         if max(len(self.allowed), len(self.excluded)) > _MOST_PATTERNS:
             raise InvalidParameter(f"At most {_MOST_PATTERNS} instance types can be allowed or excluded.")
-        for name, given in self._ranges():
-            given.check(name)
+        for name, limits in self._ranges():
+            limits.check(name)
+
+    def _words(self) -> Iterator[tuple[str, tuple[str, ...], tuple[str, ...]]]:
+        yield "ArchitectureTypes", self.architectures, _ARCHITECTURES
+        yield "VirtualizationTypes", self.virtualization_types, _VIRTUALIZATION_TYPES
+        yield "CpuManufacturers", self.cpu_manufacturers, _CPU_MANUFACTURERS
+        yield "InstanceGenerations", self.generations, _GENERATIONS
+        yield "LocalStorageTypes", self.local_storage_types, _MEDIA
+        yield "AcceleratorTypes", self.accelerator_types, _ACCELERATOR_TYPES
 
     def _ranges(self) -> Iterator[tuple[str, Range]]:
         yield "VCpuCount", self.vcpus
