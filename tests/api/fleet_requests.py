@@ -63,6 +63,7 @@ BASES: Final[dict[str, Named]] = {
     "CreateCapacityReservation": _RESERVATION,
     "DescribeCapacityReservations": {"CapacityReservationIds": ["{capacity_reservation}"]},
     "GetCapacityReservationUsage": {"CapacityReservationId": "{capacity_reservation}"},
+    "GetGroupsForCapacityReservation": {"CapacityReservationId": "{capacity_reservation}"},
     "ModifyCapacityReservation": {"CapacityReservationId": "{capacity_reservation}", "InstanceCount": 2},
     "ModifyInstanceCapacityReservationAttributes": {
         "InstanceId": "{stopped}",

@@ -55,6 +55,14 @@ def test_an_id_is_not_found_and_several_are_not(api):
     assert said == "The transitGateway IDs 'tgw-1, tgw-2' do not exist"
 
 
+def test_what_a_reservation_has_not_is_empty(api):
+    made = api.ec2.create_capacity_reservation(
+        InstanceType="t3.nano", InstancePlatform="Linux/UNIX", InstanceCount=1, AvailabilityZone="us-east-1a"
+    )
+    mine = {"CapacityReservationIds": [made["CapacityReservation"]["CapacityReservationId"]]}
+    assert api.ec2.describe_capacity_reservation_topology(**mine)["CapacityReservations"] == []
+
+
 def test_filters_and_pages_are_checked_all_the_same(api):
     by_state = [{"Name": "state", "Values": ["available"]}]
     assert api.ec2.describe_customer_gateways(Filters=by_state)["CustomerGateways"] == []

@@ -84,6 +84,10 @@ def test_a_reservation_is_shown_as_it_is(api):
     )
     assert one["CapacityReservationId"] == reserved
     assert one["CapacityReservationSpecification"] == target(reserved)
+    groups = api.ec2.get_groups_for_capacity_reservation
+    assert groups(CapacityReservationId=reserved, MaxResults=1000)["CapacityReservationGroups"] == []
+    nobodys = {"CapacityReservationId": "cr-" + "0" * 17}
+    api.refused("InvalidCapacityReservationId.NotFound", groups, **nobodys)
     usage = api.ec2.get_capacity_reservation_usage(CapacityReservationId=reserved)
     del usage["ResponseMetadata"]
     assert usage == {

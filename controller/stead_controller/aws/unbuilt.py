@@ -56,7 +56,6 @@ ABSENT: Final = (
     "DescribeSpotFleetInstances",
     "DescribeSpotFleetRequestHistory",
     "DescribeSpotFleetRequests",
-    "GetGroupsForCapacityReservation",
     # addresses, pools and IPAM
     "DescribeAddressTransfers",
     "DescribeByoipCidrs",

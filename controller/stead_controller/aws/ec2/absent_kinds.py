@@ -27,6 +27,7 @@ _OF_OTHERS: Final = frozenset(
     {
         "AllocationIds",
         "AvailabilityZoneId",
+        "CapacityReservationIds",
         "ImageIds",
         "InstanceIds",
         "OfferingId",

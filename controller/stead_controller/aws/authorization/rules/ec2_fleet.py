@@ -79,6 +79,7 @@ RULES: Final[dict[str, Rule]] = {
     "DescribePlacementGroups": rule(),
     "DescribeSpotInstanceRequests": rule(),
     "GetCapacityReservationUsage": rule(_RESERVATION),
+    "GetGroupsForCapacityReservation": rule(_RESERVATION),
     "GetLaunchTemplateData": rule(),
     "ModifyCapacityReservation": rule(_RESERVATION),
     "ModifyHosts": rule(_HOSTS),

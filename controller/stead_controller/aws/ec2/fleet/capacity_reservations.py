@@ -1,4 +1,4 @@
-"""Create-, Modify-, Cancel- and DescribeCapacityReservations, GetCapacityReservationUsage."""
+"""Create-, Modify-, Cancel- and DescribeCapacityReservations, and what there is to know of one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -73,6 +73,14 @@ def get_capacity_reservation_usage(call: Call, params: Params) -> Result:
     usages = [one for one in shown["InstanceUsages"] if paged.after is None or (one["AccountId"],) > paged.after]
     cut, token = paged.cut(usages, _account)
     return {**shown, "InstanceUsages": cut, "NextToken": token}
+
+
+@operation("GetGroupsForCapacityReservation", writes=False)
+def get_groups_for_capacity_reservation(call: Call, params: Params) -> Result:
+    """List the resource groups of a reservation, which is in none: there are none here."""
+    page(call, params, "GetGroupsForCapacityReservation", at_least=1)
+    capacity_reservations.describe(call.tx, call.caller, call.cloud, Selection((params["CapacityReservationId"],)))
+    return {"CapacityReservationGroups": []}
 
 
 def _account(usage: Mapping[str, Any]) -> tuple[str, ...]:
