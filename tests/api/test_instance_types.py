@@ -84,6 +84,15 @@ def test_the_free_tier(api):
     assert {one["InstanceType"]: one["FreeTierEligible"] for one in shown} == {"t3.micro": True, "t3.nano": False}
 
 
+def test_all_may_be_had_as_spot_instances(api):
+    """Karpenter and others choose by these fields."""
+    shown = api.ec2.describe_instance_types(InstanceTypes=["t3.micro"])["InstanceTypes"]
+    for usage in ("on-demand", "spot"):
+        filters = [{"Name": "supported-usage-class", "Values": [usage]}]
+        assert api.ec2.describe_instance_types(InstanceTypes=["t3.micro"], Filters=filters)["InstanceTypes"] == shown
+    assert shown[0]["SupportedUsageClasses"] == ["on-demand", "spot"]
+
+
 def test_unknown_types(api):
     api.refused("InvalidInstanceType", api.ec2.describe_instance_types, InstanceTypes=["t3.micro", "t9.micro"])
 

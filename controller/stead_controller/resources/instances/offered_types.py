@@ -97,7 +97,7 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
             "reboot-migration-support": ("unsupported",),
             "supported-boot-mode": kind.boot_modes,
             "supported-root-device-type": kind.root_device_types,
-            "supported-usage-class": ("on-demand",),
+            "supported-usage-class": ("on-demand", "spot"),
             "supported-virtualization-type": ("hvm",),
             "vcpu-info.default-cores": (str(kind.cores),),
             "vcpu-info.default-threads-per-core": (str(kind.threads_per_core),),

@@ -28,7 +28,7 @@ def instance_type_view(kind: InstanceType, *, offered: bool = True) -> Result:
         "InstanceType": kind.name,
         "CurrentGeneration": kind.current_generation,
         "FreeTierEligible": kind.free_tier,
-        "SupportedUsageClasses": ["on-demand"],
+        "SupportedUsageClasses": ["on-demand", "spot"],
         "SupportedRootDeviceTypes": list(kind.root_device_types),
         "SupportedVirtualizationTypes": ["hvm"],
         "BareMetal": False,
