@@ -244,6 +244,32 @@ def release(tx):
         host.cpus_reserved = host.memory_reserved = 0
 
 
+def test_an_override_changes_devices_of_the_template_and_adds_others(api):
+    """By their names; and of a device only what it says."""
+    disks = [
+        {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 2, "VolumeType": "gp3", "DeleteOnTermination": False}},
+        {"DeviceName": "/dev/sdg", "Ebs": {"VolumeSize": 3}},
+        {"DeviceName": "/dev/sdh", "Ebs": {"VolumeSize": 4}},
+    ]
+    make(api, BlockDeviceMappings=disks)
+    changes = [
+        {"DeviceName": "/dev/sdf", "Ebs": {"VolumeSize": 5}},
+        {"DeviceName": "/dev/sdg", "NoDevice": ""},
+        {"DeviceName": "/dev/sdi", "Ebs": {"VolumeSize": 6}},
+    ]
+    answer = api.ec2.create_fleet(**asked({"BlockDeviceMappings": changes}))
+    [[instance_id]] = [one["InstanceIds"] for one in answer["Instances"]]
+    attached = [{"Name": "attachment.instance-id", "Values": [instance_id]}]
+    found = {one["Attachments"][0]["Device"]: one for one in api.ec2.describe_volumes(Filters=attached)["Volumes"]}
+    assert {name: one["Size"] for name, one in found.items() if name != "/dev/sda1"} == {
+        "/dev/sdf": 5,
+        "/dev/sdh": 4,
+        "/dev/sdi": 6,
+    }
+    [changed] = found["/dev/sdf"]["Attachments"]
+    assert (found["/dev/sdf"]["VolumeType"], changed["DeleteOnTermination"]) == ("gp3", False)
+
+
 def test_what_an_override_replaces(api):
     api.ec2.create_key_pair(KeyName="me", KeyType="ed25519")
     subnet = further_subnet(api)

@@ -16,6 +16,8 @@ MEANINGFUL: Final[dict[tuple[str, str], str]] = {
     ("Tag", "Value"): "a tag may have an empty value, and DeleteTags with one deletes only tags that have it",
     ("BlockDeviceMapping", "NoDevice"): "the device is left out, whatever the value; the reference says to send none",
     ("LaunchTemplateBlockDeviceMappingRequest", "NoDevice"): "as in BlockDeviceMapping, of a launch template",
+    ("FleetBlockDeviceMappingRequest", "NoDevice"): "as in BlockDeviceMapping, of a fleet's override",
+    ("InstanceBlockDeviceMappingSpecification", "NoDevice"): "as in BlockDeviceMapping, of an instance",
     ("AttributeValue", "Value"): "an attribute becomes empty (Description.Value of an image or an interface)",
     ("ModifyImageAttributeRequest", "Value"): "as AttributeValue, in the older form with Attribute=description",
     ("ModifyInstanceAttributeRequest", "Value"): "as AttributeValue, in the older form: empty user data",

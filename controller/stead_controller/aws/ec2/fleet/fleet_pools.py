@@ -21,7 +21,6 @@ _SAME: Final = (
     "InstanceType",
     "ImageId",
     "KeyName",
-    "BlockDeviceMappings",
     "IamInstanceProfile",
     "MetadataOptions",
 )
@@ -29,6 +28,7 @@ _PLACES: Final = ("AvailabilityZone", "AvailabilityZoneId")
 _REQUIREMENTS: Final = "InstanceRequirements"
 _MOST_TYPES: Final = 20  # of those that have what an override requires: those that take least of a host
 _INTERFACES: Final = "NetworkInterfaces"
+_DEVICES: Final = "BlockDeviceMappings"
 _MOST_WEIGHT: Final = 999
 _UNITS: Final = ("units", "vcpu", "memory-mib")
 _MARKETS: Final = ("spot", "on-demand", "capacity-block")
@@ -124,6 +124,27 @@ def pools(tx: Transaction, caller: Caller, params: Params, *, spot: bool) -> lis
     return found
 
 
+class _Over(Mapping[str, Any]):
+    """A structure of an override over the template's: what it does not say stays as it is there."""
+
+    __slots__ = ("own", "templates")
+
+    def __init__(self, own: Mapping[str, Any], templates: Mapping[str, Any]) -> None:
+        self.own, self.templates = own, templates
+
+    def __getitem__(self, name: str) -> Any:
+        value, below = self.own.get(name), self.templates.get(name)
+        if value is None:
+            return self.templates[name]
+        return _Over(value, below) if isinstance(value, Mapping) and below is not None else value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(dict.fromkeys((*self.own, *self.templates)))
+
+    def __len__(self) -> int:
+        return len({*self.own, *self.templates})
+
+
 class _Way(NamedTuple):
     """A template without its requirements, and a type that has those of the request, if there are any."""
 
@@ -198,7 +219,10 @@ def _priority(override: Mapping[str, Any]) -> float | None:
 
 
 def _own(override: Mapping[str, Any], template: Template) -> dict[str, Any]:
-    """Return an override in the shape of a launch: a subnet goes to the template's interfaces, if it has any."""
+    """Return an override in the shape of a launch.
+
+    A subnet goes to the template's interfaces, if it has any, and what is said of a device to the one of its name.
+    """
     own = {name: value for name in _SAME if (value := override.get(name)) is not None}
     place = {name: value for name in _PLACES if (value := override.get(name)) is not None}
     group = override.get("Placement", {}).get("GroupName")
@@ -206,6 +230,9 @@ def _own(override: Mapping[str, Any], template: Template) -> dict[str, Any]:
         place["GroupName"] = group
     if place:
         own["Placement"] = {**template.data.get("Placement", {}), **place}
+    devices = override.get(_DEVICES)
+    if devices is not None:
+        own[_DEVICES] = _devices(devices, template.data.get(_DEVICES, ()))
     subnet = override.get("SubnetId")
     if subnet is None:
         return own
@@ -217,3 +244,14 @@ def _own(override: Mapping[str, Any], template: Template) -> dict[str, Any]:
     else:
         own["SubnetId"] = subnet
     return own
+
+
+def _devices(own: Sequence[Mapping[str, Any]], templates: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return a template's devices with what an override says of those that it names, and the override's further ones.
+
+    See https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_FleetBlockDeviceMappingRequest.html.
+    """
+    named = {one.get("DeviceName"): one for one in templates}
+    said = [_Over(one, named.get(one.get("DeviceName"), {})) for one in own]
+    names = {one.get("DeviceName") for one in own}
+    return [*(one for name, one in named.items() if name not in names), *said]

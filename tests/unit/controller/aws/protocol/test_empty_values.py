@@ -29,6 +29,8 @@ def parse(operation: str, body: str, service: str = "ec2") -> dict[str, Any]:
 
 LAUNCH = "ImageId=ami-1&MinCount=1&MaxCount=1"
 LAUNCHED = {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1}
+FLEET = "TargetCapacitySpecification.TotalTargetCapacity=1"
+FLEET_OF = {"TargetCapacitySpecification": {"TotalTargetCapacity": 1}}
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,16 @@ LAUNCHED = {"ImageId": "ami-1", "MinCount": 1, "MaxCount": 1}
             "RunInstances",
             f"{LAUNCH}&BlockDeviceMapping.1.DeviceName=/dev/sdb&BlockDeviceMapping.1.NoDevice=",
             LAUNCHED | {"BlockDeviceMappings": [{"DeviceName": "/dev/sdb", "NoDevice": ""}]},
+        ),
+        (
+            "CreateFleet",
+            f"{FLEET}&LaunchTemplateConfigs.1.Overrides.1.BlockDeviceMapping.1.NoDevice=",
+            FLEET_OF | {"LaunchTemplateConfigs": [{"Overrides": [{"BlockDeviceMappings": [{"NoDevice": ""}]}]}]},
+        ),
+        (
+            "ModifyInstanceAttribute",
+            "InstanceId=i-1&BlockDeviceMapping.1.DeviceName=/dev/sdb&BlockDeviceMapping.1.NoDevice=",
+            {"InstanceId": "i-1", "BlockDeviceMappings": [{"DeviceName": "/dev/sdb", "NoDevice": ""}]},
         ),
         ("ModifyImageAttribute", "ImageId=ami-1&Description.Value=", {"ImageId": "ami-1", "Description": {"Value": ""}}),
         (
