@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -197,6 +197,17 @@ def serving(folder: Path, reused: ReusedDatabases, content: bytes, built: World)
             endpoint.serving(app),
         ):
             yield api
+
+
+@pytest.fixture
+def at(api: Api, monkeypatch: pytest.MonkeyPatch) -> Callable[[datetime], None]:
+    """Sets the time of the endpoint and of its clients, which stands still then: no test depends on today's date."""
+
+    def set_to(moment: datetime) -> None:
+        monkeypatch.setattr(api.app, "_clock", lambda: moment)
+        monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: moment)
+
+    return set_to
 
 
 @pytest.fixture(scope="session")

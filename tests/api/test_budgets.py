@@ -16,7 +16,7 @@ USD = {"Amount": "10", "Unit": "USD"}
 MONTHLY = {"BudgetName": "all", "BudgetType": "COST", "TimeUnit": "MONTHLY", "BudgetLimit": USD}
 OVER = {"NotificationType": "ACTUAL", "ComparisonOperator": "GREATER_THAN", "Threshold": 80.0}
 TOLD = {"SubscriptionType": "SNS", "Address": TOPIC}
-NOW = datetime.now(UTC)
+NOW = datetime(2028, 2, 29, 23, 59, 50, tzinfo=UTC)
 MONTH = NOW.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 
 
@@ -31,7 +31,8 @@ def used(tx, account_id, hours, *, usage="BoxUsage:t3.micro", until=NOW):
 
 
 @pytest.fixture
-def client(api):
+def client(api, at):
+    at(NOW)
     api.client(api.world.one, "sns").create_topic(Name="spending")
     return api.client(api.world.one, "budgets")
 
@@ -82,7 +83,7 @@ def test_what_is_spent_is_what_cost_explorer_says(api, client):
     create(client, BudgetName="new", FilterExpression=chosen, Metrics=["UnblendedCost"], **day)
     create(client, BudgetName="hours", **hours, **day)
     costs = api.client(api.world.one, "ce")
-    today = datetime.now(UTC)
+    today = NOW
     tomorrow = today + timedelta(days=1)
     period = {"Start": f"{today:%Y-%m-%d}", "End": f"{tomorrow:%Y-%m-%d}"}
     asked = {"TimePeriod": period, "Granularity": "DAILY", "Metrics": ["UnblendedCost", "UsageQuantity"]}
@@ -108,7 +109,7 @@ def test_a_forecast_adds_what_days_to_come_will_be(api, client):
     year = {"TimeUnit": "ANNUALLY", "BudgetName": "year"}
     create(client, **year)
     spend = show(client, "year")["CalculatedSpend"]
-    left = (datetime(NOW.year + 1, 1, 1, tzinfo=UTC) - datetime.now(UTC)) / timedelta(days=1)
+    left = (datetime(NOW.year + 1, 1, 1, tzinfo=UTC) - NOW) / timedelta(days=1)
     actual, forecast = (float(spend[name]["Amount"]) for name in ("ActualSpend", "ForecastedSpend"))
     assert forecast - actual == pytest.approx(left * 24 * BOX, rel=0.001, abs=BOX)
 

@@ -11,11 +11,12 @@ from tests.api.identity import refused, who_may
 from tests.support.clients import Account
 
 BOX = 2 * 0.0025 + 0.0006  # an hour of t3.micro by the default prices: two vCPUs and one GiB
+NOW = datetime(2027, 1, 31, 23, 59, 50, tzinfo=UTC)
 COMPUTE = "Amazon Elastic Compute Cloud - Compute"
 
 
-def day(ago):
-    return (datetime.now(UTC) - timedelta(days=ago)).replace(hour=0, minute=0, second=0, microsecond=0)
+def day(ago, now=NOW):
+    return (now - timedelta(days=ago)).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def period(first=5, last=0):
@@ -26,8 +27,10 @@ def by(*keys):
     return [{"Type": "DIMENSION", "Key": key} for key in keys]
 
 
-def used(tx, account_id, resource, usage, operation, first, hours, quantity=1, zone="us-east-1a", *, counted=False):  # noqa: PLR0917 - what a line of the ledger has
-    began = int(day(first).timestamp())
+def used(  # noqa: PLR0917 - what a line of the ledger has
+    tx, account_id, resource, usage, operation, first, hours, quantity=1, zone="us-east-1a", *, counted=False, now=NOW
+):
+    began = int(day(first, now).timestamp())
     tx.session.add(
         UsageLine(
             account_id=account_id, resource_id=resource, usage=usage, operation=operation, zone=zone,
@@ -37,7 +40,7 @@ def used(tx, account_id, resource, usage, operation, first, hours, quantity=1, z
 
 
 @pytest.fixture
-def costs(api):
+def costs(api, at):
     """The first tenant's client; both tenants used something in the last days, which had a tag."""
 
     def live(tx):
@@ -51,6 +54,7 @@ def costs(api):
         tx.session.add(UsageTag(account_id=one, key="team", resource_id="i-1", began=began, ended=None, value="a"))
 
     api.run(live)
+    at(NOW)
     return api.client(api.world.one, "ce")
 
 
@@ -244,7 +248,7 @@ def test_users_need_rights_and_others_see_nothing(api, costs):
 
 
 def test_the_aws_command_shows_what_is_counted_and_kept(api):
-    caller = api.world.one.caller
+    caller, now = api.world.one.caller, datetime.now(UTC)  # the command has the real time
     gib = 1 << 30
 
     def count(tx):
@@ -254,17 +258,17 @@ def test_the_aws_command_shows_what_is_counted_and_kept(api):
             ("i-1", "DataTransfer-Out-Bytes", "RunInstances", 5 * gib),
             ("metrics", "CW:Requests", "PutMetricData", 4321),
         ):
-            used(tx, caller.account_id, resource, usage, operation, 2, 0, number, counted=True)
+            used(tx, caller.account_id, resource, usage, operation, 2, 0, number, counted=True, now=now)
 
     api.run(count)
     aws = Account(caller.account_id, caller.access_key_id, SECRET, f"http://127.0.0.1:{api.port}").aws
     found = aws(
-        "ce", "get-cost-and-usage", "--time-period", f"Start={day(2):%Y-%m-%d},End={day(1):%Y-%m-%d}",
+        "ce", "get-cost-and-usage", "--time-period", f"Start={day(2, now):%Y-%m-%d},End={day(1, now):%Y-%m-%d}",
         "--granularity", "DAILY", "--metrics", "UnblendedCost", "UsageQuantity",
         "--group-by", "Type=DIMENSION,Key=SERVICE", "Type=DIMENSION,Key=USAGE_TYPE",
     )  # fmt: skip
     [part] = found["ResultsByTime"]
-    days = calendar.monthrange(day(2).year, day(2).month)[1]
+    days = calendar.monthrange(day(2, now).year, day(2, now).month)[1]
     s3, cloudwatch, out = "Amazon Simple Storage Service", "AmazonCloudWatch", "DataTransfer-Out-Bytes"
     assert {
         tuple(group["Keys"]): [
@@ -284,7 +288,8 @@ def test_the_aws_command_shows_what_is_counted_and_kept(api):
 
 
 def test_the_aws_command_asks_for_costs(account: Account) -> None:
-    asked = ["--time-period", f"Start={day(5):%Y-%m-%d},End={day(0):%Y-%m-%d}", "--metrics", "UnblendedCost"]
+    now = datetime.now(UTC)
+    asked = ["--time-period", f"Start={day(5, now):%Y-%m-%d},End={day(0, now):%Y-%m-%d}", "--metrics", "UnblendedCost"]
     found = account.aws(
         "ce", "get-cost-and-usage", *asked, "--granularity", "DAILY", "--group-by", "Type=DIMENSION,Key=SERVICE"
     )
