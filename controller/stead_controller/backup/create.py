@@ -18,6 +18,7 @@ from stead_controller.backup.keys import Passphrase, Recipients, Seal
 from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import (
     AUDIT,
+    BLOCK_LIST,
     BLOCKS,
     DATABASE,
     BackupError,
@@ -27,6 +28,7 @@ from stead_controller.backup.repository import (
     block_rows,
     checksum,
     revision_of,
+    write_block_list,
     write_durably,
 )
 from stead_controller.backup.server_databases import kind_of, read
@@ -79,6 +81,7 @@ def create(source: Source, repository: Repository, seal: Seal, now: datetime, sh
         with collection.paused(source.state_dir), _moments(source) as moments:
             chosen, part = repository.new(now)
             _copy_database(source, part / DATABASE, show)
+            write_block_list(part / DATABASE, part / BLOCK_LIST)
             blocks = _Blocks(source.state_dir, repository)
             if not source.bucket:
                 blocks.copy_all(part / DATABASE, show)

@@ -7,7 +7,16 @@ from typing import Final
 
 from stead_controller.backup import stores
 from stead_controller.backup.progress import Show
-from stead_controller.backup.repository import BLOCKS, PIECES, BackupError, Repository, block_rows
+from stead_controller.backup.repository import (
+    BLOCK_LIST,
+    BLOCKS,
+    PIECES,
+    BackupError,
+    Repository,
+    block_rows,
+    checksum,
+    read_block_list,
+)
 from stead_controller.backup.stores import read_listing
 
 _AT_ONCE: Final = 1000
@@ -18,7 +27,7 @@ def prune(repository: Repository, keep: int, show: Show) -> tuple[list[str], int
 
     Return the removed ids, and how many blocks and pieces.
 
-    Raises BackupError, and removes nothing, unless the databases of all that stay can be read.
+    Raises BackupError, OSError, and removes nothing, unless what says what all that stay need can be read.
     """
     if keep < 1:
         raise BackupError("One backup at least is kept.")
@@ -27,7 +36,7 @@ def prune(repository: Repository, keep: int, show: Show) -> tuple[list[str], int
         gone = ids[:-keep]
         kept = ids[-keep:]
         for backup in kept:
-            for _ in block_rows(repository.database(backup)):
+            for _ in _digests(repository, backup):
                 break
         pieces = _pieces_of(repository, kept)
         for done, backup in enumerate(gone):
@@ -70,7 +79,14 @@ def _missing_in(named: Iterator[str], there: Iterator[str]) -> Iterator[str]:
 
 
 def _digests(repository: Repository, backup: str) -> Iterator[str]:
-    return (row.digest.hex() for row in block_rows(repository.database(backup)))
+    """The blocks that a backup names, in order; of earlier releases its database says them."""
+    listed = repository.manifest(backup).files.get(BLOCK_LIST)
+    if listed is None:
+        return (row.digest.hex() for row in block_rows(repository.database(backup)))
+    path = repository.file(backup, BLOCK_LIST)
+    if checksum(path) != listed:
+        raise BackupError(f"{BLOCK_LIST} of {backup} is not what it was: remove that backup, or make others first.")
+    return read_block_list(path)
 
 
 def _distinct(digests: Iterator[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ pieces/ab/cd/<digest>       pieces of files of the object store and of the store
 20261129T141500Z/           a backup: complete, as a folder is renamed last, and in a bucket the manifest written last
     manifest.json           what belongs to it, with checksums
     database.sqlite         the database, at one moment
+    blocks.list             the digests of all blocks that it names, in order, 32 bytes each
     keys.sealed             the other files of the state, sealed by the passphrase, or
     keys.age                sealed for age recipients
     audit/                  records of calls
@@ -36,11 +37,13 @@ FORMAT: Final = 3
 
 _READ: Final = frozenset({1, 2, FORMAT})
 DATABASE: Final = "database.sqlite"
+BLOCK_LIST: Final = "blocks.list"
 KEYS: Final = "keys.sealed"
 KEYS_FOR_RECIPIENTS: Final = "keys.age"
 AUDIT: Final = "audit"
 MARK: Final = "stead-backups.json"
 MANIFEST: Final = "manifest.json"
+_DIGEST_BYTES: Final = 32
 _ID: Final = re.compile(r"\d{8}T\d{6}Z(-\d+)?\Z")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}\Z")
 BLOCKS: Final = "blocks"
@@ -212,6 +215,20 @@ def block_rows(database: Path) -> Iterator[BlockRow]:
                 yield BlockRow(digest, copy, bool(damaged))
     except sqlite3.Error as error:
         raise BackupError(f"The database of the backup cannot be read: {error}") from error
+
+
+def write_block_list(database: Path, target: Path) -> None:
+    """Write the digests of the blocks that a database names, so that who prunes needs no database."""
+    with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        for row in block_rows(database):
+            file.write(row.digest)
+
+
+def read_block_list(path: Path) -> Iterator[str]:
+    """The digests of such a list, in hex digits."""
+    with path.open("rb") as file:
+        while digest := file.read(_DIGEST_BYTES):
+            yield digest.hex()
 
 
 def revision_of(database: Path) -> str:

@@ -27,7 +27,7 @@ def test_keys_are_sealed_and_all_else_is_there(made):
     manifest = made.create(settings_file=settings)
     folder = made.repository.folder / manifest.id
     assert manifest.id == "20261129T141600Z"
-    assert sorted(manifest.files) == ["audit/2026-11-29.jsonl", "database.sqlite", "keys.sealed"]
+    assert sorted(manifest.files) == ["audit/2026-11-29.jsonl", "blocks.list", "database.sqlite", "keys.sealed"]
     assert (folder / "audit" / "2026-11-29.jsonl").read_bytes() == b'{"a":1}\n', "a half line is not copied"
     assert unseal((folder / "keys.sealed").read_bytes(), PASSPHRASE, manifest.id) == {
         "controller/master.key": b"k" * 32,

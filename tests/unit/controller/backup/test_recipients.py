@@ -31,7 +31,7 @@ def test_each_recipients_identity_opens_the_keys_and_no_other(made, tmp_path):
     (one, first), (two, second), (_, third) = pair(), pair(), pair()
     manifest = made.create(seal=Recipients((one, two)))
     assert (manifest.recipients, made.repository.find("latest")) == ((one, two), manifest)
-    assert sorted(manifest.files) == ["database.sqlite", "keys.age"]
+    assert sorted(manifest.files) == ["blocks.list", "database.sqlite", "keys.age"]
     sealed = (made.repository.folder / manifest.id / "keys.age").read_bytes()
     assert sealed.startswith(b"age-encryption.org/v1\n")
     assert b"k" * 32 not in sealed

@@ -1,8 +1,10 @@
 """A backup is checked, brought back as it was, and removed with what only it needs."""
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -12,7 +14,7 @@ from stead_controller.backup import check, restore
 from stead_controller.backup.folder import FolderRepository
 from stead_controller.backup.keys import Passphrase
 from stead_controller.backup.prune import prune
-from stead_controller.backup.repository import BackupError
+from stead_controller.backup.repository import BLOCK_LIST, BackupError
 from stead_controller.backup.sealed_files import WrongPassphraseError
 from stead_controller.blocks.directory import BlockDirectory
 from stead_proto.blocks import unpack
@@ -182,11 +184,42 @@ def test_nothing_is_removed_while_a_backup_cannot_be_read(made):
     made.add_block()
     made.create()
     kept = made.create()
-    database = made.repository.database(kept.id)
-    database.write_bytes(b"x" * 100)
+    listed = made.repository.file(kept.id, BLOCK_LIST)
+    listed.write_bytes(b"x" * 96)
+    with pytest.raises(BackupError, match=r"blocks\.list of .* is not what it was"):
+        prune(made.repository, 1, made.show)
+    listed.unlink()
+    with pytest.raises(FileNotFoundError):
+        prune(made.repository, 1, made.show)
+    without_block_list(made, kept)
+    made.repository.database(kept.id).write_bytes(b"x" * 100)
     with pytest.raises(BackupError, match="cannot be read"):
         prune(made.repository, 1, made.show)
     assert (len(made.repository.ids()), len(made.blocks())) == (2, 1)
+
+
+def without_block_list(made, manifest):
+    """Make a backup one of an earlier release, which has no such list."""
+    path = made.repository.file(manifest.id, "manifest.json")
+    said = json.loads(path.read_text())
+    del said["files"][BLOCK_LIST]
+    path.write_text(json.dumps(said))
+
+
+def test_of_an_earlier_release_the_database_says_what_is_needed(made):
+    first, both = made.add_block(), made.add_block()
+    old = made.create()
+    made.remove_block(first)
+    without_block_list(made, made.create())
+    assert prune(made.repository, 1, made.show) == ([old.id], 1)
+    assert made.blocks() == {both.digest}
+
+
+def test_a_backup_without_its_keys_or_database_is_not_whole(made):
+    manifest = made.create()
+    for name in ("keys.sealed", "database.sqlite"):
+        rest = {key: value for key, value in manifest.files.items() if key != name}
+        assert f"{name}: is not in it" in faults_of(made, replace(manifest, files=rest))
 
 
 @settings(
