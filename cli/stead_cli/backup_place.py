@@ -36,8 +36,8 @@ class Place:
 
     @property
     def may_be_new(self) -> bool:
-        """Whether there may be no backups yet; nobody has asked a server."""
-        return self.is_bucket or not Path(self.where, _MARK).exists()
+        """Whether there may be no backups yet, as in a bucket always: nobody has asked its server."""
+        return not Path(self.where, _MARK).exists()
 
     @property
     def words(self) -> list[str]:
