@@ -40,6 +40,7 @@ _NAMES: Final = (
     "blocks",
     "upgrade",
     "backup",
+    "database",
     "recover",
     "unclaimed",
     "net",

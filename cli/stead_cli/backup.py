@@ -63,7 +63,7 @@ def create(
 @output_option
 def list_backups(place: Place, output: str) -> None:
     """List the backups of a place, the oldest first."""
-    found = _run(["list", *place.words])["backups"]
+    found = run(["list", *place.words])["backups"]
     show_rows(found if output == "json" else [_row(one) for one in found], _COLUMNS, output, empty="no backups")
 
 
@@ -78,7 +78,7 @@ def verify(place: Place, backup_id: str, passphrase_file: Path | None, identity_
     Its keys are opened where their passphrase or identity is given, too.
     """
     opener = backup_keys.opener(passphrase_file, identity_file, is_needed=False)
-    found = _run(["verify", *place.words, backup_id], opener)
+    found = run(["verify", *place.words, backup_id], opener)
     if output == "json":
         show_json(found)
     for fault in found["faults"] if output != "json" else ():
@@ -109,7 +109,7 @@ def restore(
     opener = backup_keys.opener(passphrase_file, identity_file, is_needed=True)
     to_file = [f"--database-url={settings.FILE}"] if chosen.database_url == settings.FILE else []
     with cloud.exclusively(chosen):
-        done = _run(
+        done = run(
             [
                 "restore",
                 *place.words,
@@ -195,7 +195,7 @@ def schedule(
 @click.option("--keep", type=click.IntRange(min=1), required=True, help="How many of the newest backups stay.")
 def prune(place: Place, keep: int) -> None:
     """Remove old backups, and the blocks that only they need."""
-    done = _run(["prune", *place.words, f"--keep={keep}"])
+    done = run(["prune", *place.words, f"--keep={keep}"])
     say(f"{len(done['removed'])} backups removed, and {done['blocks']} blocks")
 
 
@@ -208,7 +208,7 @@ def _make(chosen: Settings, place: Place, seal: Given, output: str, options: Seq
     """Make a backup, and show it."""
     bucket = [f"--block-bucket={chosen.bucket}"] if chosen.bucket else []
     arguments = [f"--release={release.current()}", *_state_options(chosen), *bucket, *options]
-    made = _run(["create", *place.words, *arguments], seal)["backup"]
+    made = run(["create", *place.words, *arguments], seal)["backup"]
     if made["unreadable"]:
         say(f"{len(made['unreadable'])} blocks are damaged in the store: ./stead blocks scrub names what needs them")
     _show(made, output)
@@ -225,8 +225,8 @@ def _state_options(chosen: Settings) -> list[str]:
     return [*files, *cloud.database_options(chosen)]
 
 
-def _run(arguments: list[str], given: Given | None = None) -> dict[str, Any]:
-    """Run the controller's program, show how far it is, and return its last line; raises CliError."""
+def run(arguments: list[str], given: Given | None = None) -> dict[str, Any]:
+    """Run the controller's program for backups, show how far it is, and return its last line; raises CliError."""
     given = given or Given()
     command = [str(cloud.BIN / "stead-controller"), "backup", *arguments, *given.options]
     last: dict[str, Any] = {}

@@ -273,7 +273,7 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     if alone := given.keys() & {"traces_share", *_TRACES_FILES} if not loaded.traces_endpoint else frozenset():
         raise CliError(f"STEAD_{min(alone).upper()} has no effect without traces", "set STEAD_TRACES_ENDPOINT, too")
     if loaded.server_url:
-        _check_database(loaded.server_url)
+        check_database(loaded.server_url)
     elif given.get("host_address"):
         raise CliError(
             "STEAD_HOST_ADDRESS is for several controllers, which share a database of PostgreSQL",
@@ -333,7 +333,7 @@ def _is_server(url: str) -> bool:
         return False
 
 
-def _check_database(url: str) -> None:
+def check_database(url: str) -> None:
     """Raise CliError for a URL that is none, or has a password: whoever lists processes reads arguments."""
     try:
         parts = urlsplit(url)
@@ -341,12 +341,10 @@ def _check_database(url: str) -> None:
     except ValueError:
         parts, is_secret = urlsplit(""), False
     if parts.scheme != _SCHEME:
-        raise CliError(
-            "STEAD_DATABASE_URL names no database of PostgreSQL", f"{_SCHEME}://USER@HOST/DATABASE, or: {FILE}"
-        )
+        raise CliError("this names no database of PostgreSQL", f"{_SCHEME}://USER@HOST/DATABASE, or: {FILE}")
     if is_secret:
         raise CliError(
-            "STEAD_DATABASE_URL has a password, which others would read in the list of processes",
+            "the URL has a password, which others would read in the list of processes",
             f"write it into a file that only root may read: {_SCHEME}://USER@HOST/DATABASE?passfile=/etc/stead-pgpass",
         )
 

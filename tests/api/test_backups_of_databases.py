@@ -1,21 +1,25 @@
 """A state in PostgreSQL: backed up in one snapshot while it is written to, and back to a server or to a file."""
 
+import contextlib
 import json
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from stead_controller.backup import server_databases
+from stead_controller.backup import other_database, server_databases
 from stead_controller.backup.repository import BackupError, revision_of
 from stead_controller.db import migrate, schema
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Base
 from stead_controller.desired import revisions
+from stead_proto import alone
 from tests.api.test_backups import run
 from tests.bench import launches_at_once
 from tests.support.clients import FAST
@@ -253,3 +257,90 @@ def test_a_cloud_moves_from_a_server_to_another_and_to_a_file(server, own_cloud)
 def refused(cloud, *arguments):
     """Run `stead-controller backup`, which fails; give its reason."""
     return run(cloud, *arguments, status=1)["error"]
+
+
+@pytest.fixture
+def state(tmp_path, url):
+    """A state directory whose database is a file, with the rows of that server's database."""
+    (tmp_path / "state").mkdir()
+    server_databases.read(url, tmp_path / "state" / "stead.sqlite", nothing)
+    other_database.forget_controllers(tmp_path / "state" / "stead.sqlite")
+    return tmp_path / "state"
+
+
+def test_a_file_moves_to_a_server_and_back(server, state):
+    file, other = state / "stead.sqlite", server.new_database()
+    before = content_of(f"sqlite:///{file}")
+    other_database.copy(state, "sqlite", other, nothing)
+    assert content_of(other) == before
+    kept = state / "stead.sqlite.before-postgresql"
+    assert [path.name for path in state.glob("*sqlite*")] == [kept.name], "nobody goes on with it by mistake"
+    assert content_of(f"sqlite:///{kept}") == before
+
+    third = server.new_database()
+    other_database.copy(state, other, third, nothing)
+    other_database.copy(state, third, "sqlite", nothing)
+    assert content_of(f"sqlite:///{file}") == content_of(other) == content_of(third) == before
+    assert file.stat().st_mode & 0o077 == 0
+    assert sorted(path.name for path in state.iterdir()) == ["running", file.name, kept.name]
+
+
+def test_what_is_not_in_the_file_yet_moves_too(server, state):
+    """SQLite keeps what was written last beside its file, as long as somebody reads it."""
+    file, other = state / "stead.sqlite", server.new_database()
+    with closing(Database(f"sqlite:///{file}")) as database:
+        database.run_blocking(lambda tx: tx.connection.execute(text("UPDATE hosts SET hostname = 'last'")))
+        shutil.copytree(state, state.with_name("killed"))
+    killed = state.with_name("killed")
+    assert (killed / "stead.sqlite-wal").stat().st_size > 0
+    other_database.copy(killed, "sqlite", other, nothing)
+    assert all("'last'" in row for row in content_of(other)["hosts"])
+
+
+def test_a_database_that_is_used_or_not_empty_or_of_another_release_is_left_alone(server, url, state):
+    file, other = state / "stead.sqlite", server.new_database()
+    before = content_of(f"sqlite:///{file}")
+    holding = (
+        f"from stead_proto import alone; from pathlib import Path; alone.take(Path({str(state / alone.FILE_NAME)!r}))"
+    )
+    command = [sys.executable, "-c", f"{holding}; print(flush=True); input()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        running.stdout.readline()
+        with pytest.raises(BackupError, match="A controller uses the database"):
+            other_database.copy(state, "sqlite", other, nothing)
+        running.communicate(b"\n")
+    for source, target, said in (
+        ("sqlite", url, "is not empty"),
+        ("sqlite", "sqlite", "is there already"),
+        (url, url, "is there already"),
+        (url, "sqlite", "stead.sqlite is there already"),
+    ):
+        with pytest.raises(BackupError, match=said):
+            other_database.copy(state, source, target, nothing)
+    engine = create_engine(f"sqlite:///{file}")
+    migrate.downgrade(engine, "-1")
+    engine.dispose()
+    with pytest.raises(BackupError, match="of another release"):
+        other_database.copy(state, "sqlite", other, nothing)
+    engine = create_engine(f"sqlite:///{file}")
+    migrate.upgrade(engine)
+    engine.dispose()
+    assert content_of(f"sqlite:///{file}") == before
+    engine = create_engine(other)
+    assert inspect(engine).get_table_names() == []
+    engine.dispose()
+
+
+def test_a_server_that_another_controller_uses_is_left_alone(url, tmp_path):
+    """It said that it lives just now, and its state directory is another machine's."""
+    engine = create_engine(url)
+    seen = "extract(epoch FROM clock_timestamp()) * 1000 - {}"
+    add = "INSERT INTO controllers (id, address, seen) VALUES ('other', '', {})"
+    for ago, is_refused in ((0, True), (6000, False)):
+        with engine.begin() as connection:
+            connection.execute(text("DELETE FROM controllers"))
+            connection.execute(text(add.format(seen.format(ago))))
+        with pytest.raises(BackupError, match="Another controller uses") if is_refused else contextlib.nullcontext():
+            other_database.copy(tmp_path, url, "sqlite", nothing)
+        assert (tmp_path / "stead.sqlite").exists() is not is_refused
+    engine.dispose()

@@ -138,9 +138,10 @@ def _move(server: PostgresqlServer, blocks: S3Server, cloud: RealCloud, tmp_path
     assert counted["rows"]["accounts"] == len(accounts(cloud)), counted
     assert len(counted["revision"]) == 12
 
-    well(cloud, "backup", "create", folder, option)
-    lose()
-    well(cloud, "backup", "restore", folder, option, database="sqlite")
+    used = stead(cloud, "database", "copy", "sqlite")
+    assert (used.returncode, "the controller uses the database" in used.stderr) == (1, True), used.stderr
+    well(cloud, "down")
+    well(cloud, "database", "copy", "sqlite")
     well(cloud, "up", "--no-host")
     assert (controller / "stead.sqlite").exists()
     assert not [word for word in arguments_of(cloud) if word.startswith("--database-url")]

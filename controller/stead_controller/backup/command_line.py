@@ -102,6 +102,21 @@ def create(open_it: "Open", **options: Any) -> None:
     _run(work)
 
 
+@backup.command()
+@_state_dir
+@click.option("--database-url", default="", help="As `run` has it, where the state is on a server.")
+@click.argument("target")
+def move_database(state_dir: Path, database_url: str, target: str) -> None:
+    """Copy the database, which nobody uses, to an empty one: TARGET is the URL of a server's, or sqlite: the file."""
+    from stead_controller.backup import other_database  # noqa: PLC0415 - loaded by the command that needs it
+
+    def work() -> dict[str, Any]:
+        other_database.copy(state_dir.absolute(), database_url or other_database.FILE, target, _show())
+        return {}
+
+    _run(work)
+
+
 @backup.command("list")
 @_at_a_place
 def list_backups(open_it: "Open") -> None:

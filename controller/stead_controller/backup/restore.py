@@ -2,15 +2,13 @@
 
 import json
 import shutil
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import batched
 from pathlib import Path
 from typing import Final
 
-from stead_controller.backup import contents, keys, server_databases, stores
+from stead_controller.backup import contents, keys, other_database, server_databases, stores
 from stead_controller.backup.keys import Opener
 from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import (
@@ -31,7 +29,6 @@ from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.interface import decode
 from stead_controller.blocks.store import BATCH
 from stead_controller.db import schema
-from stead_controller.db.tables.controller import ControllerRow, Lease
 from stead_controller.resources.storage.block_names import BlockName
 
 _PART: Final = ".restoring"
@@ -94,7 +91,7 @@ def restore(repository: Repository, manifest: Manifest, opener: Opener, target: 
     part.mkdir(mode=0o700, parents=True)
     _write_files({name.removeprefix(_CONTROLLER): files[name] for name in files if name.startswith(_CONTROLLER)}, part)
     _copy_private(repository.database(manifest.id), part / contents.DATABASE_NAME)
-    _forget_controllers(part / contents.DATABASE_NAME)
+    other_database.forget_controllers(part / contents.DATABASE_NAME)
     for name in sorted(name for name in manifest.files if name.startswith(f"{AUDIT}/")):
         make_private_folders(part / AUDIT, part)
         _copy_private(repository.file(manifest.id, name), part / AUDIT / Path(name).name)
@@ -135,15 +132,6 @@ def _write_blocks(repository: Repository, manifest: Manifest, part: Path, show: 
         missing += [row.digest.hex() for row, stored in some if stored is None]
         restored += len(found)
     return Restored(restored, missing)
-
-
-def _forget_controllers(database: Path) -> None:
-    """Remove who served when the backup was made, and what they led: for a while they would pass for others."""
-    with closing(sqlite3.connect(database)) as file:
-        for table in (ControllerRow.__tablename__, Lease.__tablename__):
-            if file.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
-                file.execute(f"DELETE FROM {table}")  # noqa: S608 - our own name
-        file.commit()
 
 
 def _write_files(files: dict[str, bytes], part: Path) -> None:

@@ -91,6 +91,15 @@ def require_empty(url: str) -> None:
         _require_empty(server)
 
 
+def now(url: str) -> int:
+    """The server's time, Unix milliseconds; raises BackupError."""
+    with _connected(url) as server:
+        found: int = server.exec_driver_sql(
+            "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+        ).scalar_one()
+        return found
+
+
 class _Sum:
     """A sum over rows, in whatever order they come."""
 
