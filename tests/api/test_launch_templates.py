@@ -257,6 +257,8 @@ def test_names_may_be_so(api, name):
     [
         ("InvalidParameterValue", {"UserData": "no base64!"}),
         ("InvalidParameterValue", {"UserData": "eHh4" * 6000}),
+        ("InvalidParameterValue", {"MetadataOptions": {"HttpPutResponseHopLimit": 65}}),
+        ("InvalidParameterValue", {"CreditSpecification": {"CpuCredits": "endless"}}),
         ("InvalidParameterValue", {"InstanceInitiatedShutdownBehavior": "hibernate"}),
         ("InvalidAMIID.Malformed", {"ImageId": "ami-1"}),
         ("InvalidSubnetID.Malformed", {"NetworkInterfaces": [{"DeviceIndex": 0, "SubnetId": "subnet-1"}]}),

@@ -117,6 +117,8 @@ def test_its_instance_can_be_stopped_and_started(api):
     assert states(api, [made]) == [stopped]
     report(api, instance, power=pb.MACHINE_POWER_OFF, start_count=1)
     assert described(api, instance)["State"]["Name"] == "stopped"
+    another = {"InstanceId": instance, "InstanceType": {"Value": "m5.large"}}
+    api.refused("UnsupportedOperation", api.ec2.modify_instance_attribute, **another)
     assert states(api, [made]) == [stopped]
     try_all(api)
     assert instance_of(api, made) == instance

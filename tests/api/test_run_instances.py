@@ -105,6 +105,7 @@ BAD_LAUNCHES = [
     ("InvalidBlockDeviceMapping", {"BlockDeviceMappings": [{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 1}}]}),
     ("InvalidParameterValue", {"InstanceInitiatedShutdownBehavior": "explode"}),
     ("InvalidParameterValue", {"MetadataOptions": {"HttpTokens": "perhaps"}}),
+    ("InvalidParameterValue", {"MetadataOptions": {"HttpPutResponseHopLimit": 0}}),
     ("InvalidParameterValue", {"IamInstanceProfile": {"Name": "role"}}),
     ("Unsupported", {"InstanceType": "t2.micro", "EbsOptimized": True}),
 ]

@@ -114,8 +114,9 @@ _READERS: Final[dict[str, Callable[[Transaction, Instance], Any]]] = {
 def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: str) -> None:
     """Give a stopped instance another type; raises MalformedId, NotFound, InvalidParameter, WrongState.
 
-    Its CPU options become the type's. Raises LimitExceeded when the instance has more interfaces, or addresses of one,
-    than the type may have, InvalidCombination when it is in a group in which the type cannot be.
+    Its CPU options become the type's. Raises Unsupported for a Spot Instance, LimitExceeded when the instance has more
+    interfaces, or addresses of one, than the type may have, InvalidCombination when it is in a group in which the type
+    cannot be.
     """
     kind = instance_types.find(tx, name)
     if kind is None:
@@ -123,6 +124,7 @@ def set_instance_type(tx: Transaction, caller: Caller, instance_id: str, name: s
     if not devices.Offer(tx).has(kind):
         raise Unsupported(f"The instance type '{name}' is not supported in this Region.", code="Unsupported")
     instance = _find_stopped(tx, caller, instance_id)
+    spot_instances.require_on_demand(instance, "instanceType")
     hibernation.require_awake(instance, "change its type")
     if instance.architecture != kind.architecture:
         raise InvalidParameter(

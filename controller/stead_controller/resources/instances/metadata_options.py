@@ -68,11 +68,7 @@ def check_hop_limit(value: int | None) -> None:
 
 
 def settle(tx: Transaction, account_id: str, asked: MetadataOptions, imds_support: str) -> SettledOptions:
-    """Return the options of a new instance; raises InvalidParameter, and Unsupported without tokens.
-
-    The latter if the account enforces tokens.
-    """
-    check_hop_limit(asked.hop_limit)
+    """Return the options of a new instance; raises Unsupported without tokens if the account enforces them."""
     mine = lookup.get_rare(tx, MetadataDefaults, account_id) or MetadataDefaults(account_id=account_id)
     needs_tokens = imds_support == _IMDS_V2
     settled = SettledOptions(

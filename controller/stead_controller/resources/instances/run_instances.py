@@ -171,6 +171,9 @@ def check_request(request: LaunchRequest) -> None:
     if request.spot:
         spot_instances.check_request(request)
     request.names.check("hostnameType")
+    metadata_options.check_hop_limit(request.metadata.hop_limit)
+    if request.cpu_credits is not None:
+        credit_specifications.check_mode(request.cpu_credits)
     instance_reservations.check(request.reservation)
     instance_tenancies.check(request.tenancy)
 
