@@ -43,6 +43,7 @@ def test_whoever_asks_for_little_gets_all_that_are_offered(api):
         ({"VCpuCount": {"Min": 2, "Max": 8}}, lambda kind: 2 <= kind.vcpus <= 8),
         ({"MemoryMiB": {"Min": 4096, "Max": 8192}}, lambda kind: 4096 <= kind.memory_mib <= 8192),
         ({"CpuManufacturers": ["amd"]}, lambda kind: kind.manufacturer == "AMD"),
+        ({"CpuManufacturers": ["stead"]}, lambda kind: kind.family == "stead"),
         ({"MemoryGiBPerVCpu": {"Max": 2}}, lambda kind: kind.memory_mib <= 2048 * kind.vcpus),
         ({"MemoryGiBPerVCpu": {"Min": 8.5}}, lambda kind: kind.memory_mib >= 8704 * kind.vcpus),
         (

@@ -18,7 +18,7 @@ _MOST_PATTERNS: Final = 400
 # EC2's words. Names and manufacturers of accelerators are not here: an operator's own type may have others.
 _ARCHITECTURES: Final = ("i386", "x86_64", "arm64", "x86_64_mac", "arm64_mac")
 _VIRTUALIZATION_TYPES: Final = ("hvm", "paravirtual")
-_CPU_MANUFACTURERS: Final = ("intel", "amd", "amazon-web-services", "apple")
+_CPU_MANUFACTURERS: Final = ("intel", "amd", "amazon-web-services", "apple", "stead")  # the last is of our own types
 _GENERATIONS: Final = ("current", "previous")
 _MEDIA: Final = ("hdd", "ssd")
 _ACCELERATOR_TYPES: Final = ("gpu", "fpga", "inference", "media")
