@@ -174,7 +174,9 @@ def test_who_may_read_parameters_and_launch_by_them(api, images):
 def test_no_instance_is_managed_by_systems_manager(api, ssm):
     """As Cloud Custodian and Prowler ask."""
     asked = [{"Key": "InstanceIds", "Values": [api.launch(number=1)]}]
-    assert ssm.describe_instance_information(Filters=asked, MaxResults=50)["InstanceInformationList"] == []
+    older = [{"key": "InstanceIds", "valueSet": asked[0]["Values"]}]
+    for filters in ({"Filters": asked}, {"InstanceInformationFilterList": older}):
+        assert ssm.describe_instance_information(**filters, MaxResults=50)["InstanceInformationList"] == []
     api.refused(
         "UnsupportedOperation", ssm.send_command, DocumentName="AWS-RunShellScript", InstanceIds=asked[0]["Values"]
     )
