@@ -4,6 +4,7 @@ By pyroute2 a change takes a millisecond of a processor, mostly of its event loo
 names of values are pyroute2's, which are those of ip(8).
 """
 
+import errno
 import socket
 import struct
 from collections.abc import Callable, Mapping
@@ -11,7 +12,18 @@ from ipaddress import ip_address, ip_network
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from stead_agent.network.kernel_lists import ADDRESS, LINK, LINKS, NEIGHBOUR, ROUTE, RULE, Element, attributes, read
+from stead_agent.network.kernel_lists import (
+    ADDRESS,
+    LINK,
+    LINKS,
+    NEIGHBOUR,
+    ROUTE,
+    ROUTES,
+    RULE,
+    Element,
+    Kind,
+    attributes,
+)
 from stead_agent.network.route_messages import check, open_socket, received
 from stead_agent.nfnetlink import attribute
 
@@ -23,7 +35,7 @@ _NLMSG_ERROR: Final = 2
 _REQUEST, _ACKNOWLEDGED = 0x001, 0x005  # NLM_F_REQUEST, and with NLM_F_ACK
 _FLAGS: Final = {"add": 0x600, "replace": 0x500, "set": 0, "del": 0}  # NLM_F_CREATE | NLM_F_EXCL, NLM_F_REPLACE
 _NEW_LINK, _NEW_ADDRESS, _NEW_ROUTE, _NEW_NEIGHBOUR, _NEW_RULE = 16, 20, 24, 28, 32  # RTM_NEW…; RTM_DEL… is one more
-_SET_LINK, _GET_ROUTE = 19, 26
+_SET_LINK: Final = 19
 _IFF_UP: Final = 1
 _LINKINFO, _PROTINFO, _INFO_KIND, _INFO_DATA, _VETH_PEER, _PORT_ISOLATED = 18, 12, 1, 2, 1, 33
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
@@ -115,7 +127,12 @@ class RoutingSocket:
 
     def named(self, name: str) -> Element | None:
         """Return the link of a name, if there is one."""
-        return next((it for it in read(self.socket, LINKS, 0, 0, 0, 0, 0) if it.text(NAME) == name), None)
+        try:
+            return self._ask(LINKS, LINK.pack(0, 0, 0, 0, 0) + LINKS.asked + attribute(NAME, _text(name)))
+        except OSError as error:
+            if error.errno != errno.ENODEV:
+                raise
+            return None
 
     def link(
         self, command: Command, *, index: int = 0, kind: str = "", peer: Values | None = None, state: str = "",
@@ -167,13 +184,7 @@ class RoutingSocket:
         bits = 8 * len(packed)
         body = ROUTE.pack(family, bits, bits, 0, 0, 0, 0, 0, 0) + attribute(_RTA_DST, packed)
         body += attribute(_RTA_SRC, _packed(src)[1]) + _number(_RTA_IIF, iif)
-        self.socket.send(_HEADER.pack(_HEADER.size + len(body), _GET_ROUTE, _REQUEST, 1, 0) + body)
-        for kind, buffer, start, end in received(self.socket):
-            if kind == _NEW_ROUTE:
-                return Element(ROUTE.unpack_from(buffer, start), attributes(buffer, start + ROUTE.size, end))
-            if kind == _NLMSG_ERROR:
-                check(buffer, start)
-        raise AssertionError("the kernel ends no answer before it has begun one")
+        return self._ask(ROUTES, body)
 
     def rule(
         self, command: Command, *, family: int, priority: int, table: int, iifname: str = "", protocol: int,
@@ -199,6 +210,17 @@ class RoutingSocket:
         body = NEIGHBOUR.pack(AF_BRIDGE, ifindex, state, flags, 0)
         body += attribute(_NDA_LLADDR, _mac(lladdr)) + attribute(_NDA_DST, _packed(dst)[1])
         self._do(_NEW_NEIGHBOUR, command, body)
+
+    def _ask(self, kind: Kind, body: bytes) -> Element:
+        """Return the one element that is asked for."""
+        self.socket.send(_HEADER.pack(_HEADER.size + len(body), kind.request, _REQUEST, 1, 0) + body)
+        for what, buffer, start, end in received(self.socket):
+            if what == kind.element:
+                begins = kind.beginning
+                return Element(begins.unpack_from(buffer, start), attributes(buffer, start + begins.size, end))
+            if what == _NLMSG_ERROR:
+                check(buffer, start)
+        raise AssertionError("the kernel ends no answer before it has begun one")
 
     def _do(self, what: int, command: Command, body: bytes) -> None:
         number = what + (command == "del")

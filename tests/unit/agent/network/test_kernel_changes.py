@@ -61,3 +61,25 @@ def test_a_refusal_is_an_error_with_its_number(ends: tuple[RoutingSocket, socket
     with pytest.raises(OSError, match=os.strerror(error)) as refused:
         opened.link("del", index=3)
     assert refused.value.errno == error
+
+
+def test_a_link_is_asked_for_by_its_name(ends: tuple[RoutingSocket, socket.socket]) -> None:
+    opened, kernel = ends
+    name = struct.pack("=HH7sx", 11, 3, b"sv-one\0")
+    body = struct.pack("=BxHiII", 0, 1, 7, 1, 0) + name
+    kernel.send(_HEADER.pack(16 + len(body), 16, 0, 1, 0) + body)
+    found = opened.named("sv-one")
+    assert found is not None
+    assert (found.fields[2], found.text(3)) == (7, "sv-one")
+    message = kernel.recv(4096)
+    assert _HEADER.unpack_from(message)[:3] == (len(message), 18, 1)
+    assert message[16:] == struct.pack("=BxHiII", 0, 0, 0, 0, 0) + struct.pack("=HHI", 8, 29, 8) + name
+
+
+def test_no_link_has_a_name_that_the_kernel_does_not_know(ends: tuple[RoutingSocket, socket.socket]) -> None:
+    opened, kernel = ends
+    kernel.send(_answer(errno.ENODEV))
+    assert opened.named("sv-one") is None
+    kernel.send(_answer(errno.EPERM))
+    with pytest.raises(PermissionError):
+        opened.named("sv-one")
