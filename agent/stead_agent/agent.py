@@ -64,7 +64,7 @@ class Agent:
     ) -> None:
         """Load the desired state; without threads (simulated hosts, which never block) all runs on the event loop.
 
-        `forget_former` is called again and again with the authorities of a controller that knows all volumes here.
+        `forget_former` is called again and again with the authorities of a controller that all have joined.
         """
         self._loop = asyncio.get_running_loop()
         self._parts = parts
@@ -179,11 +179,12 @@ class Agent:
                 await self._audit(touched)
 
     async def _look_at_certificates(self) -> None:
-        """Have what uses an old certificate use the new one; forget that of a lost controller when nothing needs it."""
-        for volume_id in await self._ask(self._parts.exports.outdated):
+        """Have what uses an old certificate use the new one; forget that of before the last enrolment in the end."""
+        outdated = await self._ask(self._parts.exports.outdated)
+        for volume_id in outdated:
             self.reconciler.notice_volume(volume_id)
         known_by = self.reconciler.known_by
-        if known_by:
+        if known_by and not outdated:
             await self._ask(partial(self._forget_former, known_by))
 
     async def repair(self, seconds: float = REPAIR_SECONDS) -> host_pb2.Repaired:

@@ -221,7 +221,12 @@ class Link:
             facts=await self._in_thread(self._host.facts),
             throttle=self._throttle,
             certified=certified if certificate == identity.certificate_pem else b"",
+            has_former=await self._in_thread(self._has_former),
         )
+
+    def _has_former(self) -> bool:
+        folder = self._dialling.state_dir
+        return folder is not None and enrol.former_identity(folder) is not None
 
     def _begun(self, address: str, identity: Identity) -> None:
         """The controller has answered our Hello."""
@@ -251,6 +256,8 @@ class Link:
                     _log.info("controllers_told", controllers=list(self._dialling.controllers))
                 if self._renewing is not None:
                     self._renewing.want(update.throttle.authorities)
+            case "awaited":
+                self._reconciler.await_hosts(update.awaited.host_ids)
             case "stored":
                 self._measurements.stored(update.stored.number)
             case _:

@@ -380,6 +380,7 @@ class Controller:
             self._tasks.add(asyncio.create_task(self._copies.run()))
         self._every(_ROOM_SECONDS, self._take_room)
         self._every(_NETWORKS_SECONDS, self._link.send_host_addresses)
+        self._every(_NETWORKS_SECONDS, self._link.awaited.send)
         self._every(_LIVENESS_SECONDS, self._write_liveness)
         give_back = partial(asyncio.to_thread, resident.give_back)
         for cleaning in (give_back, self._trail.remove_old):

@@ -6,8 +6,9 @@ The new one has its state in PostgreSQL, where that is installed.
 import contextlib
 import json
 import os
+import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 
 from stead_cli import cloud, enrolment, processes, ssh
+from stead_cli.errors import CliError
 from stead_cli.rig_cloud import RigHost
 from stead_proto import tls
 from tests.support import box
@@ -31,7 +33,8 @@ from tests.support.waiting import wait_for
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 # Writes numbers without a pause, in the background, and notes what could not be written.
 WRITES = (
-    "sudo sh -c '(while [ ! -e /tmp/enough ]; do n=$((n + 1)); echo $n | dd of={disk} conv=fsync || echo $n >>/tmp/failed;"
+    "sudo sh -c 'rm -f /tmp/enough /tmp/ended /tmp/failed /tmp/written;"
+    " (while [ ! -e /tmp/enough ]; do n=$((n + 1)); echo $n | dd of={disk} conv=fsync || echo $n >>/tmp/failed;"
     " echo $n >>/tmp/written; done; touch /tmp/ended) </dev/null >/dev/null 2>&1 &'"
 )
 
@@ -81,6 +84,11 @@ def _story(rig: TestRig, folder: Path, database: str) -> None:
         assert {each: login.run(BOOT_ID) for each, login in logins.items()} == boots
 
     all_is_well()
+    _put_back_the_authority_of_before_a_change(rig)
+    _wait_until_down(rig, ids.values())
+    with _writing(logins[west], volume_id) as goes_on:
+        _all_join_again_as_they_were(rig, ids, volume_id, goes_on)
+    all_is_well()
     kill(rig.rig.controller)
     lose(rig.plan.cloud.controller_dir)
     cloud.start_controller(replace(rig.plan.cloud, database_url=database), rig.rig.underlay.start)
@@ -105,6 +113,64 @@ def _story(rig: TestRig, folder: Path, database: str) -> None:
     user.terminate([west, east])
     rig.operator.repair_hosts()
     assert _have_former_certificates(rig) == [False, False], "nothing needs them any more"
+
+
+def _put_back_the_authority_of_before_a_change(rig: TestRig) -> None:
+    """Change the authority, and have the controller be as a backup of before that has it: no host trusts it."""
+    chosen = rig.plan.cloud
+    kept = rig.folder / "ca-of-before"
+    shutil.copytree(chosen.controller_dir / "ca", kept)
+    for step in ("rotate", "switch", "finish"):
+        rig.stead_well("certificate", step)
+    kill(rig.rig.controller)
+    shutil.rmtree(chosen.controller_dir / "ca")
+    kept.rename(chosen.controller_dir / "ca")
+    cloud.start_controller(chosen, rig.rig.underlay.start)
+    cloud.share_access(chosen)
+
+
+def _all_join_again_as_they_were(
+    rig: TestRig, ids: dict[str, str], volume_id: str, goes_on: Callable[[], None]
+) -> None:
+    """The home of a volume joins first, and then the host that uses it."""
+    user, home = rig.hosts
+    with pytest.raises(CliError, match="an authority that this controller does not know"):
+        _join_again(rig, home, _token_of(rig, ids["host-2"]))
+    _join_again(rig, home, _token_of(rig, ids["host-2"], "--any-authority"))
+    _wait_until_up(rig, [ids["host-2"]])
+    goes_on()
+    _end_serving(home, volume_id)
+    goes_on()
+    assert _serves_by(home, volume_id, home.settings.agent_dir / "former"), "its user knows that alone"
+    rig.operator.repair_hosts()
+    assert _have_former_certificates(rig) == [False, True]
+    _join_again(rig, user, _token_of(rig, ids["host-1"], "--any-authority"))
+    _wait_until_up(rig, ids.values())
+    wait_for(lambda: _serves_by(home, volume_id, home.settings.agent_dir), "its user has joined", 60, poll=0.5)
+    goes_on()
+
+    def are_forgotten() -> bool:
+        rig.operator.repair_hosts()
+        return _have_former_certificates(rig) == [False, False]
+
+    wait_for(are_forgotten, "nothing needs the former certificates any more", 60, poll=1)
+
+
+def _token_of(rig: TestRig, host_id: str, *options: str) -> str:
+    made = json.loads(rig.stead_well("host", "token", "--host", host_id, *options, "--output=json"))
+    return str(made["token"])
+
+
+def _wait_until_down(rig: TestRig, host_ids: Iterable[str]) -> None:
+    wait_for(lambda: _states(rig, host_ids) == {"down"}, "they are down", 90, poll=0.5, explain=rig.log_ends)
+
+
+def _wait_until_up(rig: TestRig, host_ids: Iterable[str]) -> None:
+    wait_for(lambda: _states(rig, host_ids) == {"up"}, "they are up", 60, poll=0.2, explain=rig.log_ends)
+
+
+def _states(rig: TestRig, host_ids: Iterable[str]) -> set[str]:
+    return {host.state for host in rig.operator.list_hosts() if host.id in set(host_ids)}
 
 
 @contextlib.contextmanager
@@ -137,7 +203,7 @@ def _rest_is_adopted(  # noqa: PLR0917 - what the two hosts have
     assert _have_former_certificates(rig) == [True, True]
     _end_serving(rig.hosts[1], volume_id)
     goes_on()
-    assert _serves_by_former_certificate(rig.hosts[1], volume_id)
+    assert _serves_by(rig.hosts[1], volume_id, rig.hosts[1].settings.agent_dir / "former")
     adopted = _adopt_all(rig)
     assert all(each["adopted"] for each in adopted.values()), adopted
     wait_for(
@@ -152,10 +218,11 @@ def _have_former_certificates(rig: TestRig) -> list[bool]:
     return [(host.settings.agent_dir / "former").exists() for host in rig.hosts]
 
 
-def _serves_by_former_certificate(host: RigHost, volume_id: str) -> bool:
-    about = json.loads(host.place.run("cat", host.settings.volatile_dir / "agent/exports" / volume_id / "about").stdout)
-    former = tls.Identity.load(host.settings.agent_dir / "former")
-    return bool(about["certificate"] == sha256(former.certificate_pem).hexdigest())
+def _serves_by(host: RigHost, volume_id: str, certificate: Path) -> bool:
+    """Tell whether a host serves a volume by the certificate in this folder; by none while its process is replaced."""
+    about = host.place.run("cat", host.settings.volatile_dir / "agent/exports" / volume_id / "about").stdout
+    expected = sha256(tls.Identity.load(certificate).certificate_pem).hexdigest()
+    return bool(about and json.loads(about)["certificate"] == expected)
 
 
 def _end_serving(host: RigHost, volume_id: str) -> None:
@@ -201,7 +268,7 @@ def _sees(user: RigUser, guest: str, volume_id: str) -> bool:
     return "yes" in user.login(guest).run(f"test -b {disk(volume_id)} && echo yes || true")
 
 
-def _join_again(rig: TestRig, host: RigHost) -> None:
+def _join_again(rig: TestRig, host: RigHost, token: str = "") -> None:
     """What `stead join --again` does, in the host's place."""
     chosen = host.settings
     tls.write_public(chosen.ca_file, rig.plan.cloud.ca_file.read_bytes())
@@ -210,7 +277,7 @@ def _join_again(rig: TestRig, host: RigHost) -> None:
         done = host.place.run(*command, stdin=stdin)
         return done.returncode, done.stderr
 
-    token = rig.operator.create_token(rig.plan.host_zone(host.number)).token
+    token = token or rig.operator.create_token(rig.plan.host_zone(host.number)).token
     enrolment.enrol(chosen, token, run, again=True)
     processes.stop(host.agent)
     host.start_agent()

@@ -58,7 +58,7 @@ class VolumeWork:
     busy: frozenset[Key]  # those of them whose work is running
     snapshots: frozenset[Key]  # snapshots of it still being taken
     confirmed_by: bytes  # the authorities of the controller that has named it, which its users have, too; empty: none
-    is_unclaimed: bool  # by the controller
+    by_former: bool  # it is served by the host's former certificate, if there is one: its users may know that alone
     parts: Subsystems
     now: float = 0.0
     waits_since: float | None = None  # for its users to release it, before it is detached by force
@@ -106,7 +106,7 @@ class VolumeWork:
         if source is None:
             raise VolumeError(f"{spec.id} is not on this host any more")
         export = translate.volume_export(resource, source)
-        self.parts.exports.serve(replace(export, confirmed_by=self.confirmed_by, is_unclaimed=self.is_unclaimed))
+        self.parts.exports.serve(replace(export, confirmed_by=self.confirmed_by, by_former=self.by_former))
         return Outcome(statuses=[self._ready()])
 
     def _ready(self) -> ResourceStatus:

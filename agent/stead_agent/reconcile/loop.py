@@ -232,16 +232,27 @@ class Reconciler:
 
     @property
     def known_by(self) -> bytes:
-        """The authorities of the controller that knows all volumes that are here; empty where one is unclaimed."""
+        """The authorities of the controller that knows all volumes here and has all who use them; else empty."""
         are_unclaimed = any(key.kind == desired_pb2.KIND_VOLUME for key in self.wanted.unclaimed)
-        return b"" if are_unclaimed else self._preparer.confirmed_by
+        return b"" if are_unclaimed or self._preparer.awaited != frozenset() else self._preparer.confirmed_by
 
     def confirm(self, authorities: bytes) -> None:
         """What is wanted is what the controller with these authorities, a digest, wants."""
         self._preparer.confirmed_by = authorities
 
+    def await_hosts(self, host_ids: Iterable[str]) -> None:
+        """These hosts have not joined the controller yet: what they use is served by the certificate that they know."""
+        awaited = frozenset(host_ids)
+        if awaited != self._preparer.awaited:
+            _log.info("hosts_awaited", hosts=sorted(awaited))
+            self._preparer.awaited = awaited
+            for volume_id in self.parts.exports.present():
+                self.notice_volume(volume_id)
+
     def controller_answered(self, authorities: bytes) -> None:
         """The controller with these authorities can be reached, and has said what it knows: retry failed fetches."""
+        if self._preparer.awaited is None:  # it has not said: there are none, or it is of an earlier release
+            self._preparer.awaited = frozenset()
         self.confirm(authorities)
         for key, resource in self.wanted.of_kind(desired_pb2.KIND_BASE).items():
             if not self.reports.is_ready(key, resource.revision):

@@ -89,6 +89,7 @@ class Preparer:
         self._vpc_settings = habits.vpc
         self._order = itertools.count(1)
         self.host_is_ready = False
+        self.awaited: frozenset[str] | None = None  # hosts that have not joined that controller; None: not known yet
         self.confirmed_by = b""  # the authorities of the controller that has said what it wants; none has yet
 
     def prepare(self, scheduled: ScheduledUnit, now: float) -> Work:
@@ -254,7 +255,7 @@ class Preparer:
         busy = frozenset(each for each in users if self._is_running(each))
         if resource is not None and resource.volume.HasField("remote"):
             return RemoteVolumeWork(unit, resource, users, busy, self._parts)
-        is_unclaimed = unit in self._wanted.unclaimed
+        by_former = unit in self._wanted.unclaimed or self._is_user_awaited(resource)
         return VolumeWork(
             unit=unit,
             resource=resource,
@@ -262,12 +263,18 @@ class Preparer:
             users=users,
             busy=busy,
             snapshots=self._snapshots_of(unit),
-            confirmed_by=self.confirmed_by if not is_unclaimed else b"",
-            is_unclaimed=is_unclaimed,
+            confirmed_by=self.confirmed_by if not by_former else b"",
+            by_former=by_former,
             parts=self._parts,
             now=now,
             waits_since=self._leaving.get(unit),
         )
+
+    def _is_user_awaited(self, resource: Resource | None) -> bool:
+        """Tell whether the host to which a volume is served may not have joined the controller of now."""
+        if resource is None or not resource.volume.HasField("export"):
+            return False
+        return self.awaited is None or resource.volume.export.client_host_id in self.awaited
 
     def _snapshot(self, unit: Key) -> Work:
         resource = self._wanted.resources.get(unit)

@@ -23,6 +23,7 @@ from stead_controller.desired.messages.identity import SignDocument, signed, wit
 from stead_controller.desired.messages.keys import Addition
 from stead_controller.desired.messages.role import with_secret
 from stead_controller.hosts import attachment_rights, facts, reports
+from stead_controller.hosts.awaited_hosts import AwaitedHosts
 from stead_controller.hosts.consoles import Consoles
 from stead_controller.hosts.elsewhere import Elsewhere, HostUnavailable, PeerQuestions
 from stead_controller.hosts.feed import Feed, Stream
@@ -83,6 +84,7 @@ class HostLink:
         self._feed = Feed(
             database, lambda sealed: cloud.sealer.open(sealed, volume_keys.CONTEXT), _additions(cloud.sealer, sign)
         )
+        self.awaited = AwaitedHosts(database, self._feed)
         self._hellos = Together(database, self._take_facts)
         self._reports = ReportIntake(database, clock)
         self._measurements = MeasurementIntake(database, metrics, clock)
@@ -203,6 +205,7 @@ class HostLink:
         _log.info("host_connected", extra={"host": host_id, "revision": hello.hello.revision})
         stream = Stream(host_id, hello.hello.revision, hello.hello.desired_epoch, _known(hello.hello), session)
         self._begin(stream, hello.hello)
+        await self.awaited.begin(stream, hello.hello)
         self._feed.join(stream)
         receiver = asyncio.create_task(self._receive(stream, request_iterator))
         try:

@@ -465,6 +465,7 @@ class HostUpdate(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     THROTTLE_FIELD_NUMBER: _builtins.int
     STORED_FIELD_NUMBER: _builtins.int
+    AWAITED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def state(self) -> Global___DesiredState: ...
     @_builtins.property
@@ -473,6 +474,8 @@ class HostUpdate(_message.Message):
     def throttle(self) -> Global___Throttle: ...
     @_builtins.property
     def stored(self) -> Global___Stored: ...
+    @_builtins.property
+    def awaited(self) -> Global___Awaited: ...
     def __init__(
         self,
         *,
@@ -480,16 +483,41 @@ class HostUpdate(_message.Message):
         question: Global___Question | None = ...,
         throttle: Global___Throttle | None = ...,
         stored: Global___Stored | None = ...,
+        awaited: Global___Awaited | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "question", b"question", "state", b"state", "stored", b"stored", "throttle", b"throttle"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["awaited", b"awaited", "body", b"body", "question", b"question", "state", b"state", "stored", b"stored", "throttle", b"throttle"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "question", b"question", "state", b"state", "stored", b"stored", "throttle", b"throttle"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["awaited", b"awaited", "body", b"body", "question", b"question", "state", b"state", "stored", b"stored", "throttle", b"throttle"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["state", "question", "throttle", "stored"]  # noqa: Y015
+    _WhichOneofReturnType_body: _TypeAlias = _typing.Literal["state", "question", "throttle", "stored", "awaited"]  # noqa: Y015
     _WhichOneofArgType_body: _TypeAlias = _typing.Literal["body", b"body"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_body) -> _WhichOneofReturnType_body | None: ...
 
 Global___HostUpdate: _TypeAlias = HostUpdate  # noqa: Y015
+
+@_typing.final
+class Awaited(_message.Message):
+    """For a host that keeps the certificate of before it joined again, of other authorities: the hosts that use its volumes and
+    have not joined, to which it serves them by that. Comes before the state that answers its Hello, and when it has changed.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOST_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def host_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        host_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["host_ids", b"host_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Awaited: _TypeAlias = Awaited  # noqa: Y015
 
 @_typing.final
 class Stored(_message.Message):
@@ -801,6 +829,7 @@ class Hello(_message.Message):
     KNOWN_REVISION_FIELD_NUMBER: _builtins.int
     THROTTLE_FIELD_NUMBER: _builtins.int
     CERTIFIED_FIELD_NUMBER: _builtins.int
+    HAS_FORMER_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     """last revision persisted by the agent; 0 = none: send all"""
     desired_epoch: _builtins.str
@@ -813,6 +842,8 @@ class Hello(_message.Message):
     present certificate. Where both are what they would be now, neither is sent again. Empty: not known to this agent.
     """
     certified: _builtins.bytes
+    has_former: _builtins.bool
+    """it keeps the certificate of before it joined again, and wants to be told of an Awaited"""
     @_builtins.property
     def facts(self) -> Global___HostFacts: ...
     def __init__(
@@ -825,10 +856,11 @@ class Hello(_message.Message):
         known_revision: _builtins.int = ...,
         throttle: _builtins.bytes = ...,
         certified: _builtins.bytes = ...,
+        has_former: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "certified", b"certified", "desired_epoch", b"desired_epoch", "facts", b"facts", "known_revision", b"known_revision", "revision", b"revision", "throttle", b"throttle"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "certified", b"certified", "desired_epoch", b"desired_epoch", "facts", b"facts", "has_former", b"has_former", "known_revision", b"known_revision", "revision", b"revision", "throttle", b"throttle"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -405,14 +405,14 @@ def end_process(end: End) -> None:
     wait_for(lambda: not end.daemons._watch.sees(VOLUME), "its end is noticed")
 
 
-def test_what_is_unclaimed_is_served_by_the_certificate_that_its_user_knows(world: World) -> None:
+def test_what_by_former_is_served_by_the_certificate_that_its_user_knows(world: World) -> None:
     """Also by a process that starts after its host has joined another controller; so does the proxy of the other one."""
     source = joined(world)
     write(source, 0x5A, 0, MIB)
     others = Authority.create("recovered")
     home, client = world.home, world.client
     home.former, home.identity = home.identity, others.issue_host(HOME)
-    unclaimed = replace(world.export(), confirmed_by=b"", is_unclaimed=True)
+    unclaimed = replace(world.export(), confirmed_by=b"", by_former=True)
     end_process(home)
     home.daemons.serve(unclaimed)
     assert holds(source, 0x5A, 0, MIB)

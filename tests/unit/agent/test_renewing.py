@@ -10,7 +10,7 @@ from stead_proto.certificates import AUTHORITY_FILE, NEXT_FILE, Authority
 from stead_proto.digests import digest_of
 from stead_proto.tls import Identity
 from stead_proto.v1.desired_pb2 import VolumeExport
-from stead_proto.v1.host_pb2 import Throttle
+from stead_proto.v1.host_pb2 import Awaited, HostUpdate, Throttle
 from tests.support import desired_states as make
 from tests.support.fake_controller import FakeController
 from tests.support.waiting import wait_for
@@ -87,6 +87,22 @@ async def test_no_authorities_count_before_their_controller_has_said_what_it_kno
     assert agent.reconciler._preparer.confirmed_by == b"new"
 
 
+async def test_a_host_with_a_former_certificate_is_told_who_has_not_joined(
+    rig: Rig, controller: FakeController, tmp_path: Path
+) -> None:
+    agent, _ = rig.start(renews=True)
+    session = await rig.session()
+    assert not session.hello.has_former
+    await agent.link.connected.wait()
+    assert agent.reconciler._preparer.awaited == frozenset(), "a controller that says nothing awaits none"
+    Authority.create().issue_host(HOST).save(tmp_path / "former")
+    session.end()
+    again = await rig.session(after=1)
+    assert again.hello.has_former
+    again.outgoing.put_nowait(HostUpdate(awaited=Awaited(host_ids=["host-2"])))
+    await asyncio.to_thread(wait_for, lambda: agent.reconciler._preparer.awaited == {"host-2"}, "it has heard that")
+
+
 async def test_the_certificate_of_a_lost_cloud_is_forgotten_when_all_is_known(
     rig: Rig, controller: FakeController, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,11 +110,15 @@ async def test_the_certificate_of_a_lost_cloud_is_forgotten_when_all_is_known(
     forgotten, noticed = [], []
     monkeypatch.setattr(agent, "_forget_former", forgotten.append)
     monkeypatch.setattr(agent.reconciler, "notice_volume", noticed.append)
-    monkeypatch.setattr(host.subsystems.exports, "outdated", lambda: frozenset({"vol-1"}))
+    outdated = {"vol-1"}
+    monkeypatch.setattr(host.subsystems.exports, "outdated", lambda: frozenset(outdated))
     await agent._look_at_certificates()
     assert (forgotten, noticed) == ([], ["vol-1"]), "no controller has said what it knows"
     await rig.session()
     await agent.link.connected.wait()
+    await agent.repair(0)
+    assert forgotten == [], "a process has it still"
+    outdated.clear()
     await agent.repair(0)
     assert forgotten == [Identity.load(tmp_path).authorities]
 

@@ -35,9 +35,8 @@ class Export:
     confirmed_by: bytes = b""  # the authorities, a digest, of the controller that has named it
     """Where these are not the host's own, its process keeps the certificate that it has: its client may not trust the
     authorities of the host's new one."""
-    is_unclaimed: bool = (
-        False  # by that controller: a new process is served by the certificate that the host had before
-    )
+    by_former: bool = False
+    """A new process is served by the certificate that the host had before it joined again, if that is kept."""
 
 
 @dataclass(frozen=True, slots=True)

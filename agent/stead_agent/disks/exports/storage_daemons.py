@@ -68,7 +68,7 @@ class StorageDaemons:
         if not self._address:
             raise ExportError(f"{export.volume_id}: other hosts cannot reach this one: it has no underlay address")
         place = self._place(export.volume_id)
-        former = self._former() if export.is_unclaimed else None
+        former = self._former() if export.by_former else None
         about = self._with_certificate(place, _about_export(export, self._address), former)
         if self._is_right(export.volume_id, place, about) or self._admits_again(place, export, about):
             return

@@ -93,10 +93,11 @@ def test_the_certificate_by_which_it_is_served_stays_until_the_controller_names_
         bench.reconciler.notice_volume("vol-2")
         bench.settle()
         export = bench.host.world.objects.exports["vol-2"]
-        return export.confirmed_by, export.is_unclaimed
+        return export.confirmed_by, export.by_former
 
     bench.settle(sender.change(_served()))
-    assert confirmed_by() == (b"", False), "no controller has answered this agent"
+    assert confirmed_by() == (b"", True), "no controller has answered this agent"
+    assert bench.reconciler.known_by == b""
     bench.reconciler.controller_answered(b"lost")
     assert confirmed_by() == (b"lost", False)
     assert bench.reconciler.known_by == b"lost"
@@ -108,7 +109,33 @@ def test_the_certificate_by_which_it_is_served_stays_until_the_controller_names_
     assert bench.reconciler.known_by == b""
     bench.settle(recovered.change(_served()))
     adopted = bench.host.world.objects.exports["vol-2"]
-    assert (adopted.confirmed_by, adopted.is_unclaimed) == (b"new", False), "at once, when it is adopted"
+    assert (adopted.confirmed_by, adopted.by_former) == (b"new", False), "at once, when it is adopted"
+
+
+def test_to_a_host_that_has_not_joined_it_is_served_by_the_certificate_that_this_one_knows(
+    bench: Bench, sender: make.Sender
+) -> None:
+    """After a restore from before a change of authorities the controller knows the volume, and no host trusts it."""
+    bench.settle(sender.change(_served()))
+
+    def served() -> tuple[bytes, bool]:
+        bench.settle()
+        export = bench.host.world.objects.exports["vol-2"]
+        return export.confirmed_by, export.by_former
+
+    assert served() == (b"", True), "it is not known yet who has joined"
+    bench.reconciler.await_hosts(["host-2", "host-3"])
+    bench.reconciler.controller_answered(b"new")
+    assert served() == (b"", True)
+    assert bench.reconciler.known_by == b""
+    bench.reconciler.await_hosts(["host-3"])
+    assert served() == (b"new", False), "at once, when its user has joined"
+    assert bench.reconciler.known_by == b"", "another one has not"
+    bench.reconciler.await_hosts([])
+    assert bench.reconciler.known_by == b"new"
+    bench.reconciler.await_hosts(["host-2"])
+    bench.settle(sender.change(make.volume("vol-2", base_id="", size=SIZE)))
+    assert bench.host.world.objects.exports == {}
 
 
 def test_a_proxy_with_a_former_certificate_is_replaced_soon(

@@ -177,6 +177,9 @@ async def test_its_token_ends_with_its_time_and_with_the_host(known):
     late = known.token(one, timedelta(0))
     with pytest.raises(NotAuthorized):
         await known.enrol(late, one, known.identity(one))
+    for wrong in (known.token(valid=timedelta(0)), "wrong"):
+        with pytest.raises(NotAuthorized):
+            await known.enrol(wrong)
     token = known.token(other)
     known.run(lambda tx: host_records.remove_host(tx, CLOUD, other, NOW, lost=True))
     with pytest.raises(NotAuthorized):
