@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from stead_cli import cloud
@@ -28,16 +29,43 @@ def is_enrolled(chosen: Settings) -> bool:
 
 def require_valid(chosen: Settings) -> None:
     """Raise CliError where the agent's certificate has expired: no controller lets it in."""
-    try:
-        present = tls.Identity.load(chosen.agent_dir)
-        ends = tls.lifetime(present.certificate_pem)[1]
-    except (tls.NoIdentityError, ValueError):
-        return  # its agent says what is wrong with it
-    if ends <= dt.datetime.now(dt.UTC):
+    present = _present(chosen)
+    if present is not None and _has_expired(present):
         raise CliError(
-            f"this host's certificate has expired on {ends.isoformat()}",
+            f"this host's certificate has expired on {tls.lifetime(present.certificate_pem)[1].isoformat()}",
             f"on the controller: stead host token --host {present.peer.name}; here: stead join --again",
         )
+
+
+@dataclass(frozen=True, slots=True)
+class ShutOut:
+    """A host whose certificate has expired, or is of an authority that its controller does not know."""
+
+    host_id: str
+    any_authority: bool  # the latter
+
+
+def shut_out(chosen: Settings) -> ShutOut | None:
+    """Name the host that the agent here is, if the controller that is here lets it in no more."""
+    present = _present(chosen)
+    if present is None:
+        return None
+    is_foreign = not tls.share_an_authority(present.ca_pem, chosen.ca_file.read_bytes())
+    return ShutOut(present.peer.name, is_foreign) if is_foreign or _has_expired(present) else None
+
+
+def _present(chosen: Settings) -> tls.Identity | None:
+    """Return the agent's certificate; None where it has none, or one that its agent will complain of."""
+    try:
+        present = tls.Identity.load(chosen.agent_dir)
+        tls.lifetime(present.certificate_pem)
+    except (tls.NoIdentityError, ValueError):
+        return None
+    return present
+
+
+def _has_expired(present: tls.Identity) -> bool:
+    return tls.lifetime(present.certificate_pem)[1] <= dt.datetime.now(dt.UTC)
 
 
 def has_lost_its_controller(chosen: Settings) -> bool:

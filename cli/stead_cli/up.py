@@ -5,6 +5,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -27,8 +28,11 @@ from stead_cli.output import bytes_text, output_option, say, say_heading, show_j
 from stead_cli.processes import Began, Program
 from stead_cli.settings import Settings
 from stead_cli.steps import Steps
+from stead_cli.waiting import wait_for
 from stead_proto import recovery
 from stead_proto.v1 import operator_pb2 as pb
+
+_AWAY_SECONDS: Final = 60.0  # a host is down when it was not heard for 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,12 +162,30 @@ def _quietly(line: str) -> None:
 
 
 def enrol(chosen: Settings, steps: Steps, *, again: bool = False) -> None:
-    """Get this machine's agent its certificate, unless it has one of this cloud's CA."""
-    if again or not enrolment.is_enrolled(chosen):
-        with steps.step("host is enrolled again" if again else "host is enrolled"):
-            enrolment.enrol(chosen, Operator(chosen).create_token().token, _run_here, again=again)
-            if again:
-                processes.stop(cloud.agent_program(chosen))  # it has the former certificate
+    """Get this machine's agent its certificate, unless it has one of this cloud's CA that has not expired."""
+    operator = Operator(chosen)
+    known = None if again else enrolment.shut_out(chosen)
+    if known is not None and known.host_id not in {host.id for host in operator.list_hosts()}:
+        known = None  # it is a host of another cloud
+    if known is None and not again and enrolment.is_enrolled(chosen):
+        return
+    with steps.step("host is enrolled again" if again or known else "host is enrolled"):
+        token = operator.create_token().token if known is None else _token_of(operator, known)
+        enrolment.enrol(chosen, token, _run_here, again=again or known is not None)
+        if again or known:
+            processes.stop(cloud.agent_program(chosen))  # it has the former certificate
+
+
+def _token_of(operator: Operator, known: enrolment.ShutOut) -> str:
+    """Make a token for the host that this machine is, once the controller has noticed that it is away."""
+    wait_for(
+        lambda: operator.show_host(known.host_id).state in ("down", "enrolled"),
+        _AWAY_SECONDS,
+        lambda: CliError(
+            f"{known.host_id} is connected to the controller", "is it another machine now? stead host list"
+        ),
+    )
+    return operator.create_token(host_id=known.host_id, any_authority=known.any_authority).token
 
 
 def _run_here(command: list[str | Path], stdin: str) -> tuple[int, str]:
