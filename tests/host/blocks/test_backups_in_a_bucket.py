@@ -262,6 +262,23 @@ def test_a_server_of_the_cloud_itself_is_refused(endpoint, in_bucket, place, mon
     opened(where, access).require_apart(endpoint.ca_file)
 
 
+def test_others_objects_among_blocks_stay_and_another_order_than_that_of_digests_is_refused(in_bucket, monkeypatch):
+    made = in_bucket
+    digest = made.add_block(b"content").digest.hex()
+    first = made.create()
+    made.repository._objects.put(f"blocks/{digest[:2]}/{digest[2:4]}/somebody-elses", b"")
+    made.repository = again(made.repository)
+    made.create()
+    assert prune(made.repository, 1, made.show) == ([first.id], 0)
+    assert f"blocks/{digest[:2]}/{digest[2:4]}/somebody-elses" in keys(made)
+    with pytest.raises(BackupError, match="is not locked"):  # it would leave what it fetches
+        again(made.repository).database(made.repository.ids()[0])
+    twice = 2 * list(made.repository._objects.listed("blocks/"))
+    monkeypatch.setattr(objects.Objects, "listed", lambda _self, _below: iter(twice))
+    with pytest.raises(BackupError, match="does not list its objects in order"):
+        list(made.repository.listed(BLOCKS))
+
+
 def test_manifests_say_the_same_in_both(in_bucket):
     made = in_bucket
     manifest = made.create()
