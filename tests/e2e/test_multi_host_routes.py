@@ -62,7 +62,7 @@ def test_public_and_private_subnets(town: Town) -> None:
     assert not town.hidden.reaches(FAR)
     with listening(town.rig.internet, FAR, 8080) as server, ThreadPoolExecutor(1) as pool:
         seen = pool.submit(caller_of, server)
-        town.west.tries(f"timeout 25 nc {FAR} 8080 </dev/null")
+        town.west.gets_out(FAR, 8080)
         assert seen.result() == town.west.public_address
 
 
@@ -267,7 +267,7 @@ def test_nat_gateway_is_the_way_out_of_a_private_subnet(town: Town) -> None:
         ec2.create_route(RouteTableId=table, DestinationCidrBlock=ANYWHERE, NatGatewayId=nat)
         with listening(town.rig.internet, FAR, 8081) as server, ThreadPoolExecutor(1) as pool:
             seen = pool.submit(caller_of, server)
-            town.hidden.tries(f"timeout 25 nc {FAR} 8081 </dev/null")
+            town.hidden.gets_out(FAR, 8081)
             assert seen.result() == elastic["PublicIp"]
         assert town.hidden.reaches(FAR, 20)
         assert not ssh.answers(elastic["PublicIp"])

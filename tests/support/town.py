@@ -206,6 +206,10 @@ class Inhabitant:
         """Tell whether a ping is answered in time: who expects it gives a busy machine longer."""
         return self.tries(f"ping -c 1 -W {seconds} {address}")
 
+    def gets_out(self, address: str, port: int) -> None:
+        """Connect to a server, which closes; hosts hear of a new way after the answer, so one attempt may be too early."""
+        wait_for(lambda: self.tries(f"timeout 5 nc {address} {port} </dev/null"), f"{self.id} gets out", 25, poll=0.2)
+
     def who_is(self, address: str, seconds: int = 20) -> str:
         """The instance id that the guest at this address serves, or an empty string when none answers."""
         host = f"[{address}]" if ":" in address else address
