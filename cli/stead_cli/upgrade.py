@@ -86,12 +86,15 @@ class _Upgrade:
 
     def forward(self, to: str) -> Commit:
         """Run another commit; raises CliError when it does not start, after the former one was started again."""
-        noted = self._noted()
-        begun = noted if noted and not noted.is_done and self.checkout.present().hash == noted.to else None
-        wanted = Commit(begun.to, begun.to_branch) if begun and not to else self.checkout.find(to)
-        present = self.checkout.present()
-        if begun is None and wanted.hash != present.hash:
+        present, noted = self.checkout.present(), self._noted()
+        killed = noted if noted and not noted.is_done and present.hash == noted.to else None
+        wanted = Commit(killed.to, killed.to_branch) if killed and not to else self.checkout.find(to)
+        begun = None
+        if killed is not None:  # the way back leads to where it began
+            begun = replace(killed, to=wanted.hash, to_branch=wanted.branch)
+        elif wanted.hash != present.hash:
             begun = Note(present.hash, present.branch, self._newest(), wanted.hash, wanted.branch)
+        if begun is not None:
             self._write(begun)
         say_heading(f"Upgrading Stead on this machine to {wanted.short}")
         self._move(wanted.hash)
@@ -101,7 +104,6 @@ class _Upgrade:
             if begun is None:
                 raise
             self._go_back(begun)
-            self._note_file.unlink()
             raise CliError(
                 f"{wanted.short} does not run here, and {begun.before[:12]} runs again: {error}",
                 "./stead logs controller",
@@ -120,7 +122,6 @@ class _Upgrade:
             )
         say_heading(f"Going back to {noted.before[:12]}")
         self._go_back(noted)
-        self._note_file.unlink()
         return Commit(noted.before, noted.branch)
 
     def _go_back(self, noted: Note) -> None:

@@ -56,6 +56,25 @@ def test_files_that_are_not_committed_are_named_and_unknown_ones_are_nobodys(pla
     (place / "file").write_text("changed")
     with pytest.raises(CliError, match=r"as they were committed: file$"):
         Checkout(place).require_clean()
+    for number in range(4):
+        (place / f"n{number}").write_text("")
+    git(place, "add", "--all")
+    with pytest.raises(CliError, match=r"committed: file, n0, n1 …$"):
+        Checkout(place).require_clean()
+    for number in (1, 2, 3):
+        git(place, "rm", "--quiet", "--force", f"n{number}")
+    git(place, "rm", "--quiet", "--force", "new")
+    with pytest.raises(CliError, match=r"committed: file, n0$"):
+        Checkout(place).require_clean()
+
+
+def test_a_repository_that_the_environment_names_is_another_one(place, monkeypatch):
+    monkeypatch.setenv("GIT_DIR", str(place.parent / "upstream" / ".git"))
+    assert Checkout(place).present() == Commit(_at_without(place), "main")
+
+
+def _at_without(place):
+    return (place / ".git" / "refs" / "heads" / "main").read_text().strip()
 
 
 def test_without_a_name_it_is_what_was_fetched_of_the_branch(place):

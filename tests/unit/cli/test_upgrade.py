@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from stead_cli import cloud, enrolment, processes, release, settings, upgrade
+from stead_cli.errors import CliError
 from tests.support.copied_checkout import commit, git
 
 # What these programs are asked is in a file; the launcher of a release that does not start ends with 1, and the
@@ -138,8 +139,9 @@ def test_programs_that_cannot_even_read_the_database_have_not_changed_it(world):
     git(world.place, "checkout", "--quiet", "-b", "broken")
     world.commit("r9", status=1, unreadable="")
     git(world.place, "checkout", "--quiet", "main")
-    assert world.run("broken").exit_code == 1
-    assert world.at == before
+    done = world.run("broken")
+    assert (done.exit_code, world.at) == (1, before)
+    assert "cannot read the database: stead-controller database revision: cannot be read" in done.output
     assert world.asked()[1:] == ["stead up", "controller database revision", "stead up"]
     assert world.stopped == []
 
@@ -162,6 +164,37 @@ def _dies(_self):
     raise SystemError
 
 
+def test_one_that_was_killed_may_go_elsewhere_and_still_leads_back_to_where_it_began(world, monkeypatch):
+    before = world.at
+    git(world.place, "checkout", "--quiet", "-b", "third", "next")
+    third = world.commit("r3")
+    git(world.place, "checkout", "--quiet", "main")
+    with monkeypatch.context() as patched:
+        patched.setattr(upgrade._Upgrade, "_start", _dies)
+        world.run("next")
+    assert world.run("third").exit_code == 0
+    assert world.at == (third, "third")
+    world.asked()
+    assert world.run("--back").exit_code == 0
+    assert world.at == before
+    assert "controller database downgrade r1" in world.asked()
+
+
+def test_after_one_that_is_done_the_next_is_what_was_fetched(world):
+    """And not the same once more, as of one that was killed."""
+    world.run("next")
+    assert "the branch next follows no other one" in world.run().output
+
+
+def test_what_is_checked_out_already_and_does_not_start_is_left(world):
+    (world.place / "stead").write_text("#!/bin/sh\nexit 1\n")
+    broken = commit(world.place, "broken")
+    git(world.place, "checkout", "--quiet", "--detach")
+    done = world.run("main")
+    assert (done.exit_code, "`stead up` failed" in done.output, world.at) == (1, True, (broken, ""))
+    assert world.asked() == []
+
+
 def test_what_is_checked_out_already_is_started_and_the_way_back_stays(world):
     first = world.at[0]
     world.run("next")
@@ -182,6 +215,7 @@ def test_who_moved_the_checkout_by_hand_cannot_go_back(world):
 def test_a_host_of_another_machines_cloud_joins_anew(world, monkeypatch):
     chosen = settings.load()
     monkeypatch.setattr(settings, "load", lambda: replace(chosen, controller_address="192.0.2.1"))
+    monkeypatch.setattr(processes, "find", lambda program: 1 if program.name == "agent" else None)
     assert world.run("next").exit_code == 0
     assert world.asked() == ["stead join 192.0.2.1"]
     assert world.run("--back").exit_code == 0
@@ -194,11 +228,18 @@ def test_a_controller_that_is_no_host_stays_one(world, monkeypatch):
     assert world.asked()[-1] == "stead up --no-host"
 
 
-@pytest.mark.parametrize("words", [("next", "--back"), ("elsewhere",), ()])
-def test_what_is_refused_changes_nothing(world, words):
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("next", "--back"), "--back takes no commit"),
+        (("elsewhere",), "has no commit, tag or branch elsewhere"),
+        ((), "the branch main follows no other one"),
+    ],
+)
+def test_what_is_refused_changes_nothing(world, words, said):
     before = world.at
     done = world.run(*words)
-    assert done.exit_code == 1
+    assert (done.exit_code, said in done.output) == (1, True)
     assert (world.at, world.asked()) == (before, [])
 
 
@@ -215,5 +256,13 @@ def test_changed_files_another_upgrade_a_cloud_that_is_down_and_a_release_are_re
     with monkeypatch.context() as patched:
         patched.setattr(release, "installed_version", lambda: "stead 1")
         assert "this is an installed release" in world.run("next").output
+    (world.state / cloud.RIG_FILE).touch()
+    assert "is a rig" in world.run("next").output
+    monkeypatch.setattr(cloud, "require_root", _refuses)
+    assert "an upgrade needs root" in world.run("next").output
     assert world.asked() == []
     assert world.at[1] == "main"
+
+
+def _refuses(what):
+    raise CliError(f"{what} needs root")
