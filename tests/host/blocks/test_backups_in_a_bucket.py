@@ -21,6 +21,7 @@ from stead_controller.backup.repository import BLOCKS, PIECES, BackupError
 from stead_controller.blocks.directory import BlockDirectory
 from stead_proto.blocks import unpack
 from stead_proto.certificates import Authority
+from tests.support.waiting import wait_for
 from tests.unit.controller.backup.conftest import PASSPHRASE, prepared
 
 from .conftest import KEY
@@ -112,6 +113,16 @@ def test_backups_are_made_checked_brought_back_and_removed(made, tmp_path, store
         made.repository.find(old.id)
 
 
+def test_a_piece_that_cannot_be_stored_is_no_backup(made, monkeypatch):
+    data = made.state / stores.BUCKETS.name / "data"
+    data.mkdir(parents=True)
+    (data / "small").write_bytes(b"content")
+    monkeypatch.setattr(type(made.repository), "put", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        made.create()
+    assert made.repository.ids() == []
+
+
 def test_what_is_damaged_or_missing_is_found_and_copied_again(made):
     damaged, missing = made.add_block(b"damaged"), made.add_block(b"missing")
     manifest = made.create()
@@ -172,6 +183,20 @@ def test_a_lock_is_renewed_and_one_that_was_late_is_lost(in_bucket, monkeypatch)
         lock._renewed -= bucket_lock.LIVES_SECONDS
         with pytest.raises(BackupError, match="could not be renewed"):
             lock.require()
+
+
+def test_one_that_was_late_is_not_taken_back(in_bucket, monkeypatch):
+    made, asked = in_bucket, []
+    made.repository.begin()
+    monkeypatch.setattr(bucket_lock, "RENEW_SECONDS", 0.01)
+    require = BucketLock.require
+    monkeypatch.setattr(BucketLock, "require", lambda self: (asked.append(self._renewed), require(self)))
+    lock = BucketLock(made.repository._objects)
+    with lock.held():
+        monkeypatch.setattr(bucket_lock, "LIVES_SECONDS", 0.0)  # what was renewed just now is too old
+        wait_for(lambda: len(asked) >= 5 and asked[-1] == asked[-2], "it is asked for, and stays")
+        monkeypatch.undo()
+        assert asked[-1] == lock._renewed
 
 
 def test_a_killed_create_counts_for_nothing_and_the_next_prune_removes_its_rest(in_bucket, monkeypatch):
