@@ -10,60 +10,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from stead_proto.focus_words import CATEGORIES, METERS, UNITS
 from stead_proto.v1 import operator_pb2 as pb
 
 type Row = dict[str, str]
 
-# By the names of our units. A quantity that lasts has a hyphen, `MiBps-Mo` is so many MiB per second for a month.
-_UNITS: Final = {
-    "Hrs": "Hours",
-    "GB-Mo": "GiB-Months",
-    "IOPS-Mo": "IOPS-Months",
-    "MiBps-Mo": "MiB-Months/Second",
-    "vCPU-Hours": "vCPU-Hours",
-    "GB": "GiB",
-    "Alarms": "Alarm-Months",
-    "Requests": "Requests",
-    "Metrics": "Metrics",
-    "SnapshotAPIUnits": "Blocks",
-}
-# Category and subcategory of a service, by its name: each service has one, so volumes are of compute too.
-_CATEGORIES: Final = {
-    "Amazon Elastic Compute Cloud": ("Compute", "Virtual Machines"),
-    "Amazon Simple Storage Service": ("Storage", "Object Storage"),
-    "AmazonCloudWatch": ("Management and Governance", "Observability"),
-    "Amazon Virtual Private Cloud": ("Networking", "Network Infrastructure"),
-}
-# What a use is of and what it measures, by how its name begins.
-_METERS: Final = {
-    "BoxUsage:": ("Instance", "Instance Hours"),
-    "SpotUsage:": ("Instance", "Spot Instance Hours"),
-    "DedicatedUsage:": ("Instance", "Dedicated Instance Hours"),
-    "HostBoxUsage:": ("Instance", "Instance Hours on a Dedicated Host"),
-    "UnusedBox:": ("Capacity Reservation", "Unused Capacity Hours"),
-    "HostUsage:": ("Dedicated Host", "Dedicated Host Hours"),
-    "CPUCredits:": ("Instance", "Surplus CPU Credits"),
-    "EBS:VolumeUsage": ("Volume", "Volume Storage"),
-    "EBS:VolumeP-IOPS": ("Volume", "Volume IOPS"),
-    "EBS:VolumeP-Throughput": ("Volume", "Volume Throughput"),
-    "EBS:SnapshotUsage": ("Snapshot", "Snapshot Storage"),
-    "EBS:SnapshotArchiveStorage": ("Snapshot", "Archived Snapshot Storage"),
-    "EBS:SnapshotArchiveRetrieval": ("Snapshot", "Archived Snapshot Retrieval"),
-    "EBS:SnapshotArchiveEarlyDelete": ("Snapshot", "Early Deletion of Archived Snapshots"),
-    "EBS:directAPI.": ("Snapshot", "Calls of the EBS direct APIs"),
-    "CW:MetricMonitorUsage": ("Metric", "Metrics"),
-    "CW:GMD-Metrics": ("Metric", "Metrics requested"),
-    "CW:Requests": ("Metric", "Requests of CloudWatch"),
-    "CW:": ("Alarm", "Alarms"),
-    "Requests-Tier1": ("Bucket", "Requests that write or list"),
-    "Requests-Tier2": ("Bucket", "Requests that get"),
-    "TimedStorage-": ("Bucket", "Object Storage"),
-    "NatGateway-Bytes": ("NAT Gateway", "NAT Gateway Data Processed"),
-    "DataTransfer-Out-Bytes": ("Data Transfer", "Data Transfer to the Internet"),
-    "DataTransfer-Regional-Bytes": ("Data Transfer", "Data Transfer between Availability Zones"),
-    "NatGateway-Hours": ("NAT Gateway", "NAT Gateway Hours"),
-    "PublicIPv4:": ("Public IPv4 Address", "Public IPv4 Address Hours"),
-}
 _SPOT: Final = "SpotUsage:"
 _UNUSED: Final = "UnusedBox:"
 _CREDITS: Final = "CPUCredits"
@@ -87,7 +38,7 @@ class Charge:
     @property
     def meter(self) -> tuple[str, str]:
         """Of what kind its resource is, and what of it is measured."""
-        return next(found for start, found in _METERS.items() if self.line.usage.startswith(start))
+        return next(found for start, found in METERS.items() if self.line.usage.startswith(start))
 
     @property
     def price(self) -> str:
@@ -102,7 +53,7 @@ class Charge:
     @property
     def description(self) -> str:
         """What is charged, and at what price."""
-        unit = _UNITS[self.line.unit]
+        unit = UNITS[self.line.unit]
         return f"{self.line.usage}: {self.line.quantity} {unit} at {self.contracted_price} {self.line.currency}"
 
     @property
@@ -148,7 +99,7 @@ _COLUMNS: Final[dict[str, Callable[[Charge], str]]] = {
     "ChargePeriodEnd": lambda charge: _moment(charge.line.end),
     "ChargePeriodStart": lambda charge: _moment(charge.line.begin),
     "ConsumedQuantity": lambda charge: charge.line.quantity,
-    "ConsumedUnit": lambda charge: _UNITS[charge.line.unit],
+    "ConsumedUnit": lambda charge: UNITS[charge.line.unit],
     "ContractedCost": lambda charge: charge.line.cost,
     "ContractedUnitPrice": lambda charge: charge.contracted_price,
     "EffectiveCost": lambda charge: charge.line.cost,
@@ -158,16 +109,16 @@ _COLUMNS: Final[dict[str, Callable[[Charge], str]]] = {
     "ListUnitPrice": lambda charge: charge.price,
     "PricingCategory": lambda charge: "Dynamic" if charge.line.usage.startswith(_SPOT) else "Standard",
     "PricingQuantity": lambda charge: charge.line.quantity,
-    "PricingUnit": lambda charge: _UNITS[charge.line.unit],
+    "PricingUnit": lambda charge: UNITS[charge.line.unit],
     "RegionId": lambda charge: charge.region,
     "RegionName": lambda charge: charge.region,
     "ResourceId": lambda charge: charge.line.resource_id,
     "ResourceName": lambda _: "",
     "ResourceType": lambda charge: charge.meter[0],
-    "ServiceCategory": lambda charge: _CATEGORIES[charge.line.service][0],
+    "ServiceCategory": lambda charge: CATEGORIES[charge.line.service][0],
     "ServiceName": lambda charge: charge.line.service,
     "ServiceProviderName": lambda charge: charge.issuer,
-    "ServiceSubcategory": lambda charge: _CATEGORIES[charge.line.service][1],
+    "ServiceSubcategory": lambda charge: CATEGORIES[charge.line.service][1],
     "SkuId": lambda charge: charge.line.sku,
     "SkuMeter": lambda charge: charge.meter[1],
     "SkuPriceDetails": lambda charge: charge.price_details,

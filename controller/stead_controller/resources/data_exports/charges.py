@@ -17,42 +17,9 @@ from typing import Final
 from stead_controller.metering import skus, uses
 from stead_controller.metering.bills import BillLine
 from stead_controller.metering.priced_uses import PricedUse
+from stead_proto.focus_words import CATEGORIES, METERS, UNITS
 
 _PROVIDER: Final = "Stead"
-_UNITS: Final = {
-    "Hrs": "Hours",
-    "GB": "GiB",
-    "GB-Mo": "GiB-Months",
-    "IOPS-Mo": "IOPS-Months",
-    "MiBps-Mo": "MiB-Months/Second",
-    "Alarms": "Alarm-Months",
-    "SnapshotAPIUnits": "Blocks",
-}
-_OF_EC2: Final = ("Compute", "Virtual Machines")
-_CATEGORIES: Final = {
-    skus.VPC: ("Networking", "Network Infrastructure"),
-    skus.S3: ("Storage", "Object Storage"),
-    "AmazonCloudWatch": ("Management and Governance", "Observability"),
-}
-# What a use is of, by how its name begins.
-_RESOURCES: Final = {
-    **dict.fromkeys(uses.OF_TYPES, "Instance"),
-    "UnusedBox:": "Capacity Reservation",
-    "HostUsage:": "Dedicated Host",
-    "CPUCredits:": "Instance",
-    "EBS:Volume": "Volume",
-    "EBS:Snapshot": "Snapshot",
-    "EBS:directAPI.": "Snapshot",
-    "NatGateway": "NAT Gateway",
-    "PublicIPv4:": "Public IPv4 Address",
-    "DataTransfer-": "Data Transfer",
-    "CW:MetricMonitorUsage": "Metric",
-    "CW:GMD-Metrics": "Metric",
-    "CW:Requests": "Metric",
-    "CW:": "Alarm",
-    "Requests-": "Bucket",
-    "TimedStorage-": "Bucket",
-}
 _SPOT: Final = "SpotUsage:"
 _UNUSED: Final = "UnusedBox:"
 
@@ -100,12 +67,12 @@ class Charge:
     @property
     def unit(self) -> str:
         """The unit in FOCUS's words."""
-        return _UNITS.get(self.line.unit, self.line.unit)
+        return UNITS.get(self.line.unit, self.line.unit)
 
     @property
     def resource_type(self) -> str:
         """Of what kind the resource is; empty for one that is not known."""
-        return next((found for start, found in _RESOURCES.items() if self.usage.startswith(start)), "")
+        return next((found for start, (found, _) in METERS.items() if self.usage.startswith(start)), "")
 
     @property
     def description(self) -> str:
@@ -128,7 +95,7 @@ class Charge:
     @property
     def category(self) -> tuple[str, str]:
         """The category of its service, and its part of that."""
-        return _CATEGORIES.get(self.service_code, _OF_EC2)
+        return CATEGORIES[self.line.service]
 
     @property
     def tags(self) -> str:
