@@ -271,11 +271,17 @@ def state(tmp_path, url):
 def test_a_file_moves_to_a_server_and_back(server, state):
     file, other = state / "stead.sqlite", server.new_database()
     before = content_of(f"sqlite:///{file}")
+    with closing(sqlite3.connect(file)) as opened:
+        opened.execute("INSERT INTO controllers (id, address, seen) VALUES ('former', '', 1)")
+        opened.commit()
     other_database.copy(state, "sqlite", other, nothing)
-    assert content_of(other) == before
+    assert content_of(other) == before, "without who served before"
+    engine = create_engine(other)
+    assert "stead_restore" not in inspect(engine).get_table_names()
+    engine.dispose()
     kept = state / "stead.sqlite.before-postgresql"
     assert [path.name for path in state.glob("*sqlite*")] == [kept.name], "nobody goes on with it by mistake"
-    assert content_of(f"sqlite:///{kept}") == before
+    assert content_of(f"sqlite:///{kept}") | {"controllers": []} == before
 
     third = server.new_database()
     other_database.copy(state, other, third, nothing)
@@ -309,6 +315,12 @@ def test_a_database_that_is_used_or_not_empty_or_of_another_release_is_left_alon
         with pytest.raises(BackupError, match="A controller uses the database"):
             other_database.copy(state, "sqlite", other, nothing)
         running.communicate(b"\n")
+    with closing(sqlite3.connect(file, isolation_level=None)) as reader:
+        reader.execute("PRAGMA journal_mode=WAL")
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM hosts").fetchone()
+        with pytest.raises(BackupError, match=r"Another program uses .*stead\.sqlite"):
+            other_database.copy(state, "sqlite", other, nothing)
     for source, target, said in (
         ("sqlite", url, "is not empty"),
         ("sqlite", "sqlite", "is there already"),

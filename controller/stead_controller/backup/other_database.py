@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.pool import NullPool
 
 from stead_controller.backup import server_databases
@@ -65,7 +66,6 @@ def _to_file(source: str, file: Path, show: Show) -> None:
 
 
 def _to_server(file: Path | None, source: str, target: str, show: Show) -> None:
-    server_databases.require_empty(target)
     parent = file.parent if file is not None else None
     with tempfile.TemporaryDirectory(prefix=".copy-", dir=parent) as scratch:
         made = Path(scratch) / DATABASE_NAME
@@ -85,7 +85,6 @@ def _read(source: str, made: Path, show: Show) -> None:
     with closing(sqlite3.connect(made)) as file:
         [lives] = file.execute(f"SELECT max(seen) FROM {ControllerRow.__tablename__}").fetchone()  # noqa: S608 - our own name
     if lives is not None and lives > server_databases.now(source) - membership.LEASE_SECONDS * 1000:
-        made.unlink()
         raise BackupError("Another controller uses the database: stop it first, on its machine.")
     forget_controllers(made)
 
@@ -94,8 +93,11 @@ def _copy_file(file: Path, made: Path) -> None:
     if not file.exists():
         raise BackupError(f"There is no database at {file}.")
     engine = create_engine(f"sqlite:///{file}", poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA journal_mode=DELETE")  # all is in the file, which may then be renamed
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=DELETE")  # all is in the file, which may then be renamed
+    except OperationalError as error:
+        raise BackupError(f"Another program uses {file}: end it first ({error.orig}).") from error
     if revision_of(file) != schema.newest():
         raise BackupError("The database is of another release: start the controller of this release first.")
     schema.write_copy(engine, made)
