@@ -276,15 +276,15 @@ def start_agent(settings: Settings) -> Began:
 def wait_for_host(settings: Settings, since: int = 0) -> pb.Host:
     """Return this machine's host record when the controller sees it up and has a report from it after `since`.
 
-    A host counts as up for a while after its last report: `since` (Unix seconds) distinguishes an agent that was just
-    started from the one before it.
+    A host counts as up for a while after its last report: `since` (Unix milliseconds) distinguishes an agent that was
+    just started from the one before it.
     """
     program = agent_program(settings)
     operator = Operator(settings)
 
     def this_host() -> pb.Host | None:
         ended(program)
-        alive = (host for host in operator.list_hosts() if host.state == "up" and host.last_seen > since)
+        alive = (host for host in operator.list_hosts() if host.state == "up" and host.last_seen_milliseconds > since)
         return next((host for host in alive if not host.simulated), None)
 
     return wait_for(this_host, HOST_SECONDS, lambda: failed(program, "does not reach the controller"), poll=0.1)

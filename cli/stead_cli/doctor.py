@@ -71,7 +71,7 @@ def _start(chosen: Settings) -> list[dict[str, Any]]:
 
 def _start_agent(chosen: Settings) -> Began:
     """Start the agent, and wait until the controller has heard of it: it is asked for repairs next."""
-    since = int(time.time())
+    since = round(time.time() * 1000)
     began = cloud.start_agent(chosen)
     if cloud.controller_health(chosen).answers:
         cloud.wait_for_host(chosen, since)

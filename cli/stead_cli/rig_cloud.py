@@ -148,7 +148,7 @@ def bring_up(plan: RigPlan, steps: Steps) -> RigUp:
         micro = pool.submit(image_build.build, plan.cloud, "micro", _quietly)
         with steps.step("places, bridges and cables") as step:
             step.note = f"{_make_places(rig, pool)} made, MTU {plan.mtu}"
-        began = int(time.time())
+        began = round(time.time() * 1000)
         with steps.step("controller answers") as step:
             step.note = controller = rig.start_controller()
         cloud.share_access(plan.cloud)
@@ -213,7 +213,7 @@ def _wait_for_hosts(rig: Rig, fresh: set[str], began: int) -> dict[str, pb.Host]
             for host in rig.hosts
             if host.name in known
             and known[host.name].state == "up"
-            and (host.name not in fresh or known[host.name].last_seen > began)
+            and (host.name not in fresh or known[host.name].last_seen_milliseconds > began)
         }
         return well if len(well) == len(rig.hosts) else None
 

@@ -111,7 +111,7 @@ def bring_up(
     chosen.remember()
     with ThreadPoolExecutor(max_workers=1, thread_name_prefix="micro") as builder:
         micro = builder.submit(image_build.build, chosen, "micro", _quietly)
-        began = int(time.time())
+        began = round(time.time() * 1000)
         with steps.step("controller answers") as step:
             step.note = controller = cloud.start_controller(chosen, start_anew if recovers else processes.start)
         cloud.share_access(chosen)
@@ -133,7 +133,7 @@ def bring_up(
 def _start_host(chosen: Settings, steps: Steps, controller: Began, began: int) -> pb.Host:
     """Start the agent, if it does not run, and wait until the controller sees the host; `began` is when `up` did."""
     with steps.step("agent and libvirt run, host is up") as step:
-        asked = int(time.time())
+        asked = round(time.time() * 1000)
         agent = cloud.start_agent(chosen)
         # The agent that was replaced may already have reported to this controller.
         since = asked if agent == Began.REPLACED else began if {controller, agent} != {Began.RAN} else 0

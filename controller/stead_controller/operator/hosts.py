@@ -227,6 +227,7 @@ def _message(record: HostRecord) -> pb.Host:
         uefi=host.uefi,
         tpm=host.tpm,
         last_seen=_seconds(host.last_seen),
+        last_seen_milliseconds=round(host.last_seen.timestamp() * 1000) if host.last_seen else 0,
         revision=host.revision,
         revision_reached=host.revision_reached,
         instances=record.instances,

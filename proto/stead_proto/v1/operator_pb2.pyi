@@ -372,6 +372,7 @@ class Host(_message.Message):
     UNCLAIMED_FIELD_NUMBER: _builtins.int
     UNCLAIMED_COUNT_FIELD_NUMBER: _builtins.int
     CERTIFICATE_ENDS_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_MILLISECONDS_FIELD_NUMBER: _builtins.int
     JOINS_UNTIL_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     hostname: _builtins.str
@@ -419,6 +420,8 @@ class Host(_message.Message):
     """how many there are"""
     certificate_ends: _builtins.int
     """Unix seconds, of the last one that it was given; 0 = not known"""
+    last_seen_milliseconds: _builtins.int
+    """Unix milliseconds: a report of the same second as a question may be from before it"""
     joins_until: _builtins.int
     """Unix seconds: a token is good until then with which it joins again; only of a host that was asked for alone"""
     @_builtins.property
@@ -503,11 +506,12 @@ class Host(_message.Message):
         unclaimed: _abc.Iterable[Global___HostError] | None = ...,
         unclaimed_count: _builtins.int = ...,
         certificate_ends: _builtins.int = ...,
+        last_seen_milliseconds: _builtins.int = ...,
         joins_until: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "architecture", b"architecture", "certificate_ends", b"certificate_ends", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "emulates", b"emulates", "emulation_memory", b"emulation_memory", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "joins_until", b"joins_until", "labels", b"labels", "last_seen", b"last_seen", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "unclaimed", b"unclaimed", "unclaimed_count", b"unclaimed_count", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "whole_cores", b"whole_cores", "zone", b"zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "architecture", b"architecture", "certificate_ends", b"certificate_ends", "cores", b"cores", "cpu_features", b"cpu_features", "cpu_model", b"cpu_model", "cpus", b"cpus", "cpus_offered", b"cpus_offered", "cpus_reserved", b"cpus_reserved", "devices", b"devices", "emulates", b"emulates", "emulation_memory", b"emulation_memory", "error_count", b"error_count", "errors", b"errors", "hostname", b"hostname", "id", b"id", "instances", b"instances", "joins_until", b"joins_until", "labels", b"labels", "last_seen", b"last_seen", "last_seen_milliseconds", b"last_seen_milliseconds", "memory", b"memory", "memory_offered", b"memory_offered", "memory_reserved", b"memory_reserved", "numa_nodes", b"numa_nodes", "overcommit_cpus", b"overcommit_cpus", "overcommit_memory", b"overcommit_memory", "pools", b"pools", "reserve_memory", b"reserve_memory", "revision", b"revision", "revision_reached", b"revision_reached", "schedulable", b"schedulable", "simulated", b"simulated", "state", b"state", "tpm", b"tpm", "uefi", b"uefi", "unclaimed", b"unclaimed", "unclaimed_count", b"unclaimed_count", "uses", b"uses", "virtualization", b"virtualization", "virtualization_reason", b"virtualization_reason", "whole_cores", b"whole_cores", "zone", b"zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
