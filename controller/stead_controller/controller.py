@@ -405,7 +405,8 @@ class Controller:
         self._every(usage_metrics.SECONDS, self._usage.write)
 
     async def stop(self) -> None:
-        """End the streams and running requests, then close the state."""
+        """End the streams, while calls of the APIs are answered still, then running requests, and close the state."""
+        await asyncio.gather(self._grpc.stop(_GRACE_SECONDS), self._enrolment.stop(_GRACE_SECONDS))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -416,7 +417,6 @@ class Controller:
         await self._aws.stop()
         await self._objects.close()
         await self._metrics.close()
-        await asyncio.gather(self._grpc.stop(_GRACE_SECONDS), self._enrolment.stop(_GRACE_SECONDS))
         self._recording.cancel()  # last, because answers to clients wait for it
         await asyncio.gather(self._recording, return_exceptions=True)
         await self._trail.close()
