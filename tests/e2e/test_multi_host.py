@@ -181,7 +181,7 @@ def test_network_goes_on_without_controller_and_agents(town: Town) -> None:
     """All of them dead, and started again: guests of different hosts talk, the way in and out is open, DHCP is renewed.
 
     No packet is lost meanwhile. Replies count as the guest's kernel counts them: on a busy machine they come in bursts, and
-    the socket of busybox's ping has room for ten.
+    the socket of busybox's ping has room for ten. A reply to a ping of an earlier test may be among them.
     """
     town.rig.wait_until_up()
     programs = [town.rig.rig.controller, *(host.agent for host in town.rig.hosts)]
@@ -207,7 +207,7 @@ def test_network_goes_on_without_controller_and_agents(town: Town) -> None:
     sent = [int(text.partition(" packets transmitted")[0].split()[-1]) for text in said]
     assert min(sent) > 50, said
     wait_for(
-        lambda: _echo_replies(shell) - before == sum(sent),
+        lambda: _echo_replies(shell) - before >= sum(sent),
         "the last ones are answered, too",
         10,
         explain=lambda: f"{said}",
