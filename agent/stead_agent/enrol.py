@@ -98,8 +98,11 @@ def _keep_former(state_dir: Path, authorities: bytes) -> None:
 
 def former_identity(state_dir: Path) -> Identity | None:
     """Return the identity of before this host was enrolled again, while it is kept."""
+    folder = state_dir / _FORMER_FOLDER
+    if not folder.exists():  # as nearly always
+        return None
     try:
-        return Identity.load(state_dir / _FORMER_FOLDER)
+        return Identity.load(folder)
     except tls.NoIdentityError:
         return None
 

@@ -16,6 +16,7 @@ gRPC requires a client certificate from all clients of a port or from none, so `
 
 import datetime as dt
 import enum
+import functools
 import ipaddress
 import os
 import re
@@ -41,6 +42,9 @@ _IDENTITY_FILE: Final = "identity.pem"
 _CA_FILE: Final = "ca.pem"
 # Two times: UTCTime or, from 2050 on, GeneralizedTime.
 _VALIDITY: Final = re.compile(rb"(\x17\x0d\d{12}Z|\x18\x0f\d{14}Z)(\x17\x0d\d{12}Z|\x18\x0f\d{14}Z)")
+_READ_CERTIFICATES: Final = (
+    1024  # of which this is remembered: each is looked at in each session, many by simulated hosts
+)
 _CERTIFICATE_START: Final = b"-----BEGIN CERTIFICATE-----"
 
 
@@ -219,9 +223,12 @@ def share_an_authority(one: bytes, other: bytes) -> bool:
 
 def renewal_due(certificate_pem: bytes, now: dt.datetime | None = None) -> bool:
     """Tell whether less than a third of a host certificate's lifetime is left, or it has no server name yet."""
-    if f".{_HOST_DOMAIN}".encode() not in ssl.PEM_cert_to_DER_cert(certificate_pem.decode("ascii")):
-        return True
-    return ends_soon(certificate_pem, now)
+    return not _has_server_name(certificate_pem) or ends_soon(certificate_pem, now)
+
+
+@functools.lru_cache(maxsize=_READ_CERTIFICATES)
+def _has_server_name(certificate_pem: bytes) -> bool:
+    return f".{_HOST_DOMAIN}".encode() in ssl.PEM_cert_to_DER_cert(certificate_pem.decode("ascii"))
 
 
 def ends_soon(certificate_pem: bytes, now: dt.datetime | None = None) -> bool:
@@ -230,6 +237,7 @@ def ends_soon(certificate_pem: bytes, now: dt.datetime | None = None) -> bool:
     return end - (now or dt.datetime.now(dt.UTC)) < (end - begin) / 3
 
 
+@functools.lru_cache(maxsize=_READ_CERTIFICATES)
 def lifetime(certificate_pem: bytes) -> tuple[dt.datetime, dt.datetime]:
     """Return the start and the end of the validity of a certificate of our CA.
 
