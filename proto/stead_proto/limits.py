@@ -115,8 +115,8 @@ def server_options() -> Options:
         ("grpc.http2.ping_timeout_ms", KEEPALIVE_TIMEOUT_MILLISECONDS),
         ("grpc.keepalive_permit_without_calls", 0),
         ("grpc.http2.max_pings_without_data", 0),
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", WATCHFUL_MILLISECONDS // 2),
-        ("grpc.http2.min_ping_interval_without_data_ms", KEEPALIVE_MILLISECONDS // 2),
+        # Of pings that come sooner it takes two, and then ends the connection: those of watchful hosts must not.
+        ("grpc.http2.min_ping_interval_without_data_ms", WATCHFUL_MILLISECONDS // 2),
         # Else a second server could listen on the same port, and each would get some of the connections.
         ("grpc.so_reuseport", 0),
         *_FLOW,
