@@ -38,8 +38,10 @@ def removes(tmp_path: Path) -> Any:
     program.chmod(0o755)
     (tmp_path / "inventory").write_text("[controller]\nhere ansible_connection=local\n")
 
-    def run(uses: list[str], *others: dict[str, Any]) -> tuple[bool, str]:
-        ours = _host("h-1", hostname=socket.gethostname(), uses=[{"id": each} for each in uses])
+    def run(uses: dict[str, str], *others: dict[str, Any]) -> tuple[bool, str]:
+        ours = _host(
+            "h-1", hostname=socket.gethostname(), uses=[{"id": each, "state": state} for each, state in uses.items()]
+        )
         (tmp_path / "list.json").write_text(json.dumps([ours, *others]))
         (tmp_path / "show.json").write_text(json.dumps(ours))
         asked = tmp_path / "asked"
@@ -67,8 +69,9 @@ def removes(tmp_path: Path) -> Any:
 
 def test_a_host_that_nothing_could_leave_is_refused_at_once(removes: Any) -> None:
     others = (_host("h-2", zone="b"), _host("h-3", state="down"))
-    drained, said = removes(["i-1", "vol-2"], *others)
+    ending = {"i-3": "shutting-down", "vol-4": "deleting", "vol-5": "removing"}
+    drained, said = removes({"i-1": "running", "vol-2": "in-use", **ending}, *others)
     assert not drained
     assert "No other host of a is up, so these could go nowhere: i-1, vol-2." in " ".join(said.split())
-    assert removes(["i-1"], *others, _host("h-4"))[0]
-    assert removes([], *others)[0]
+    assert removes({"i-1": "stopped"}, *others, _host("h-4"))[0]
+    assert removes(ending, *others)[0], "these leave by themselves"
