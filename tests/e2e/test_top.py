@@ -35,8 +35,7 @@ def test_a_guest_that_computes_and_writes_is_seen(guest_owner: User, guest: str,
 
 
 def test_an_agent_has_no_memory_of_files_that_its_start_needed(real_cloud: RealCloud) -> None:
-    agent = alone.holder(real_cloud.settings.agent_dir / alone.FILE_NAME)
-    assert agent is not None
+    agent = wait_for(lambda: alone.holder(real_cloud.settings.agent_dir / alone.FILE_NAME), "the agent runs", 20)
 
     def is_little() -> bool:
         found = memory_of(agent)
