@@ -29,7 +29,7 @@ def copy(target: str, output: str) -> None:
     chosen = settings.load()
     cloud.refuse_rig(chosen)
     if target != FILE:
-        settings.check_database(target)
+        settings.check_database(target, "the URL")
     if chosen.controller_address or not (chosen.controller_dir / "ca.pem").exists():
         raise CliError("no controller has its state on this machine")
     after = replace(chosen, database_url=target)

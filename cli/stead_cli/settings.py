@@ -333,7 +333,7 @@ def _is_server(url: str) -> bool:
         return False
 
 
-def check_database(url: str) -> None:
+def check_database(url: str, what: str = "STEAD_DATABASE_URL") -> None:
     """Raise CliError for a URL that is none, or has a password: whoever lists processes reads arguments."""
     try:
         parts = urlsplit(url)
@@ -341,10 +341,10 @@ def check_database(url: str) -> None:
     except ValueError:
         parts, is_secret = urlsplit(""), False
     if parts.scheme != _SCHEME:
-        raise CliError("this names no database of PostgreSQL", f"{_SCHEME}://USER@HOST/DATABASE, or: {FILE}")
+        raise CliError(f"{what} names no database of PostgreSQL", f"{_SCHEME}://USER@HOST/DATABASE, or: {FILE}")
     if is_secret:
         raise CliError(
-            "the URL has a password, which others would read in the list of processes",
+            f"{what} has a password, which others would read in the list of processes",
             f"write it into a file that only root may read: {_SCHEME}://USER@HOST/DATABASE?passfile=/etc/stead-pgpass",
         )
 
