@@ -72,7 +72,7 @@ from stead_controller.operator.network import Network
 from stead_controller.operator.operators_only import OperatorsOnly
 from stead_controller.operator.placement import Placement
 from stead_controller.operator.quotas import Quotas
-from stead_controller.operator.recording import OperatorCall, Recording
+from stead_controller.operator.recording import MACHINES, OPERATORS, OperatorCall, Recording
 from stead_controller.operator.refusals import Refusals
 from stead_controller.operator.rows import Rows
 from stead_controller.operator.types import Types
@@ -118,7 +118,7 @@ from stead_controller.workflows.usage_metrics import UsageMetrics
 from stead_controller.workflows.webhooks import Webhooks
 from stead_proto import limits, resident, tls
 from stead_proto.certificates import Authority
-from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2, operator_pb2_grpc
+from stead_proto.v1 import blocks_pb2_grpc, compute_pb2_grpc, host_pb2_grpc, operator_pb2_grpc
 
 if TYPE_CHECKING:
     from stead_controller.exposition.exposition import Exposition
@@ -426,11 +426,8 @@ class Controller:
 
     def _grpc_server(self) -> grpc.aio.Server:
         """Build the gRPC server for hosts and operators, all of which present a certificate."""
-        operators = frozenset(one.full_name for one in operator_pb2.DESCRIPTOR.services_by_name.values())
-        recording = Recording(operators, self._trail.note, self._clock)
-        server = grpc.aio.server(
-            interceptors=[recording, OperatorsOnly(operators), Refusals()], options=limits.server_options()
-        )
+        recording, only = Recording(OPERATORS, self._trail.note, self._clock), OperatorsOnly(OPERATORS.services)
+        server = grpc.aio.server(interceptors=[recording, only, Refusals()], options=limits.server_options())
         link.serve(self._link, server)
         blocks_pb2_grpc.add_BlockStoreServicer_to_server(BlockService(self.database, self._blocks, self._clock), server)
         answered, blocks = self._answered, self._blocks.by(self._answered)
@@ -462,7 +459,8 @@ class Controller:
 
     def _enrolment_server(self, events: InstanceEvents) -> grpc.aio.Server:
         """Build the gRPC server for machines that are no hosts yet and for the native API's clients."""
-        server = grpc.aio.server(interceptors=[Refusals()], options=limits.server_options())
+        recording = Recording(MACHINES, self._trail.note, self._clock)
+        server = grpc.aio.server(interceptors=[recording, Refusals()], options=limits.server_options())
         enrolment = Enrolment(self._answered, self.cloud, self.authority, self._clock, self._failed_logins)
         host_pb2_grpc.add_EnrolmentServicer_to_server(enrolment, server)
         compute_pb2_grpc.add_ComputeServicer_to_server(self._compute(events), server)

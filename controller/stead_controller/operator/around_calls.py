@@ -18,8 +18,13 @@ class AroundCalls(grpc.aio.ServerInterceptor):
         self._services = services
 
     @abstractmethod
-    def around(self, name: str, request: Any, context: Context) -> AbstractAsyncContextManager[None]:
-        """Return what a call runs in; the request is an iterator where the client streams."""
+    def around(
+        self, name: str, request: Any, context: Context
+    ) -> AbstractAsyncContextManager[Callable[[Any], None] | None]:
+        """Return what a call runs in; the request is an iterator where the client streams.
+
+        What it gives, if anything, is called with the answer of a call that does not stream.
+        """
 
     async def intercept_service(
         self,
@@ -43,8 +48,11 @@ class AroundCalls(grpc.aio.ServerInterceptor):
 
     def _single(self, name: str, inner: Any) -> Any:
         async def call(request: Any, context: Context) -> Any:
-            async with self.around(name, request, context):
-                return await inner(request, context)
+            async with self.around(name, request, context) as answered:
+                response = await inner(request, context)
+                if answered is not None:
+                    answered(response)
+                return response
 
         return call
 

@@ -67,7 +67,9 @@ def address(cloud: Cloud) -> str:
 
 
 async def test_only_operators_may_ask_what_operators_ask_and_only_hosts_what_hosts_do(cloud):
-    _, host = await cloud.enrol()
+    host_id, host = await cloud.enrol()
+    with pytest.raises(grpc.aio.AioRpcError):
+        await cloud.enrol("no token")
     as_host = await cloud.channel(tls.channel_to_controller(address(cloud), host))
     as_operator = await cloud.operator()
     answers = {method.full_name: await code_of(as_host, method) for method in methods(OPERATORS)}
@@ -78,10 +80,14 @@ async def test_only_operators_may_ask_what_operators_ask_and_only_hosts_what_hos
     [path] = (cloud.settings.state_dir / "audit").iterdir()
     records = [json.loads(line) for line in path.read_text().splitlines()]
     refused = {one["eventName"] for one in records if one.get("errorCode") == "PERMISSION_DENIED"}
-    assert refused == {method.name for method in methods(OPERATORS)}
+    assert refused == {method.name for method in methods(OPERATORS)} | {"Enrol"}
     [token] = [one for one in records if one["eventName"] == "CreateEnrolmentToken" and "errorCode" not in one]
     assert token["userIdentity"] == {"type": "Operator", "principalId": "stead:operator:admin"}
     assert (token["sourceIPAddress"], token["readOnly"]) == ("127.0.0.1", False)
+    came, not_let_in = (one for one in records if one["eventName"] == "Enrol")
+    assert (came["userIdentity"], came["sourceIPAddress"]) == ({"type": "Machine", "principalId": ""}, "127.0.0.1")
+    assert (came["requestParameters"], came["responseElements"]) == ({"hostname": "box"}, {"host_id": host_id})
+    assert (not_let_in["requestParameters"], not_let_in["responseElements"]) == ({"hostname": "box"}, None)
 
 
 def of_another_authority(host_id: str, ca_pem: bytes) -> Identity:
