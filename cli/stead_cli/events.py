@@ -110,7 +110,7 @@ class Trail:
 def wanted(record: dict[str, Any], *, account: str, service: str, operation: str, failed: bool, changes: bool) -> bool:
     """Tell whether a record is one of those asked for; what is empty or false asks for all."""
     asked: tuple[tuple[object, Callable[[], bool]], ...] = (
-        (account, lambda: account in (record["recipientAccountId"], record["userIdentity"].get("accountId"))),
+        (account, lambda: account in (record.get("recipientAccountId"), record["userIdentity"].get("accountId"))),
         (service, lambda: record["eventSource"].partition(".")[0] == service.lower()),
         (operation, lambda: record["eventName"].lower() == operation.lower()),
         (failed, lambda: "errorCode" in record),
@@ -120,10 +120,15 @@ def wanted(record: dict[str, Any], *, account: str, service: str, operation: str
 
 
 def line_of(record: dict[str, Any]) -> str:
-    """Make a line of a record: when, where from, who, what, with what outcome; parts are separated by tabs."""
+    """Make a line of a record: when, where from, who, what, with what outcome; parts are separated by tabs.
+
+    Calls of operators, and of machines that enrol, are of no account.
+    """
     who = record["userIdentity"]
-    account = who.get("accountId") or record["recipientAccountId"]
+    account = who.get("accountId") or record.get("recipientAccountId")
     name = who.get("arn", "").rpartition(":")[2] or who.get("accessKeyId") or who["type"]
+    if account is None:
+        account, name = "-", who["principalId"] or who["type"]
     outcome = record.get("errorCode") or " ".join(_named(record)) or "-"
     service = record["eventSource"].partition(".")[0]
     call = f"{service}:{record['eventName']}"
@@ -139,7 +144,7 @@ def _printable(text: str) -> str:
 
 def _named(record: dict[str, Any]) -> list[str]:
     """What a call was about, by the last parts of its ARNs."""
-    names = [each["ARN"].rpartition(":")[2] for each in record["resources"]]
+    names = [each["ARN"].rpartition(":")[2] for each in record.get("resources", ())]
     return [*names[:_MOST_ARNS], *([f"and {len(names) - _MOST_ARNS} more"] if len(names) > _MOST_ARNS else [])]
 
 

@@ -16,6 +16,7 @@ from stead_cli.__main__ import cli
 from stead_cli.events import Trail
 from stead_controller.audit import files as files_module
 from stead_controller.audit.files import AuditFiles
+from stead_controller.operator.recording import MACHINES, OPERATORS, OperatorCall
 from tests.support.processes import clean_environment
 
 NOW = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -81,6 +82,20 @@ def test_a_line_says_when_who_what_and_how_it_ended(written: AuditFiles) -> None
         start.format(6, "AWSService", f"{run}\tinstance/i-0 instance/i-1 instance/i-2"),
         start.format(7, "user/ann", f"{run}\tinstance/i-7"),
     ]
+
+
+def test_calls_of_operators_and_of_machines_that_enrol_are_of_no_account(written: AuditFiles) -> None:
+    one: dict[str, Any] = {"name": "DrainHost", "peer": "192.0.2.1", "request": None, "error": None, "time": NOW}
+    as_operator = OperatorCall(OPERATORS, caller="stead:operator:admin", **one)
+    as_machine = OperatorCall(MACHINES, caller="", **one | {"name": "Enrol", "error": "PERMISSION_DENIED"})
+    written.append([each.drawn("us-east-1").text for each in (as_operator, as_machine)], NOW)
+    start = "2026-03-04T05:06:07Z\t192.0.2.1\t-\t"
+    assert shown() == [
+        f"{start}stead:operator:admin\toperator:DrainHost\t-",
+        f"{start}Machine\tenrolment:Enrol\tPERMISSION_DENIED",
+    ]
+    assert shown("--account=111111111111") == []
+    assert shown("--service=operator", "--changes") == shown()[:1]
 
 
 def test_nothing_of_a_caller_moves_the_cursor(written: AuditFiles) -> None:
