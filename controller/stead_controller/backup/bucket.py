@@ -79,7 +79,7 @@ class BucketRepository(Repository):
         self.require_begun()
         with self._lock.held(), scratch_folder() as self._scratch:
             for left in set(filter(is_id, self._objects.folders())) - set(self.ids()):
-                self._objects.remove(one.key for one in self._objects.listed(f"{left}/"))
+                self._remove(one.key for one in self._objects.listed(f"{left}/"))
             self._objects.abort_uploads()
             yield
 
@@ -112,9 +112,8 @@ class BucketRepository(Repository):
 
     def remove(self, backup: str) -> None:
         """Remove a backup, not its blocks: without its manifest it does not count any more."""
-        self._lock.require()
-        self._objects.remove([f"{backup}/{MANIFEST}"])
-        self._objects.remove(one.key for one in self._objects.listed(f"{backup}/"))
+        self._remove([f"{backup}/{MANIFEST}"])
+        self._remove(one.key for one in self._objects.listed(f"{backup}/"))
 
     def read(self, backup: str, name: str) -> bytes:
         """Return a small file of a backup."""
@@ -143,8 +142,11 @@ class BucketRepository(Repository):
 
     def discard(self, kind: str, digests: Iterable[str]) -> None:
         """Remove blocks or pieces."""
-        self._lock.require()
-        self._objects.remove(_key(kind, digest) for digest in digests)
+        self._remove(_key(kind, digest) for digest in digests)
+
+    def _remove(self, keys: Iterable[str]) -> None:
+        """Remove objects while the lock is held: of many, no more once it is lost."""
+        self._objects.remove(keys, self._lock.require)
 
     def listed(self, kind: str) -> Iterator[str]:
         """The digests of all blocks or pieces, in order; raises BackupError where the server has another order."""

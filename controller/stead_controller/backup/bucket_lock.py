@@ -15,11 +15,11 @@ from typing import Final
 from stead_controller.backup.objects import Objects
 from stead_controller.backup.repository import BackupError
 
-LIVES_SECONDS: Final = 600.0
+LIVES_SECONDS: Final = 180.0
 """How old a lock may be before others take it for one of a killed holder."""
 
-RENEW_SECONDS: Final = 60.0
-_MARGIN_SECONDS: Final = 120.0
+RENEW_SECONDS: Final = 20.0
+_MARGIN_SECONDS: Final = 60.0  # for what was sent just before the holder was late
 _BELOW: Final = "locks/"
 
 

@@ -2,7 +2,7 @@
 
 import errno
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -107,10 +107,15 @@ class Objects:
             parts = list(pool.map(send, offsets))
         self._client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
 
-    def remove(self, keys: Iterable[str]) -> None:
-        """Remove objects, several at once; one that is not there is as good as removed. Raises OSError."""
+    def remove(self, keys: Iterable[str], may: Callable[[], None] | None = None) -> None:
+        """Remove objects, several at once; one that is not there is as good as removed. Raises OSError.
+
+        `may` is called before each, and ends it by what it raises.
+        """
 
         def delete(key: str) -> None:  # one by one: lists of names need checksums that not all servers know
+            if may is not None:
+                may()
             with self._told(key):
                 self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)
 
