@@ -369,6 +369,7 @@ class Controller:
             queues=queues,
             connected=lambda: len(self._link.connected()),
             dropped=lambda: self._trail.dropped,
+            has_database=lambda: self._sharing.membership.has_database,
         )
 
     def _begin_work(self) -> None:

@@ -1,6 +1,7 @@
 """All that the controller shows of itself, on one page.
 
 What is in memory is read when the page is; rows are counted at most every `COUNTED_SECONDS`, and only when it is read.
+Where the database does not answer, the page says so, and has all but these.
 """
 
 import time
@@ -14,12 +15,14 @@ from prometheus_client.registry import Collector
 from stead_controller.aws.call_record import CallRecord
 from stead_controller.clock import Clock
 from stead_controller.db.session import Database
+from stead_controller.errors import Unavailable
 from stead_controller.exposition.counts import Counts, count
 from stead_controller.exposition.requests import Requests
 from stead_proto import traces
 from stead_proto.metrics_page import MetricsPage
 
 COUNTED_SECONDS: Final = 15.0
+_PATIENCE_SECONDS: Final = 3.0  # Prometheus waits for ten
 
 
 class Exposition:
@@ -35,17 +38,20 @@ class Exposition:
         queues: Mapping[str, Callable[[], int]],
         connected: Callable[[], int],
         dropped: Callable[[], int],
+        has_database: Callable[[], bool],
     ) -> None:
         """Take where numbers come from, called at each scrape.
 
         `queues` are how long each queue is, by its name, `connected` is how many hosts have a stream to this
-        controller, `dropped` how many records of calls were dropped since the start.
+        controller, `dropped` how many records of calls were dropped since the start, `has_database` whether the
+        database answers.
         """
         self._database = database
         self._clock = clock
         self._queues = queues
         self._connected = connected
         self._dropped = dropped
+        self._has_database = has_database
         self._counts: Counts | None = None
         self._counted = 0.0
         registry = CollectorRegistry()
@@ -69,7 +75,16 @@ class Exposition:
     async def _count(self) -> None:
         if self._counts is None or time.monotonic() - self._counted >= COUNTED_SECONDS:
             self._counted = time.monotonic()  # before the count, so that who asks meanwhile does not count too
-            self._counts = await self._database.run(lambda tx: count(tx, self._clock()), writes=False)
+            self._counts = await self._counted_now() if self._has_database() else None
+
+    async def _counted_now(self) -> Counts | None:
+        """Count rows; None where the database does not answer."""
+        try:
+            return await self._database.run(
+                lambda tx: count(tx, self._clock()), writes=False, answered_within=_PATIENCE_SECONDS
+            )
+        except Unavailable:
+            return None
 
     def families(self) -> Iterator[Metric]:
         """Yield the numbers that nobody counts up: they are read now, or were counted in the last seconds."""
@@ -78,6 +93,9 @@ class Exposition:
         })  # fmt: skip
         yield GaugeMetricFamily(
             "stead_hosts_connected", "Hosts with a stream to this controller.", value=self._connected()
+        )
+        yield GaugeMetricFamily(
+            "stead_database_connected", "Whether the database answers.", value=float(self._has_database())
         )
         yield CounterMetricFamily(
             "stead_writes_refused",

@@ -6,6 +6,7 @@ import urllib.request
 
 import pytest
 
+from stead_controller.errors import Unavailable
 from stead_controller.exposition import exposition
 from stead_controller.exposition.exposition import Exposition
 from stead_proto import traces
@@ -17,7 +18,7 @@ from tests.support.waiting import wait_for
 @pytest.fixture
 def shown(database, world):
     """An exposition over the database, and what its queue and its streams are."""
-    memory = {"writes": 3, "connected": 2, "dropped": 5}
+    memory = {"writes": 3, "connected": 2, "dropped": 5, "has_database": True}
     made = Exposition(
         database,
         lambda: NOW,
@@ -26,6 +27,7 @@ def shown(database, world):
         queues={"writes": lambda: memory["writes"]},
         connected=lambda: memory["connected"],
         dropped=lambda: memory["dropped"],
+        has_database=lambda: memory["has_database"],
     )
     return made, memory
 
@@ -45,6 +47,7 @@ async def test_a_page_for_prometheus(shown, database, world, monkeypatch):
         for line in (
             'stead_queue_length{queue="writes"} 3.0',
             "stead_hosts_connected 2.0",
+            "stead_database_connected 1.0",
             "stead_audit_records_dropped_total 5.0",
             "stead_writes_refused_total 0.0",
             'stead_hosts{state="up"} 1.0',
@@ -74,6 +77,29 @@ async def test_a_page_for_prometheus(shown, database, world, monkeypatch):
         monkeypatch.setattr(exposition, "COUNTED_SECONDS", 0.0)
         _, page = await asyncio.to_thread(_get, port)
         assert '\nstead_instances{state="running"} 1.0\n' in page
+    finally:
+        await made.stop()
+
+
+@pytest.mark.parametrize("is_noticed", [True, False])
+async def test_without_the_database_the_page_says_so_and_has_all_else(shown, database, monkeypatch, is_noticed):
+    made, memory = shown
+    monkeypatch.setattr(exposition, "COUNTED_SECONDS", 0.0)
+    port = await made.start()
+    try:
+        _, page = await asyncio.to_thread(_get, port)
+        assert '\nstead_hosts{state="up"} 1.0\n' in page
+
+        async def run(_function, *, writes, answered_within):
+            assert (writes, answered_within < 10, is_noticed) == (False, True, False)
+            raise Unavailable
+
+        monkeypatch.setattr(database, "run", run)
+        memory["has_database"] = not is_noticed
+        _, page = await asyncio.to_thread(_get, port)
+        assert f"\nstead_database_connected {int(not is_noticed)}.0\n" in page
+        assert "\nstead_hosts_connected 2.0\n" in page
+        assert "\nstead_hosts{" not in page
     finally:
         await made.stop()
 
