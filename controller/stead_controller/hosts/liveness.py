@@ -72,7 +72,9 @@ class Liveness:
         silent = {host_id: at for host_id, (moment, at) in self._last.items() if moment < since}
         alive = self._last.keys() - silent.keys()
         # Behind many calls it would be so late that another controller takes hosts of this one for silent.
-        went_down = await database.run(lambda tx: _write(tx, heard, limit, silent, alive), urgent=True)
+        went_down = await database.run(
+            lambda tx: _write(tx, heard, limit, silent, alive, here=database.id), urgent=True
+        )
         for host_id, at in silent.items():
             if self._last.get(host_id, (0, None))[1] == at:  # else it has reported in the meantime
                 del self._last[host_id]
@@ -85,9 +87,10 @@ def _later(name: str) -> object:
     return case((column < bindparam(f"new_{name}"), bindparam(f"new_{name}")), else_=column)
 
 
+# Of a host that is at another controller by now this one has only what it was told before, as after a pause.
 _HEARD: Final = (
     update(Host)
-    .where(Host.id == bindparam("host_id"))
+    .where(Host.id == bindparam("host_id"), or_(Host.controller_id.is_(None), Host.controller_id == bindparam("here")))
     .values(
         last_seen=bindparam("seen"),
         state="up",
@@ -99,16 +102,28 @@ _HEARD: Final = (
 
 
 def _write(
-    tx: Transaction, heard: dict[str, _Heard], limit: datetime, silent: Mapping[str, datetime], alive: Collection[str]
+    tx: Transaction,
+    heard: dict[str, _Heard],
+    limit: datetime,
+    silent: Mapping[str, datetime],
+    alive: Collection[str],
+    *,
+    here: str,
 ) -> list[str]:
-    """Write what was reported, and mark silent hosts down; return those.
+    """Write what was reported to this controller, whose id is `here`, and mark silent hosts down; return those.
 
     `silent` hosts last reported to this process at that time, and are down unless another controller heard of them
     since; `alive` ones are not, whatever their rows say; others are when their rows have not changed since `limit`.
     """
     if heard:
         rows = [
-            {"host_id": host_id, "seen": each.at, "new_revision": each.sent, "new_revision_reached": each.reached}
+            {
+                "host_id": host_id,
+                "here": here,
+                "seen": each.at,
+                "new_revision": each.sent,
+                "new_revision_reached": each.reached,
+            }
             for host_id, each in sorted(heard.items())
         ]
         tx.session.connection().execute(_HEARD, rows)

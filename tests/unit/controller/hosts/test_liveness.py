@@ -82,6 +82,19 @@ def test_a_host_that_another_controller_hears_of_stays_up(clocks, liveness, stat
     assert state() == "down"
 
 
+def test_what_a_paused_controller_had_still_to_write_takes_no_host_down(clocks, liveness, state, world, run):
+    liveness.seen(world.host_id)
+    clocks.pass_by(TIMEOUT * 3)  # the process does not run: nothing is written, and hosts go to another one
+
+    def at_another(tx):
+        host = tx.session.get_one(Host, world.host_id)
+        host.state, host.last_seen, host.controller_id = "up", clocks.wall, "another"
+
+    run(at_another)
+    assert (state(), state()) == ("up", "up")
+    assert run(lambda tx: tx.session.get_one(Host, world.host_id).last_seen) == clocks.wall
+
+
 def test_who_was_not_heard_of_since_the_start_is_judged_by_its_row(clocks, liveness, state, run, world):
     def say(tx):
         host = tx.session.get_one(Host, world.host_id)
