@@ -103,7 +103,7 @@ def test_one_that_may_not_changes_none_of_the_others(api: Any) -> None:
 
 
 def test_protections_hold_in_each_state(api: Any) -> None:
-    """Stop protection forbids no termination, and termination protection no stop."""
+    """Stop protection forbids termination, too; termination protection forbids no stop."""
     for state in ("pending", "running", "stopping", "stopped"):
         one = in_state(api, state)
         api.ec2.modify_instance_attribute(InstanceId=one, DisableApiTermination={"Value": True})
@@ -116,6 +116,8 @@ def test_protections_hold_in_each_state(api: Any) -> None:
             api.ec2.modify_instance_attribute(InstanceId=other, DisableApiStop={"Value": True})
             for params in ({}, {"Force": True}):
                 api.refused("OperationNotPermitted", api.ec2.stop_instances, InstanceIds=[other], **params)
+                api.refused("OperationNotPermitted", api.ec2.terminate_instances, InstanceIds=[other], **params)
+            api.ec2.modify_instance_attribute(InstanceId=other, DisableApiStop={"Value": False})
             api.ec2.terminate_instances(InstanceIds=[other])
             assert state_of(api, other) == "shutting-down"
 

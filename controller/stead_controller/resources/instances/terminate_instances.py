@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
+from stead_controller.db.tables import Instance
 from stead_controller.desired import desired_state
 from stead_controller.errors import WrongState
 from stead_controller.request.caller import Caller
@@ -31,14 +32,8 @@ def terminate_instances(
     some seconds to shut down; with `skip_shutdown` none, also if they were asked before.
     """
     found = find_instances(tx, caller, instance_ids)
-    for instance in found:
-        if instance.disable_api_termination and instance.state != "terminated" and not even_protected:
-            raise WrongState(
-                "instance",
-                f"The instance '{instance.id}' may not be terminated. Modify its 'disableApiTermination' instance "
-                "attribute and try again.",
-                code="OperationNotPermitted",
-            )
+    for instance in () if even_protected else found:
+        _require_unprotected(instance)
     changes = []
     for instance in found:
         if instance.state in ("shutting-down", "terminated"):
@@ -50,3 +45,22 @@ def terminate_instances(
         if instance.host_id is not None:
             desired_state.remove_machine(tx, instance.host_id, instance.id, force=skip_shutdown)
     return changes
+
+
+def _require_unprotected(instance: Instance) -> None:
+    """Raise WrongState for an instance with termination protection, or stop protection, which forbids both, as in EC2.
+
+    See https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-stop-protection.html.
+    """
+    attributes = {
+        "disableApiTermination": instance.disable_api_termination,
+        "disableApiStop": instance.disable_api_stop,
+    }
+    protection = next((name for name, is_set in attributes.items() if is_set), None)
+    if protection is not None and instance.state != "terminated":
+        raise WrongState(
+            "instance",
+            f"The instance '{instance.id}' may not be terminated. Modify its '{protection}' instance attribute and try "
+            "again.",
+            code="OperationNotPermitted",
+        )

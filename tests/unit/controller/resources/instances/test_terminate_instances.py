@@ -56,23 +56,27 @@ def ends(world, run):
     return Ends(world, run)
 
 
+@pytest.mark.parametrize("protection", ["disable_api_termination", "disable_api_stop"])
 @pytest.mark.parametrize("state", STATES)
-def test_one_with_termination_protection_is_refused_and_so_are_those_named_with_it(ends, state):
-    other, protected = ends.launch(), ends.launch(state=state, disable_api_termination=True)
-    with pytest.raises(WrongState, match=f"'{protected}' may not be terminated") as caught:
+def test_one_with_either_protection_is_refused_and_so_are_those_named_with_it(ends, state, protection):
+    """Stop protection protects from termination, too, as EC2's guide says of it."""
+    other, protected = ends.launch(), ends.launch(state=state, **{protection: True})
+    attribute = {"disable_api_termination": "disableApiTermination", "disable_api_stop": "disableApiStop"}[protection]
+    words = f"'{protected}' may not be terminated. Modify its '{attribute}' instance"
+    with pytest.raises(WrongState, match=words) as caught:
         ends.end(other, protected)
     assert caught.value.code == "OperationNotPermitted"
     assert (ends.state(other), ends.state(protected), ends.removal(other)) == ("running", state, None)
 
 
 def test_one_that_is_gone_is_not_protected_any_more(ends):
-    gone = ends.launch(sent=False, state="terminated", disable_api_termination=True)
+    gone = ends.launch(sent=False, state="terminated", disable_api_termination=True, disable_api_stop=True)
     [change] = ends.end(gone)
     assert (change.previous, change.current) == ("terminated", "terminated")
 
 
 def test_a_group_ends_one_that_is_protected_from_requests(ends):
-    protected = ends.launch(disable_api_termination=True)
+    protected = ends.launch(disable_api_termination=True, disable_api_stop=True)
     [change] = ends.end(protected, even_protected=True)
     assert (change.current, ends.removal(protected)) == ("shutting-down", False)
 
