@@ -417,9 +417,19 @@ class MachineWork:
         if terms is None:
             self.parts.credits.forget(self.unit.id)
             return None
+        # A start with another root volume is no new one, as it is none for the instance store.
+        since = self.resource.machine.stores_since or seen.start_count
         if seen.power is not Power.OFF:
-            return self.parts.credits.watch(self.unit.id, terms, seen.start_count)
-        return None if self._runs_again(seen) else self.parts.credits.rest(self.unit.id, terms)
+            return self.parts.credits.watch(self.unit.id, terms, since)
+        goes_on = self._runs_again(seen) or self._gets_another_root(seen)
+        return None if goes_on else self.parts.credits.rest(self.unit.id, terms)
+
+    def _gets_another_root(self, seen: MachineStatus) -> bool:
+        """Tell whether a machine is off only until it is started with another root volume."""
+        assert self.resource is not None
+        wanted = self.resource.machine
+        runs_on = wanted.stores_since > 0 and wanted.power == desired_pb2.POWER_RUNNING
+        return runs_on and seen.start_count < wanted.start_count
 
 
 def _needs_no_devices(plan: MachinePlan, seen: MachineStatus | None) -> bool:

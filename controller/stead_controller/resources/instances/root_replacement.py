@@ -1,7 +1,8 @@
 """The steps by which a task replaces the root volume of an instance, each of which may be repeated.
 
 The new volume is made while the guest runs. Then the volumes are exchanged in the machine's desired state, which is
-another start: the host ends the guest, as for a reboot, and starts it with the new volume; its instance store stays.
+another start: the host ends the guest, as for a reboot, and starts it with the new volume; its instance store and its
+CPU credits stay.
 The instance is `running` all the time. Where the host cannot start it, the old volume is exchanged back.
 """
 
@@ -17,7 +18,7 @@ from stead_controller.db.tables import HostError, Instance, ReplaceRootVolumeTas
 from stead_controller.desired import desired_state
 from stead_controller.request.transaction import Transaction
 from stead_controller.resources import tags
-from stead_controller.resources.instances import credit_specifications, volume_attachments
+from stead_controller.resources.instances import volume_attachments
 from stead_controller.resources.storage import snapshot_damage, volume_life
 
 _log = logging.getLogger(__name__)
@@ -190,7 +191,6 @@ def _swap(tx: Transaction, instance: Instance, out: Volume, into: Volume, now: d
     instance.start_count += 1
     instance.ebs_at_start = None
     instance.host_error = ""
-    credit_specifications.begin_start(tx, instance, now)
     tx.events.add(instance.id)
 
 

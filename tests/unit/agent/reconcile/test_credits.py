@@ -90,6 +90,47 @@ def test_a_host_that_went_down_continues_its_start(sender: make.Sender) -> None:
     assert _shown(bench) == (7_000, 0)
 
 
+@pytest.fixture
+def replacing(sender: make.Sender) -> Bench:
+    """A machine in its second start, which is off for another root volume and cannot be started yet."""
+    bench = _begin(sender)
+    bench.settle(sender.change(_machine(start_count=2)))
+    bench.host.credits.set_balance("i-1", Balance(credits=7_000, surplus=3))
+    bench.host.world.fail_next("machines.start", MachineError("not yet"), times=5)
+    bench.settle(sender.change(make.volume("vol-2"), _another_root()), seconds=1)
+    assert bench.host.running() == set()
+    return bench
+
+
+def _another_root(power: "pb.Power.ValueType" = pb.POWER_RUNNING) -> pb.Resource:
+    return _machine(start_count=3, volumes=("vol-2",), stores_since=2, power=power)
+
+
+def test_a_machine_whose_root_volume_is_replaced_keeps_its_credits(replacing: Bench, sender: make.Sender) -> None:
+    """Until it ends; the next start is one of which it is given some."""
+    assert replacing.host.credits.balance("i-1") == Balance(credits=7_000, surplus=3)
+    replacing.settle()
+    machine = replacing.machine("i-1")
+    assert (machine.start_count, machine.cpu_credits) == (3, host_pb2.CpuCreditBalance(credits=7_000, surplus=3))
+    replacing.host.power_off_guest("i-1")
+    replacing.settle()
+    assert replacing.machine("i-1").cpu_credits == host_pb2.CpuCreditBalance(credits=7_000, charged=3)
+    replacing.settle(sender.change(_machine(start_count=4, volumes=("vol-2",))))
+    assert _shown(replacing) == (37_000, 0)
+
+
+def test_a_stop_while_its_root_volume_is_replaced_is_a_stop(replacing: Bench, sender: make.Sender) -> None:
+    replacing.settle(sender.change(_another_root(pb.POWER_STOPPED)))
+    assert replacing.machine("i-1").cpu_credits == host_pb2.CpuCreditBalance(credits=7_000, charged=3)
+
+
+def test_a_machine_that_cannot_be_started_rests(sender: make.Sender) -> None:
+    bench = _begin(sender)
+    bench.host.world.fail_next("machines.start", MachineError("not yet"), times=5)
+    bench.settle(sender.change(_machine(start_count=2)), seconds=1)
+    assert (bench.host.running(), bench.host.credits.balance("i-1")) == (set(), None)
+
+
 def test_a_machine_that_is_not_burstable_has_none(sender: make.Sender) -> None:
     bench = _begin(sender)
     bench.settle(sender.change(_machine(None)))

@@ -166,6 +166,19 @@ def test_the_new_volume_takes_the_place_of_the_old_one(replacing: Replacing, *, 
     assert replacing.state_of(replacing.old) == ("available", None)
 
 
+def test_another_root_volume_gives_no_credits_and_takes_none(replacing: Replacing) -> None:
+    """A start of T2 would do both."""
+
+    def change(tx: Any) -> None:
+        mine = tx.session.get_one(Instance, replacing.instance_id)
+        mine.instance_type, mine.cpu_credits, mine.saved_credits = "t2.micro", "standard", 7
+
+    replacing.life.run(change)
+    replacing.begin()
+    replacing.exchange()
+    assert (replacing.instance.saved_credits, replacing.instance.launch_credits) == (7, 0)
+
+
 def test_a_replaced_volume_is_deleted_if_so_requested(replacing: Replacing) -> None:
     replacing.begin(delete_replaced=True)
     replacing.exchange()
