@@ -11,8 +11,13 @@ from stead_agent.disks.disk_backups import NotPluggedError
 from stead_agent.disks.disk_files import write_disk
 from stead_agent.disks.disk_sources import FileSource, Layer, NbdSource
 from stead_agent.disks.qcow2 import render_empty
+from stead_agent.disks.snapshots import quiet_disk
 from stead_agent.disks.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
 from stead_agent.disks.snapshots.local_snapshots import LocalSnapshots
+from stead_agent.disks.snapshots.quiet_disk import QuietDisks
+from stead_agent.named_locks import NamedLocks
+from stead_agent.programs import processes
+from stead_agent.programs.run import start_daemon
 from stead_proto.block_cipher import BlockCipher
 from stead_proto.blocks import BLOCK_BYTES
 from stead_proto.v1.blocks_pb2 import COMPRESSION_UNSPECIFIED
@@ -245,6 +250,52 @@ def test_several_disks_of_one_instant(snapshots, place, fake):
     assert snapshots.present() == {NEXT}
     snapshots.remove(NEXT)
     assert snapshots.present() == frozenset()
+
+
+class NotingLocks(NamedLocks):
+    """Locks that note who comes to them."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = []
+
+    def at(self, name):
+        self.asked.append(name)
+        return super().at(name)
+
+
+def test_two_snapshots_of_one_disk_are_read_one_after_the_other(snapshots, place, fake):
+    """As when an image is made of a stopped instance of whose volume a snapshot is being taken."""
+    image = make_disk(place, 15)
+    first, second = group(image), group(image, SnapshotSpec(NEXT, VOL), name=NEXT)
+    snapshots._quiet._volumes = locks = NotingLocks()
+    go_on = threading.Event()
+    fake.hold_after_received = (3, go_on)
+    snapshots.ensure(first)
+    wait_for(lambda: len(fake.received) == 3, "the first is read")
+    snapshots.ensure(second)
+    wait_for(lambda: locks.asked == [VOL, VOL], "the second has come")
+    go_on.set()
+    taken(snapshots, first)
+    taken(snapshots, second)
+    assert fake.content(SNAP, SIZE) == fake.content(NEXT, SIZE) == content_of(image)
+    qemu_io(image, "write -P 99 0 64k")  # nobody has it open
+
+
+def test_an_export_that_is_ended_as_it_begins_leaves_no_process(place, monkeypatch):
+    """As when a guest is about to have the disk: who ends the export does not know its process yet."""
+    quiet, begun = QuietDisks(place / "quiet"), []
+
+    def begin(*words, **more):
+        begun.append(start_daemon(*words, **more))
+        quiet.end(VOL)
+        return begun[0]
+
+    monkeypatch.setattr(quiet_disk, "start_daemon", begin)
+    with pytest.raises(SnapshotError, match=VOL), quiet.exported(VOL, dict(group(make_disk(place, 16)).quiet)[VOL]):
+        pass
+    with processes.held(begun[0]) as process:
+        assert process is None or processes.ends(process, 10)
 
 
 @pytest.mark.parametrize("ended", ["complete", "removed"])

@@ -19,6 +19,7 @@ from stead_agent.disks.disk_options import access_to, address_space, bytes_optio
 from stead_agent.disks.disk_sources import FileSource
 from stead_agent.disks.disk_users import DiskAccessError
 from stead_agent.disks.snapshots.interface import QuietDisk, SnapshotError
+from stead_agent.named_locks import NamedLocks
 from stead_agent.programs import processes
 from stead_agent.programs.run import RunError, start_daemon
 
@@ -34,26 +35,28 @@ class QuietDisks:
     def __init__(self, folder: Path) -> None:
         """Create the folder."""
         self._folder = folder
+        self._volumes = NamedLocks()  # held while one is exported: two snapshots of it are read one after the other
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
 
     @contextlib.contextmanager
     def exported(self, volume_id: str, disk: QuietDisk) -> Iterator[Path]:
-        """Export a disk and yield the socket; at the end the export is removed."""
-        self.end(volume_id)
+        """Export a disk, once nobody else exports it, and yield the socket; at the end the export is removed."""
         place = self._folder / volume_id
         uid = disk_users.uid_of(volume_id)
-        try:
-            disk_users.give(disk.layer.source, uid)
-            if disk.base is not None:
-                disk_users.allow_read(disk.base.source, uid)
-            place.mkdir(mode=0o700)
-            os.chown(place, uid, 0)
-        except (DiskAccessError, OSError) as error:
-            raise SnapshotError(f"{volume_id}: {error}") from error
-        try:
-            yield self._start(volume_id, disk, place, uid)
-        finally:
+        with self._volumes.at(volume_id):
             self.end(volume_id)
+            try:
+                disk_users.give(disk.layer.source, uid)
+                if disk.base is not None:
+                    disk_users.allow_read(disk.base.source, uid)
+                place.mkdir(mode=0o700)
+                os.chown(place, uid, 0)
+            except (DiskAccessError, OSError) as error:
+                raise SnapshotError(f"{volume_id}: {error}") from error
+            try:
+                yield self._start(volume_id, disk, place, uid)
+            finally:
+                self.end(volume_id)
 
     def end(self, volume_id: str) -> None:
         """End the export of a disk, whichever process began it."""
@@ -88,7 +91,11 @@ class QuietDisks:
                 pid = start_daemon(command, self._folder / f"{volume_id}.log", inherits=handles)
         except (RunError, OSError) as error:
             raise SnapshotError(f"{volume_id}: {error}") from error
-        (place / "pid").write_text(str(pid))
+        try:
+            (place / "pid").write_text(str(pid))
+        except OSError as error:  # it was ended meanwhile by who did not know the process yet
+            os.kill(pid, signal.SIGKILL)
+            raise SnapshotError(f"{volume_id}: {error}") from error
         deadline = time.monotonic() + _START_SECONDS
         with processes.held(pid) as process:
             while not _listens(listens):
