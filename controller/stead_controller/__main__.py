@@ -343,9 +343,11 @@ def run(**options: Any) -> None:
         raise click.ClickException(f"another controller: {error}") from error
     load()
     from stead_controller.controller import Controller  # noqa: PLC0415 - see load
+    from stead_controller.db.outages import OutageRecords  # noqa: PLC0415 - see load
     from stead_controller.db.schema import bring_up_to_date  # noqa: PLC0415 - see load
     from stead_controller.initialise import initialise  # noqa: PLC0415 - see load
 
+    handler.addFilter(OutageRecords())
     resident.give_back()  # what loading alone needed: parent and stand-by use nothing of it
     supervisor.fork_until_ended(
         supervisor.Hooks(

@@ -12,6 +12,7 @@ one controller, which always leads.
 
 import contextlib
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +39,7 @@ LOST_SECONDS: Final = 1.5
 _CONNECT_SECONDS: Final = 2
 _RETRY_SECONDS: Final = 0.2
 _FORGETTING_SECONDS: Final = 60.0
+_SAY_AGAIN_SECONDS: Final = 60.0  # that the database is away
 _LEAD: Final = "lead"
 _TAKEN: Final = """
 ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until,
@@ -126,6 +128,7 @@ class Membership:
         self._forgets = 0.0  # when it next forgets who is long gone
         self._token, self._until = 0, 0.0
         self._others: tuple[Other, ...] = ()
+        self._away_said = -math.inf  # when the log last had that the database is away; before it was there: never
         self._ends = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -193,7 +196,9 @@ class Membership:
             try:
                 self._stay()
             except Exception as error:  # whatever it is: hosts are elsewhere until the database is back
-                _log.warning("database_away", extra={"error": str(error).strip()})
+                if self._monotonic() >= self._away_said + _SAY_AGAIN_SECONDS:
+                    self._away_said = self._monotonic()
+                    _log.warning("database_away", extra={"error": str(error).strip()})
                 self._note((), 0, 0.0)
                 self._ends.wait(_RETRY_SECONDS)
 
@@ -202,6 +207,9 @@ class Membership:
         with self._connection() as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             self._say(connection)
+            if self._away_said > -math.inf:
+                self._away_said = -math.inf
+                _log.info("database_back")
             self._database.wake(wakes.everything())
             while not self._ends.is_set():
                 for notification in connection.notifies(timeout=BEAT_SECONDS, stop_after=1):

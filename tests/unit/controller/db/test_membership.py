@@ -1,5 +1,6 @@
 """The lead and its fence, and what a database without others does; with a server: `tests/api/test_postgresql.py`."""
 
+import contextlib
 from types import SimpleNamespace
 
 import pytest
@@ -70,6 +71,32 @@ def test_a_lead_ends_by_itself(shared, moment):
     assert shared.leads()
     moment.now += LEASE_SECONDS
     assert not shared.leads(), "whatever the database says: it may not be reached"
+
+
+def test_the_log_has_the_beginning_and_the_end_of_an_outage(shared, moment, monkeypatch, caplog):
+    caplog.set_level("INFO", "stead_controller.db.membership")
+    tries = iter([1.0, 1.0, 58.0, 1.0])
+
+    def stay():
+        seconds = next(tries, None)
+        if seconds is not None:
+            moment.now += seconds
+            raise ConnectionError("no such server\n")
+        connection = SimpleNamespace(execute=lambda *_: None)
+        monkeypatch.setattr(shared, "_connection", lambda: contextlib.nullcontext(connection))
+        monkeypatch.setattr(shared, "_say", lambda _connection: shared._ends.set())
+        monkeypatch.setattr(shared, "_look", lambda _connection: ())
+        Membership._stay(shared)
+
+    monkeypatch.setattr(shared, "_stay", stay)
+    monkeypatch.setattr(shared._ends, "wait", lambda _seconds: None)
+    shared._run()
+    assert [each.message for each in caplog.records] == ["database_away", "database_away", "database_back"]
+    assert caplog.records[0].error == "no such server"
+    shared._ends.clear()
+    caplog.clear()
+    shared._run()
+    assert caplog.records == []
 
 
 def test_the_database_counts_as_lost_after_a_while(shared, moment):
