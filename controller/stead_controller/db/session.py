@@ -383,7 +383,7 @@ class Database:
                     self._run_together(first, begun, connection)
                 self._commit_together(begun, connection)
         except Exception:  # all of them were undone, and whose fault it was gets the error by itself
-            for writing in begun:
+            for writing in begun or [first]:  # none has begun where there is no connection
                 self._write_alone(writing)
             return
         self._silent_since = math.inf

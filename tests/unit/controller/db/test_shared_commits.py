@@ -1,6 +1,8 @@
 """Writing transactions that wait at the same moment share a commit, and each stays all or nothing, told when it is durable."""
 
 import asyncio
+import contextlib
+import itertools
 import json
 import os
 import sqlite3
@@ -105,6 +107,22 @@ def _insert(number: int) -> Callable[[Transaction], int]:
         return number
 
     return insert
+
+
+def test_where_there_is_no_connection_nobody_is_left_without_an_answer(
+    queue: _Queue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, asked = Database._connection, itertools.count()
+
+    @contextlib.contextmanager
+    def refused_once(database: Database, *, writes: bool) -> Iterator[Any]:
+        if next(asked) == 1:  # after that of the one that holds the others
+            raise OperationalError("", {}, psycopg.OperationalError("no such server"))
+        with connection(database, writes=writes) as found:
+            yield found
+
+    monkeypatch.setattr(Database, "_connection", refused_once)
+    assert asyncio.run(asyncio.wait_for(queue._run((_insert(1), _insert(2)), -1), _PATIENCE)) == [1, 2]
 
 
 def _insert_and_fail(number: int, error: Exception) -> Callable[[Transaction], None]:
