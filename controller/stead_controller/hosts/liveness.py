@@ -87,10 +87,17 @@ def _later(name: str) -> object:
     return case((column < bindparam(f"new_{name}"), bindparam(f"new_{name}")), else_=column)
 
 
-# Of a host that is at another controller by now this one has only what it was told before, as after a pause.
+# Of a host that is at another controller by now this one may have only what it was told before, as after a pause.
 _HEARD: Final = (
     update(Host)
-    .where(Host.id == bindparam("host_id"), or_(Host.controller_id.is_(None), Host.controller_id == bindparam("here")))
+    .where(
+        Host.id == bindparam("host_id"),
+        or_(
+            Host.controller_id.is_(None),
+            Host.controller_id == bindparam("here"),
+            Host.last_seen < bindparam("seen"),
+        ),
+    )
     .values(
         last_seen=bindparam("seen"),
         state="up",

@@ -95,6 +95,19 @@ def test_what_a_paused_controller_had_still_to_write_takes_no_host_down(clocks, 
     assert run(lambda tx: tx.session.get_one(Host, world.host_id).last_seen) == clocks.wall
 
 
+def test_a_host_of_which_another_controller_had_a_late_word_is_up_where_it_is_heard_of(
+    clocks, liveness, state, world, run
+):
+    def as_at_another(tx):
+        host = tx.session.get_one(Host, world.host_id)
+        host.state, host.last_seen, host.controller_id = "down", clocks.wall, "another"
+
+    run(as_at_another)
+    clocks.pass_by(1)
+    liveness.seen(world.host_id)
+    assert state() == "up"
+
+
 def test_who_was_not_heard_of_since_the_start_is_judged_by_its_row(clocks, liveness, state, run, world):
     def say(tx):
         host = tx.session.get_one(Host, world.host_id)
