@@ -15,8 +15,8 @@ from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 import libvirt
-import libvirt_qemu
 
+from stead_agent.machines import guest_agent
 from stead_agent.machines.disk_progress import DiskProgress, Queue
 from stead_agent.machines.domain_xml import is_machine_id, volume_of
 from stead_agent.machines.interface import MachineError, MachineStatus
@@ -32,9 +32,7 @@ PING_SECONDS: Final = 60.0
 """How often a guest agent is asked."""
 MISSED_PINGS: Final = 3
 """So many unanswered questions in succession are an impairment: one only shows that a guest is busy."""
-_ANSWER_SECONDS: Final = 5
 _PINGING_SECONDS: Final = 10.0  # in one look: with many guests that do not answer, each is asked less often
-_CHANNEL: Final = "org.qemu.guest_agent.0"
 _STATS: Final = libvirt.VIR_DOMAIN_STATS_STATE | libvirt.VIR_DOMAIN_STATS_BLOCK
 _STATS_FLAGS: Final = (
     libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_ACTIVE | libvirt.VIR_CONNECT_GET_ALL_DOMAINS_STATS_NOWAIT
@@ -103,7 +101,7 @@ class GuestHealth:
         """Stop; a look that waits for a guest is not waited for."""
         self._closed.set()
         if self._thread.is_alive():
-            self._thread.join(_ANSWER_SECONDS)
+            self._thread.join(guest_agent.ANSWER_SECONDS)
 
     def listeners(self) -> Mapping[int, Callable[..., None]]:
         """Return what to call at events of domains, by their ids in libvirt; they may not be blocked."""
@@ -268,9 +266,9 @@ class GuestHealth:
 def _answers(domain: Any) -> bool:
     """Ask a guest's agent to answer; one that is not connected, so that there may be none, counts as answering."""
     try:
-        if not _has_agent(domain.XMLDesc(0)):
+        if not guest_agent.is_connected(domain):
             return True
-        libvirt_qemu.qemuAgentCommand(domain, '{"execute":"guest-ping"}', _ANSWER_SECONDS, 0)
+        guest_agent.ask(domain, "guest-ping")
     except libvirt.libvirtError as error:
         return error.get_error_code() not in _SILENT or not _is_connected(domain)
     return True
@@ -279,15 +277,9 @@ def _answers(domain: Any) -> bool:
 def _is_connected(domain: Any) -> bool:
     """Tell whether a guest's agent is still connected: it may have ended while it was asked."""
     try:
-        return _has_agent(domain.XMLDesc(0))
+        return guest_agent.is_connected(domain)
     except libvirt.libvirtError:  # the guest has ended
         return False
-
-
-def _has_agent(domain_xml: str) -> bool:
-    """Tell whether a guest has the channel of its agent open."""
-    channels = ET.fromstring(domain_xml).iterfind("devices/channel/target")  # noqa: S314 (libvirt's own)
-    return any(each.get("name") == _CHANNEL and each.get("state") == "connected" for each in channels)
 
 
 def _devices(domain_xml: str) -> dict[str, _Device]:

@@ -11,6 +11,7 @@ See https://www.qemu.org/docs/master/interop/qemu-qmp-ref.html#qapidoc-snapshot-
 
 import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from stead_agent.disks.disk_users import uid_of
 from stead_agent.disks.luks_header import LUKS_BYTES, render_luks
 from stead_agent.disks.qcow2 import EmptyDisk
 from stead_agent.machines import life
+from stead_agent.machines.guest_agent import set_clock
 from stead_agent.machines.host_access import give_disk
 from stead_agent.machines.interface import MachineError
 from stead_agent.machines.monitor import MonitorError, execute
@@ -77,6 +79,12 @@ class Hibernation:
         give_disk(FileSource(path), None, uid_of(domain.name()))
         with _opened(domain, path):
             _do(domain, "snapshot-load", _SNAPSHOT)
+
+    def resume(self, domain: Any) -> None:
+        """Let a guest that has its memory go on, and forget that; its clock is set by its agent, if there is one."""
+        domain.resume()
+        self.forget(domain.name())
+        threading.Thread(target=set_clock, args=(domain,), name="guest-clock", daemon=True).start()
 
     def forget(self, machine_id: str) -> None:
         """Remove the file of a guest's memory, if there is one."""

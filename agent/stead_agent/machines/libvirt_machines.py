@@ -408,8 +408,7 @@ class LibvirtMachines:
             self._hibernation.forget(machine_id)
             raise
         domains.write(found, saved_of=0, loaded_of=start_count)
-        found.handle.resume()
-        self._hibernation.forget(machine_id)
+        self._hibernation.resume(found.handle)
 
     def _end_half_loaded(self, machine_id: str, found: Domain) -> None:
         """End a guest that has not all of its memory, as if its start had not happened."""
@@ -494,7 +493,7 @@ class LibvirtMachines:
                 self._end_half_loaded(machine_id, found)
             elif found and found.view.active and found.record.loaded_of == found.record.start_count:
                 if found.view.state == life.State.PAUSED and found.view.reason != life.PAUSED_IO_ERROR:
-                    found.handle.resume()  # its memory was loaded, and that was all
+                    self._hibernation.resume(found.handle)  # its memory was loaded, and that was all
                 self._hibernation.forget(machine_id)
             if found and found.record.reboot_asked > found.record.reboot_count:
                 # The guest was asked, and we may have missed its reboot: better not to reset a healthy guest later.

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from stead_agent.machines import domains
+from stead_agent.machines import domains, hibernation
 from stead_agent.machines.hibernation import Hibernation
 from stead_agent.machines.interface import MachineError, MachineSpec, OffReason, Power
 
@@ -41,6 +41,14 @@ def dying_after(monkeypatch: pytest.MonkeyPatch, of: object, name: str) -> Itera
         patch.setattr(of, name, die)
         with pytest.raises(KeyboardInterrupt):
             yield
+
+
+@pytest.fixture(autouse=True)
+def resumed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The guests whose clocks were to be set."""
+    names: list[str] = []
+    monkeypatch.setattr(hibernation, "set_clock", lambda domain: names.append(domain.name()))
+    return names
 
 
 def is_hibernated(world: World, spec: MachineSpec, start: int) -> bool:
@@ -90,7 +98,7 @@ def test_an_agent_that_ended_while_it_loads_begins_anew(
 
 
 def test_an_agent_that_ended_before_it_resumed_the_guest_resumes_it(
-    world: World, spec: MachineSpec, monkeypatch: pytest.MonkeyPatch
+    world: World, spec: MachineSpec, monkeypatch: pytest.MonkeyPatch, resumed: list[str]
 ) -> None:
     world.machines.hibernate(spec.id, KEY)
     with dying_after(monkeypatch, domains, "write"):
@@ -99,6 +107,7 @@ def test_an_agent_that_ended_before_it_resumed_the_guest_resumes_it(
     world.connect()
     world.wait_for_power(spec.id, Power.RUNNING)
     wait_for(lambda: not memory_of(world, spec).exists(), "the memory is removed")
+    wait_for(lambda: resumed == [spec.id], "its clock is to be set")
     status = world.machines.status(spec.id)
     assert status is not None
     assert status.start_count == 2
