@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,19 +11,20 @@ from typing import Final
 from stead_cli.errors import CliError
 
 _SECONDS: Final = 300.0
+_HASH: Final = re.compile(r"[0-9a-f]{40}")
 
 
 @dataclass(frozen=True, slots=True)
-class Commit:
-    """A commit, and the branch that is to be checked out with it, if any."""
+class Version:
+    """What may run: a commit, with the branch that is to be checked out with it, if any; or an installed release."""
 
-    hash: str
+    name: str  # a commit's hash, or the name of a release's folder
     branch: str = ""
 
     @property
     def short(self) -> str:
         """What people read."""
-        return self.hash[:12]
+        return self.name[:12] if _HASH.fullmatch(self.name) else self.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,21 @@ class Checkout:
 
     root: Path
 
-    def present(self) -> Commit:
+    @property
+    def launcher(self) -> Path:
+        """What starts the programs of what is checked out, and installs what they need."""
+        return self.root / "stead"
+
+    def programs_of(self, _name: str) -> Path:
+        """The folder of the programs, of whatever is checked out."""
+        return self.root / ".venv/bin"
+
+    def present(self) -> Version:
         """Return what is checked out; raises CliError where this is no checkout."""
         top = self._asked("rev-parse", "--show-toplevel")
         if top is None or Path(top).resolve() != self.root.resolve():
             raise CliError(f"{self.root} is no git checkout", "git clone one, and run `./stead up` there")
-        return Commit(self._must("rev-parse", "HEAD"), self._asked("symbolic-ref", "--quiet", "--short", "HEAD") or "")
+        return Version(self._must("rev-parse", "HEAD"), self._asked("symbolic-ref", "--quiet", "--short", "HEAD") or "")
 
     def require_clean(self) -> None:
         """Raise CliError where files of the checkout are not as they were committed."""
@@ -45,16 +56,19 @@ class Checkout:
             named = ", ".join(line[3:] for line in changed[:3]) + (" …" if len(changed) > 3 else "")
             raise CliError(f"these files are not as they were committed: {named}", "git commit, or git restore them")
 
-    def find(self, name: str) -> Commit:
+    def find(self, name: str) -> Version:
         """Return the commit of a name that is newer than what is checked out, or has another history.
 
         Without a name it is what the upstream of the branch was at the last `git fetch`. Raises CliError.
         """
         present = self.present()
         found = self._named(name) if name else self._upstream(present)
-        if found.hash != present.hash and self.is_before(found.hash, present.hash):
+        if found.name != present.name and self.is_before(found.name, present.name):
             raise CliError(f"{found.short} is older than {present.short}", "to what ran before: ./stead upgrade --back")
         return found
+
+    def former(self) -> None:
+        """Only a note says what ran before."""
 
     def is_before(self, one: str, other: str) -> bool:
         """Tell whether a commit is among those that another one builds on, or is that one."""
@@ -64,32 +78,35 @@ class Checkout:
         """Bring all files to a commit, on no branch yet; raises CliError, and changes nothing, where git refuses."""
         self._must("checkout", "--quiet", "--detach", commit)
 
-    def settle(self, commit: Commit, *, moves: bool = True) -> None:
+    def settle(self, commit: Version, *, moves: bool = True) -> None:
         """Have the branch of a commit, if any, checked out, once the files are there; one elsewhere `moves`, or not."""
-        if commit.branch and (moves or self._asked("rev-parse", f"refs/heads/{commit.branch}") == commit.hash):
+        if commit.branch and (moves or self._asked("rev-parse", f"refs/heads/{commit.branch}") == commit.name):
             ref = f"refs/heads/{commit.branch}"
-            self._must("update-ref", "-m", "stead upgrade", ref, commit.hash)
+            self._must("update-ref", "-m", "stead upgrade", ref, commit.name)
             self._must("symbolic-ref", "-m", "stead upgrade", "HEAD", ref)
 
-    def _named(self, name: str) -> Commit:
+    def forget_others(self, *_names: str) -> None:
+        """Keep all commits: git has them."""
+
+    def _named(self, name: str) -> Version:
         found = self._asked("rev-parse", "--quiet", "--verify", "--end-of-options", f"{name}^{{commit}}")
         if found is None:
             raise CliError(f"the checkout has no commit, tag or branch {name}", "fetch it before: git fetch --tags")
         is_branch = self._asked("show-ref", "--verify", "--quiet", f"refs/heads/{name}") is not None
-        return Commit(found, name if is_branch else "")
+        return Version(found, name if is_branch else "")
 
-    def _upstream(self, present: Commit) -> Commit:
+    def _upstream(self, present: Version) -> Version:
         if not present.branch:
             raise CliError("no branch is checked out", "name a commit, tag or branch: ./stead upgrade main")
         found = self._asked("rev-parse", "--quiet", "--verify", "@{upstream}")
         if found is None:
             raise CliError(f"the branch {present.branch} follows no other one", "name a commit, tag or branch")
-        if not self.is_before(present.hash, found):
+        if not self.is_before(present.name, found):
             raise CliError(
                 f"the branch {present.branch} has commits that its upstream has not",
                 "git rebase it, and name it: ./stead upgrade BRANCH",
             )
-        return Commit(found, present.branch)
+        return Version(found, present.branch)
 
     def _must(self, *words: str) -> str:
         done = self._git(*words)

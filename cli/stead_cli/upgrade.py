@@ -1,19 +1,20 @@
-"""`stead upgrade`: another commit of the checkout runs this machine's part of the cloud, or the former one again."""
+"""`stead upgrade`: another commit or release runs this machine's part of the cloud, or the former one again."""
 
 import contextlib
 import fcntl
 import json
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import click
 
 from stead_cli import cloud, enrolment, processes, release, settings
-from stead_cli.checkout import Checkout, Commit
+from stead_cli.checkout import Checkout, Version
 from stead_cli.errors import CliError
+from stead_cli.installed import Installed
 from stead_cli.output import json_or, output_option, say, say_heading
 from stead_cli.settings import CHECKOUT, Settings, replace_text
 from stead_cli.steps import Steps
@@ -26,12 +27,27 @@ _STDERR: Final = 2  # our own output is the result alone
 class Note:
     """What the last upgrade began with, in a file, so that it can be gone back to."""
 
-    before: str  # commit
+    before: str  # commit, or release
     branch: str
     revision: str  # of the database; empty where this machine has no controller
     to: str
     to_branch: str
     is_done: bool = False
+
+
+class _Place(Protocol):
+    """Where programs are: a checkout, or releases beside each other."""
+
+    @property
+    def launcher(self) -> Path: ...
+    def programs_of(self, name: str) -> Path: ...
+    def present(self) -> Version: ...
+    def require_clean(self) -> None: ...
+    def find(self, name: str) -> Version: ...
+    def former(self) -> Version | None: ...
+    def move(self, name: str) -> None: ...
+    def settle(self, version: Version, *, moves: bool = True) -> None: ...
+    def forget_others(self, *names: str) -> None: ...
 
 
 @click.command()
@@ -41,31 +57,31 @@ class Note:
 def upgrade(to: str, output: str, *, back: bool) -> None:
     """Run the commit, tag or branch TO of this checkout, by default what `git fetch` has brought of its branch.
 
+    Of an installed release, TO is the file of another one, which `stead release` has made.
+
     Guests run on. If the programs of TO do not start, those of before run again, with the database as it was.
     """
     cloud.require_root("an upgrade")
     chosen = settings.load()
     cloud.refuse_rig(chosen)
-    if release.installed_version() is not None:
-        raise CliError(
-            "this is an installed release, and no checkout", "with another release's file: ansible/README.md"
-        )
     if back and to:
-        raise CliError("--back takes no commit: it goes to what ran before")
-    work = _Upgrade(chosen, Checkout(CHECKOUT), Steps())
+        raise CliError("--back takes neither commit nor file: it goes to what ran before")
+    steps = Steps()
+    place = Checkout(CHECKOUT) if release.installed_version() is None else Installed.here(steps)
+    work = _Upgrade(chosen, place, steps)
     work.require_running()
     with work.alone():
-        before = work.checkout.present()
-        work.checkout.require_clean()
+        before = work.place.present()
+        work.place.require_clean()
         after = work.back() if back else work.forward(to)
-    shown = {"from": before.hash, "to": after.hash, "seconds": round(work.steps.seconds, 1)}
+    shown = {"from": before.name, "to": after.name, "seconds": round(work.steps.seconds, 1)}
     json_or(output, shown, lambda: say(f"Stead runs as of {after.short}, after {work.steps.seconds:.1f} s."))
 
 
 @dataclass(frozen=True, slots=True)
 class _Upgrade:
     chosen: Settings
-    checkout: Checkout
+    place: _Place
     steps: Steps
 
     def require_running(self) -> None:
@@ -84,20 +100,20 @@ class _Upgrade:
                 raise CliError("another upgrade goes on here", "wait until it is done") from None
             yield
 
-    def forward(self, to: str) -> Commit:
+    def forward(self, to: str) -> Version:
         """Run another commit; raises CliError when it does not start, after the former one was started again."""
-        present, noted = self.checkout.present(), self._noted()
-        killed = noted if noted and not noted.is_done and present.hash == noted.to else None
-        wanted = Commit(killed.to, killed.to_branch) if killed and not to else self.checkout.find(to)
+        say_heading("Upgrading Stead on this machine")
+        present, noted = self.place.present(), self._noted()
+        killed = noted if noted and not noted.is_done and present.name == noted.to else None
+        wanted = Version(killed.to, killed.to_branch) if killed and not to else self.place.find(to)
         begun = None
         if killed is not None:  # the way back leads to where it began
-            begun = replace(killed, to=wanted.hash, to_branch=wanted.branch)
-        elif wanted.hash != present.hash:
-            begun = Note(present.hash, present.branch, self._newest(), wanted.hash, wanted.branch)
+            begun = replace(killed, to=wanted.name, to_branch=wanted.branch)
+        elif wanted.name != present.name:
+            begun = Note(present.name, present.branch, self._newest(present.name), wanted.name, wanted.branch)
         if begun is not None:
             self._write(begun)
-        say_heading(f"Upgrading Stead on this machine to {wanted.short}")
-        self._move(wanted.hash)
+        self._move(wanted.name)
         try:
             self._start()
         except (CliError, KeyboardInterrupt) as error:
@@ -105,46 +121,48 @@ class _Upgrade:
                 raise
             self._go_back(begun)
             raise CliError(
-                f"{wanted.short} does not run here, and {begun.before[:12]} runs again: {error}",
+                f"{wanted.short} does not run here, and {Version(begun.before).short} runs again: {error}",
                 "./stead logs controller",
             ) from error
-        self.checkout.settle(wanted)
+        self.place.settle(wanted)
         if begun is not None:
             self._write(replace(begun, is_done=True))
+            self.place.forget_others(begun.before, begun.to)
         return wanted
 
-    def back(self) -> Commit:
+    def back(self) -> Version:
         """Run what ran before the last upgrade; raises CliError."""
-        noted = self._noted()
-        if noted is None or self.checkout.present().hash != noted.to:
-            raise CliError(
-                "nothing says what ran here before", "docs/operate/backup-and-upgrade.md: going back by hand"
-            )
-        say_heading(f"Going back to {noted.before[:12]}")
+        noted, present = self._noted(), self.place.present()
+        if noted is None or present.name != noted.to:
+            former = self.place.former()
+            if former is None:
+                raise CliError(
+                    "nothing says what ran here before", "docs/operate/backup-and-upgrade.md: going back by hand"
+                )
+            noted = Note(former.name, former.branch, self._newest(former.name), present.name, present.branch)
+        say_heading(f"Going back to {Version(noted.before).short}")
         self._go_back(noted)
-        return Commit(noted.before, noted.branch)
+        return Version(noted.before, noted.branch)
 
     def _go_back(self, noted: Note) -> None:
         """Have the database as the former commit has it, by the newer one's migrations, and run that."""
         if noted.revision and self._revision() not in ("", noted.revision):
             with self.steps.step("the database is as before"):
                 processes.stop(cloud.controller_program(self.chosen))
-                self._controller("database", "downgrade", *self._state, noted.revision)
+                self._controller(self.place.present().name, "database", "downgrade", *self._state, noted.revision)
         self._move(noted.before)
-        self.checkout.settle(Commit(noted.before, noted.branch), moves=False)
+        self.place.settle(Version(noted.before, noted.branch), moves=False)
         self._start()
 
-    def _move(self, commit: str) -> None:
-        with self.steps.step(f"the checkout is at {commit[:12]}"):
-            self.checkout.move(commit)
+    def _move(self, name: str) -> None:
+        with self.steps.step(f"what runs is to be {Version(name).short}"):
+            self.place.move(name)
 
     def _start(self) -> None:
-        """Start the programs of what is checked out, by its own launcher, which installs what it needs."""
+        """Start the programs of what is here now, by its own launcher, which installs what it needs."""
         words = ["join", self.chosen.controller_address] if self._is_host_alone else ["up", *self._without_host]
         with self.steps.step("its programs run"):
-            done = subprocess.run(
-                [str(CHECKOUT / "stead"), *words], stdin=subprocess.DEVNULL, stdout=_STDERR, check=False
-            )
+            done = subprocess.run([self.place.launcher, *words], stdin=subprocess.DEVNULL, stdout=_STDERR, check=False)
             if done.returncode != 0:
                 raise CliError(f"`stead {words[0]}` failed, see above")
 
@@ -160,20 +178,20 @@ class _Upgrade:
     def _state(self) -> list[str]:
         return [f"--state-dir={self.chosen.controller_dir}", *cloud.database_options(self.chosen)]
 
-    def _newest(self) -> str:
-        """The database's revision that the programs of what is checked out use."""
-        return "" if self._is_host_alone else self._controller("database", "newest")
+    def _newest(self, name: str) -> str:
+        """The database's revision that a version's programs use."""
+        return "" if self._is_host_alone else self._controller(name, "database", "newest")
 
     def _revision(self) -> str:
         """The database's revision; empty where programs that do not start have not changed it either."""
         try:
-            return self._controller("database", "revision", *self._state)
+            return self._controller(self.place.present().name, "database", "revision", *self._state)
         except CliError as error:
             say(f"the new programs cannot read the database: {error}")
             return ""
 
-    def _controller(self, *words: str) -> str:
-        command: Sequence[str | Path] = [cloud.BIN / "stead-controller", *words]
+    def _controller(self, name: str, *words: str) -> str:
+        command: list[str | Path] = [self.place.programs_of(name) / "stead-controller", *words]
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise CliError(f"stead-controller {words[0]} {words[1]}: {done.stderr.strip()[-1000:]}")

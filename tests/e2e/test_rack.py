@@ -13,6 +13,7 @@ from tests.support import outside_clients, rack_story
 from tests.support.booted import CannotBootError
 from tests.support.rack import rack
 from tests.support.rack_story import CLIENTS, Operator
+from tests.support.releases import make_release
 
 pytestmark = [pytest.mark.client(name) for name in CLIENTS]
 
@@ -23,7 +24,7 @@ def operator(tmp_path: Path) -> Iterator[Operator]:
     for name in CLIENTS:
         if why := outside_clients.why_missing(name):
             pytest.skip(why)
-    made = rack_story.make_release(tmp_path)
+    made = make_release(tmp_path)
     try:
         with rack(tmp_path, 2) as found:
             yield Operator(found, made)

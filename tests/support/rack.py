@@ -103,6 +103,11 @@ def link(server: Server, state: Literal["up", "down"]) -> None:
     _run("ip", "link", "set", f"to-{server.name}", state)
 
 
+def copy_to(made: Rack, server: Server, file: Path) -> None:
+    """Copy a file to root's folder there."""
+    _run("scp", "-q", *made.ssh_options, file, f"root@{server.address}:")
+
+
 def _keys(folder: Path) -> None:
     for name in ("key", "host_key"):
         _run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", folder / name)

@@ -13,7 +13,6 @@ import re
 import shutil
 import ssl
 import subprocess
-import tarfile
 import tempfile
 import threading
 import time
@@ -23,12 +22,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from stead_cli import release_file
 from tests.support import box, micro, outside_clients
 from tests.support.clients import Account
 from tests.support.postgresql import PROGRAMS
-from tests.support.processes import ROOT, clean_environment
+from tests.support.processes import clean_environment
 from tests.support.rack import GATEWAY, POOL, VIRTUAL, Rack, Server, link, rack
+from tests.support.releases import another_release, make_release
 from tests.support.second_controller import client_of
 from tests.support.shared_metrics import shows_at_another
 from tests.support.waiting import wait_for
@@ -38,29 +37,6 @@ _RECAP: Final = re.compile(r"^(\S+) +: ok=(\d+) +changed=(\d+) +unreachable=(\d+
 _SECONDS: Final = 900.0
 _RISES: Final = 4.0  # roles/virtual_address/templates/keepalived.conf.j2: two checks, one a second
 _NOBODY: Final = "192.0.2.1/32"  # RFC 5737
-
-
-def make_release(folder: Path) -> Path:
-    """Make a release of this checkout, of libraries that were fetched before, and unpack its playbooks beside it."""
-    made = release_file.make(ROOT, folder, outside_clients.folder_of("release") / "wheels", allow_dirty=True)
-    with tarfile.open(made) as tar:
-        members = [member for member in tar.getmembers() if member.name.split("/")[1] == "ansible"]
-        tar.extractall(folder, members, filter="tar")
-    return made
-
-
-def another_release(made: Path) -> Path:
-    """Make what an upgrade may go to: the same files as a release under a later name."""
-    name = f"{made.stem}-next"
-    later = made.with_name(f"{name}.tar")
-    with tarfile.open(made) as old, tarfile.open(later, "w", format=tarfile.PAX_FORMAT) as new:
-        for member in old.getmembers():
-            content = old.extractfile(member)
-            member.name = member.name.replace(made.stem, name, 1)
-            # A long name is there, too, and would win.
-            member.pax_headers = {word: value for word, value in member.pax_headers.items() if word != "path"}
-            new.addfile(member, content)
-    return later
 
 
 @dataclass

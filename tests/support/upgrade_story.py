@@ -12,26 +12,8 @@ from stead_cli import processes
 from tests.support import copied_checkout
 from tests.support.copied_checkout import commit, git
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
+from tests.support.releases import migration
 from tests.support.watchers import api_asked, pinged
-
-_MIGRATION = '''"""a table of the next release."""
-
-import sqlalchemy as sa
-from alembic import op
-
-revision = "{revision}"
-down_revision = "{before}"
-branch_labels = None
-depends_on = None
-
-
-def upgrade() -> None:
-    op.create_table("next_{revision}", sa.Column("id", sa.Integer, primary_key=True))
-
-
-def downgrade() -> None:
-    op.drop_table("next_{revision}")
-'''
 
 
 def live(folder: Path) -> dict[str, float]:
@@ -53,7 +35,7 @@ def _commit_with_a_migration(place: Path, branch: str, *, works: bool = True) ->
     versions = place / "controller/stead_controller/db/migrations/versions"
     newest = copied_checkout.run(place, "stead-controller", "database", "newest")
     git(place, "checkout", "--quiet", "-b", branch)
-    (versions / f"{branch}.py").write_text(_MIGRATION.format(revision=branch, before=newest))
+    (versions / f"{branch}.py").write_text(migration(branch, newest))
     if not works:
         main = place / "controller/stead_controller/__main__.py"
         serves = "asyncio.run(_serve(Controller, settings))"

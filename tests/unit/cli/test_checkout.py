@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stead_cli.checkout import Checkout, Commit
+from stead_cli.checkout import Checkout, Version
 from stead_cli.errors import CliError
 from tests.support.copied_checkout import commit, git
 
@@ -37,9 +37,9 @@ def _at(place, name):
 
 
 def test_what_is_checked_out(place):
-    assert Checkout(place).present() == Commit(_at(place, "main"), "main")
+    assert Checkout(place).present() == Version(_at(place, "main"), "main")
     git(place, "checkout", "--quiet", "--detach")
-    assert Checkout(place).present() == Commit(_at(place, "main"))
+    assert Checkout(place).present() == Version(_at(place, "main"))
 
 
 def test_a_folder_of_a_checkout_is_none(place):
@@ -70,7 +70,7 @@ def test_files_that_are_not_committed_are_named_and_unknown_ones_are_nobodys(pla
 
 def test_a_repository_that_the_environment_names_is_another_one(place, monkeypatch):
     monkeypatch.setenv("GIT_DIR", str(place.parent / "upstream" / ".git"))
-    assert Checkout(place).present() == Commit(_at_without(place), "main")
+    assert Checkout(place).present() == Version(_at_without(place), "main")
 
 
 def _at_without(place):
@@ -78,7 +78,7 @@ def _at_without(place):
 
 
 def test_without_a_name_it_is_what_was_fetched_of_the_branch(place):
-    assert Checkout(place).find("") == Commit(_at(place, "origin/main"), "main")
+    assert Checkout(place).find("") == Version(_at(place, "origin/main"), "main")
     git(place, "merge", "--quiet", "origin/main")
     assert Checkout(place).find("") == Checkout(place).present(), "nothing is newer"
 
@@ -103,8 +103,8 @@ def test_a_name_is_a_commit_a_tag_or_a_branch_that_is_then_checked_out(place):
     git(place, "tag", "v2", newer)
     git(place, "branch", "next", newer)
     checkout = Checkout(place)
-    assert checkout.find(newer[:8]) == checkout.find("v2") == checkout.find("origin/main") == Commit(newer)
-    assert checkout.find("next") == Commit(newer, "next")
+    assert checkout.find(newer[:8]) == checkout.find("v2") == checkout.find("origin/main") == Version(newer)
+    assert checkout.find("next") == Version(newer, "next")
     for name in ("v3", "--upload-pack=x", "v2:file"):
         with pytest.raises(CliError, match=f"has no commit, tag or branch {name}"):
             checkout.find(name)
@@ -117,17 +117,17 @@ def test_what_is_older_is_refused_and_another_history_is_not(place):
     git(place, "checkout", "--quiet", "-b", "other", "main~1")
     made = _write(place, "other")
     git(place, "checkout", "--quiet", "main")
-    assert Checkout(place).find("other") == Commit(made, "other")
+    assert Checkout(place).find("other") == Version(made, "other")
 
 
 def test_it_moves_and_its_branch_follows(place):
     checkout, older = Checkout(place), _at(place, "main")
     newer = checkout.find("")
     (place / "unknown").write_text("somebody's")
-    checkout.move(newer.hash)
+    checkout.move(newer.name)
     assert (place / "file").read_text() == "3"
     assert _at(place, "main") == older, "the branch follows when all is well"
-    assert checkout.present() == Commit(newer.hash)
+    assert checkout.present() == Version(newer.name)
     checkout.settle(newer)
     assert checkout.present() == newer
     checkout.require_clean()
@@ -149,11 +149,11 @@ def test_what_git_refuses_changes_nothing(place):
 def test_a_branch_that_has_gone_on_is_left_where_it_is(place):
     checkout, older = Checkout(place), _at(place, "main~1")
     checkout.move(older)
-    checkout.settle(Commit(older, "main"), moves=False)
-    assert checkout.present() == Commit(older)
+    checkout.settle(Version(older, "main"), moves=False)
+    assert checkout.present() == Version(older)
     checkout.move(_at(place, "main"))
-    checkout.settle(Commit(_at(place, "main"), "main"), moves=False)
-    assert checkout.present() == Commit(_at(place, "main"), "main")
+    checkout.settle(Version(_at(place, "main"), "main"), moves=False)
+    assert checkout.present() == Version(_at(place, "main"), "main")
 
 
 def test_a_checkout_of_another_user_stays_theirs(place):
@@ -166,7 +166,7 @@ def test_a_checkout_of_another_user_stays_theirs(place):
             os.chown(path, other.pw_uid, other.pw_gid)
         checkout = Checkout(theirs)
         newer = checkout.find("")
-        checkout.move(newer.hash)
+        checkout.move(newer.name)
         checkout.settle(newer)
         assert checkout.present() == newer
         assert {path.stat().st_uid for path in theirs.rglob("*")} == {other.pw_uid}

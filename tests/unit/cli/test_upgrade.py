@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from stead_cli import cloud, enrolment, processes, release, settings, upgrade
+from stead_cli import cloud, enrolment, processes, settings, upgrade
 from stead_cli.errors import CliError
 from tests.support.copied_checkout import commit, git
 
@@ -60,11 +60,13 @@ class World:
 @pytest.fixture
 def world(tmp_path, monkeypatch):
     """A cloud that runs as of the first of two commits, of which the second one is on the branch `next`."""
-    state, place, programs = tmp_path / "state", tmp_path / "place", tmp_path / "bin"
+    state, place = tmp_path / "state", tmp_path / "place"
+    programs = place / ".venv/bin"
     for folder in (state / "run", place, programs):
         folder.mkdir(parents=True)
     made = World(place, state, [])
     git(place, "init", "--quiet", "--initial-branch=main")
+    (place / ".git/info/exclude").write_text(".venv\n")
     made.commit("r1")
     git(place, "checkout", "--quiet", "-b", "next")
     made.commit("r2")
@@ -74,7 +76,6 @@ def world(tmp_path, monkeypatch):
     (programs / "stead-controller").chmod(0o755)
     monkeypatch.setenv("STEAD_STATE_DIR", str(state))
     monkeypatch.setattr(upgrade, "CHECKOUT", place)
-    monkeypatch.setattr(cloud, "BIN", programs)
     monkeypatch.setattr(cloud, "require_root", lambda _what: None)
     monkeypatch.setattr(enrolment, "is_enrolled", lambda _chosen: True)
     monkeypatch.setattr(processes, "find", lambda _program: 1)
@@ -231,7 +232,7 @@ def test_a_controller_that_is_no_host_stays_one(world, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("next", "--back"), "--back takes no commit"),
+        (("next", "--back"), "--back takes neither commit nor file"),
         (("elsewhere",), "has no commit, tag or branch elsewhere"),
         ((), "the branch main follows no other one"),
     ],
@@ -243,7 +244,7 @@ def test_what_is_refused_changes_nothing(world, words, said):
     assert (world.at, world.asked()) == (before, [])
 
 
-def test_changed_files_another_upgrade_a_cloud_that_is_down_and_a_release_are_refused(world, monkeypatch):
+def test_changed_files_another_upgrade_and_a_cloud_that_is_down_are_refused(world, monkeypatch):
     with (world.state / "run" / "upgrade.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         assert "another upgrade goes on here" in world.run("next").output
@@ -253,9 +254,6 @@ def test_changed_files_another_upgrade_a_cloud_that_is_down_and_a_release_are_re
     with monkeypatch.context() as patched:
         patched.setattr(processes, "find", lambda _program: None)
         assert "Stead does not run on this machine: no controller" in world.run("next").output
-    with monkeypatch.context() as patched:
-        patched.setattr(release, "installed_version", lambda: "stead 1")
-        assert "this is an installed release" in world.run("next").output
     (world.state / cloud.RIG_FILE).touch()
     assert "is a rig" in world.run("next").output
     monkeypatch.setattr(cloud, "require_root", _refuses)
