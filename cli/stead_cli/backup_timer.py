@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from stead_cli import backup_keys, cloud, services, units
+from stead_cli import backup_keys, cloud, installed, services, units
 from stead_cli.backup_place import Place
 from stead_cli.errors import CliError
 from stead_cli.settings import Settings
@@ -47,7 +47,7 @@ def check(wanted: Schedule) -> None:
     if not services.has_systemd():
         raise CliError(
             "there is no systemd here, so no timer",
-            f"cron: 30 3 * * * {cloud.BIN}/stead backup create {words}",
+            f"cron: 30 3 * * * {installed.lasting(cloud.BIN / 'stead')} backup create {words}",
         )
     if not _TIME.match(wanted.at):
         raise CliError(f"{wanted.at} is no time of day", "--at 03:30")
@@ -66,7 +66,7 @@ def check(wanted: Schedule) -> None:
 
 def begin(chosen: Settings, wanted: Schedule) -> None:
     """Start the timer, or replace it."""
-    stead: list[str | Path] = [cloud.BIN / "stead", "backup"]
+    stead: list[str | Path] = [installed.lasting(cloud.BIN / "stead"), "backup"]
     commands: tuple[list[str | Path], ...] = (
         [*stead, "create", *wanted.place.words, *wanted.seal, *wanted.options],
         [*stead, "prune", *wanted.place.words, "--keep", str(wanted.keep)],

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from stead_cli import backup_timer, doctor, services
+from stead_cli import backup_timer, cloud, doctor, services
 from stead_cli.__main__ import cli
 from stead_cli.backup_place import Place
 from stead_cli.backup_timer import Schedule
@@ -123,6 +123,19 @@ def test_recipients_are_in_the_unit_and_their_file_is_only_roots_to_write(
     file.chmod(0o646)
     with pytest.raises(CliError, match="others than root may write to"):
         backup_timer.check(sealing)
+
+
+def test_of_an_installed_release_the_unit_runs_the_one_that_is_used_then(
+    systemd: Systemd, wanted: Schedule, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the one that made the schedule, which is removed after further upgrades."""
+    (tmp_path / "opt").mkdir()
+    (tmp_path / "opt/current").symlink_to(tmp_path / "opt/stead-1")
+    monkeypatch.setattr(cloud, "BIN", tmp_path / "opt/stead-1/.venv/bin")
+    chosen = Settings(tmp_path / "state")
+    backup_timer.begin(chosen, wanted)
+    text = (tmp_path / chosen.unit("backup")).read_text()
+    assert text.count(f"{tmp_path}/opt/current/.venv/bin/stead backup ") == 2
 
 
 def test_the_timer_begins_is_shown_and_ends(systemd: Systemd, wanted: Schedule, tmp_path: Path) -> None:
