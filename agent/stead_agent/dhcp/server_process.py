@@ -50,7 +50,8 @@ def configuration_of(pid: int) -> Path | None:
         words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
         return None  # it has ended
-    if len(words) == 3 and words[0] == _PROGRAM.encode() and words[1].startswith(_OPTION.encode()):
+    is_one = len(words) == 3 and words[0] == _PROGRAM.encode() and words[1].startswith(_OPTION.encode())
+    if is_one and processes.is_of_ours(pid):
         return Path(os.fsdecode(words[1].removeprefix(_OPTION.encode())))
     return None
 

@@ -9,6 +9,7 @@ import os
 import select
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Final
 
 _PIDFD_GETFD: Final = 438  # pidfd_getfd(2), the same on all architectures
@@ -36,6 +37,14 @@ def ends(process: int, seconds: float | None) -> bool:
     poller = select.poll()
     poller.register(process, select.POLLIN)
     return bool(poller.poll(None if seconds is None else seconds * 1000))
+
+
+def is_of_ours(pid: int) -> bool:
+    """Tell whether a process is in our PID namespace, and not in a container, whose paths are others."""
+    try:
+        return Path(f"/proc/{pid}/ns/pid").stat().st_ino == Path("/proc/self/ns/pid").stat().st_ino
+    except OSError:
+        return False  # it has ended
 
 
 def take_file(process: int, number: int) -> int:

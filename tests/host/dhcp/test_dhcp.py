@@ -251,6 +251,24 @@ def test_forged_process_id_ends_no_process(dhcp: Dnsmasq, vpc: Vpc, folder: Path
         bystander.wait()
 
 
+def test_another_agents_server_in_a_container_is_left_alone(dhcp: Dnsmasq, vpc: Vpc, folder: Path) -> None:
+    """Its paths are the same, and its processes are seen from here."""
+    configuration = folder / "dhcp/vpc-elsewhere/dnsmasq.conf"
+    configuration.parent.mkdir(parents=True)
+    configuration.write_text(f"port=0\nkeep-in-foreground\npid-file={folder}/pid\n", encoding="ascii")
+    command = ["unshare", "--pid", "--fork", "dnsmasq", f"--conf-file={configuration}"]
+    with subprocess.Popen(command) as container:
+        try:
+            wait_for((folder / "pid").exists, "it runs", 10)
+            shutil.rmtree(configuration.parent)
+            dhcp.apply(vpc.wanted(5))
+            assert dhcp.present() == {f"vpc-{vpc.name}"}
+            assert container.poll() is None
+        finally:
+            [server] = Path(f"/proc/{container.pid}/task/{container.pid}/children").read_text().split()
+            os.kill(int(server), signal.SIGKILL)
+
+
 def test_server_has_no_rights_beyond_its_sockets(dhcp: Dnsmasq, vpc: Vpc) -> None:
     dhcp.apply(vpc.wanted(5))
     status = dict(
