@@ -19,7 +19,7 @@ from stead_controller.operator.around_calls import AroundCalls, Context
 from stead_proto import tls
 from stead_proto.v1 import host_pb2, operator_pb2
 
-_READING: Final = ("List", "Look", "Explain", "Capture", "Export")
+_READING: Final = ("List", "Look", "Explain", "Capture", "Export", "Measure", "Get")
 _WEIGHT: Final = 1024
 
 
@@ -70,7 +70,7 @@ class OperatorCall:
         event_id = str(uuid.uuid4())
         asked = {name: value for name, value in _content(self.request).items() if name not in self.calls.unsaid}
         told = {name: value for name, value in _content(self.answer).items() if name in self.calls.told}
-        read_only = self.name.startswith(_READING)
+        read_only = self.name.startswith(_READING) or bool(asked.get("only_look"))
         event = {
             "eventVersion": "1.11",
             "userIdentity": {"type": self.calls.caller, "principalId": self.caller},

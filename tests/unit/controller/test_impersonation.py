@@ -13,6 +13,8 @@ from cryptography import x509
 
 from stead_agent.disks.attachment_credentials import AttachmentCredentials, NoCredentialsError
 from stead_controller.db.tables import StoragePool, Volume
+from stead_controller.operator import recording
+from stead_controller.operator.recording import OperatorCall
 from stead_controller.request.questions import ConsoleOutput
 from stead_proto import tls
 from stead_proto.certificates import Authority, new_signing_request
@@ -88,6 +90,22 @@ async def test_only_operators_may_ask_what_operators_ask_and_only_hosts_what_hos
     assert (came["userIdentity"], came["sourceIPAddress"]) == ({"type": "Machine", "principalId": ""}, "127.0.0.1")
     assert (came["requestParameters"], came["responseElements"]) == ({"hostname": "box"}, {"host_id": host_id})
     assert (not_let_in["requestParameters"], not_let_in["responseElements"]) == ({"hostname": "box"}, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "request_", "is_reading"),
+    [
+        ("MeasureHosts", operator.MeasureHostsRequest(), True),
+        ("GetBill", operator.GetBillRequest(), True),
+        ("MendRows", operator.MendRowsRequest(only_look=True), True),
+        ("MendRows", operator.MendRowsRequest(), False),
+        ("RepairHosts", operator.RepairHostsRequest(), False),
+    ],
+)
+def test_what_an_operator_only_looks_at_is_no_change(name, request_, is_reading):
+    call = OperatorCall(recording.OPERATORS, dt.datetime.now(dt.UTC), name, "stead:operator:admin", "", request_, None)
+    made = call.drawn("us-east-1")
+    assert (made.read_only, json.loads(made.text)["readOnly"]) == (is_reading, is_reading)
 
 
 def of_another_authority(host_id: str, ca_pem: bytes) -> Identity:
