@@ -1,6 +1,8 @@
 """Questions to hosts that have their stream to another controller: that one asks them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 import grpc
@@ -22,13 +24,25 @@ class HostUnavailable(SteadError):
     """The host cannot be reached now."""
 
 
+@dataclass(slots=True)
+class _Shared:
+    """A channel to another controller, and how many questions use it."""
+
+    channel: grpc.aio.Channel
+    users: int = 0
+
+
 class Elsewhere:
-    """Asks other controllers; to be used on one event loop."""
+    """Asks other controllers; to be used on one event loop.
+
+    Questions that are asked at the same moment, as of all hosts, share a connection; it ends with the last of them.
+    """
 
     def __init__(self, database: Database, authority: Authority) -> None:
         """Store the dependencies."""
         self._database = database
         self._authority = authority
+        self._shared: dict[str, _Shared] = {}  # by address
 
     async def ask(self, host_id: str, question: pb.Question) -> pb.Answer | None:
         """Ask a host, None where it is at no other controller; raises HostUnavailable, Unavailable."""
@@ -37,8 +51,7 @@ class Elsewhere:
         )
         if not address:
             return None
-        identity = self._authority.issue_peer(self._database.id)
-        async with tls.channel_to_controller(address, identity) as channel:
+        async with self._channel(address) as channel:
             stub = host_pb2_grpc.PeersStub(channel)
             try:
                 asked = pb.PeerQuestion(host_id=host_id, question=question)
@@ -46,6 +59,22 @@ class Elsewhere:
             except grpc.aio.AioRpcError as error:
                 raise HostUnavailable(error.details() or error.code().name, code="Unavailable") from error
         return answer
+
+    @asynccontextmanager
+    async def _channel(self, address: str) -> AsyncIterator[grpc.aio.Channel]:
+        """Give a channel to another controller."""
+        shared = self._shared.get(address)
+        if shared is None:
+            identity = self._authority.issue_peer(self._database.id)
+            shared = self._shared[address] = _Shared(tls.channel_to_controller(address, identity))
+        shared.users += 1
+        try:
+            yield shared.channel
+        finally:
+            shared.users -= 1
+            if shared.users == 0:
+                del self._shared[address]
+                await shared.channel.close()
 
 
 def _where(tx: Transaction, host_id: str, own_id: str) -> str:

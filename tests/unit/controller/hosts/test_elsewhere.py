@@ -1,5 +1,7 @@
 """Questions to hosts of another controller, over real gRPC and TLS."""
 
+import asyncio
+
 import grpc
 import pytest
 
@@ -24,9 +26,14 @@ class Other:
     def __init__(self):
         self.asked = []
         self.address = ""
+        self.waits_for = 1  # questions, before it answers the first
+        self._all_came = asyncio.Event()
 
     async def ask(self, host_id, question):
         self.asked.append((host_id, question.WhichOneof("body")))
+        if len(self.asked) >= self.waits_for:
+            self._all_came.set()
+        await self._all_came.wait()
         if question.HasField("repair"):
             raise HostUnavailable("It does not answer.", code="Unavailable")
         return pb.Answer(content=b"here")
@@ -58,11 +65,32 @@ def at(run, world):
     return put
 
 
+@pytest.fixture
+def elsewhere(database, at, other, authority):
+    at("other", other.address)
+    return Elsewhere(database, authority)
+
+
 async def test_a_host_of_another_controller_is_asked_by_that(database, world, at, other, authority):
     at("other", other.address)
     answer = await Elsewhere(database, authority).ask(world.host_id, QUESTION)
     assert answer.content == b"here"
     assert other.asked == [(world.host_id, "activity")]
+
+
+async def test_questions_of_one_moment_share_a_connection_which_ends_with_them(elsewhere, other, world, monkeypatch):
+    other.waits_for, opened, channel_to = 5, [], tls.channel_to_controller
+
+    def noted(address, identity):
+        opened.append(channel_to(address, identity))
+        return opened[-1]
+
+    monkeypatch.setattr(tls, "channel_to_controller", noted)
+    answers = await asyncio.gather(*(elsewhere.ask(world.host_id, QUESTION) for _ in range(5)))
+    assert [each.content for each in answers] == [b"here"] * 5
+    assert [each.get_state() for each in opened] == [grpc.ChannelConnectivity.SHUTDOWN]
+    assert (await elsewhere.ask(world.host_id, QUESTION)).content == b"here"
+    assert len(opened) == 2
 
 
 async def test_what_ails_there_is_said_here(database, world, at, other, authority):
