@@ -11,6 +11,9 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from stead_controller.aws.call_record import CallRecord
 
 OTHER: Final = "other"
+_NO_FAULT: Final = ("Insufficient", "RequestLimitExceeded", "SlowDown", "NotImplemented")
+"""How codes begin that have a status of 500 or more, as AWS has it, and of which Stead is not at fault."""
+_SERVER_ERRORS: Final = 500
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -23,6 +26,12 @@ class Requests:
         self._services = frozenset(service for service, _ in known)
         self._ended = Counter(
             "stead_api_requests", "Calls that were answered.", ("service", "operation", "status"), registry=registry
+        )
+        self._failed = Counter(
+            "stead_api_failures",
+            "Calls that were answered by an error of Stead's own.",
+            ("service", "operation"),
+            registry=registry,
         )
         self._seconds = Histogram(
             "stead_api_request_seconds",
@@ -38,3 +47,5 @@ class Requests:
         operation = call.operation if call.operation and (service, call.operation) in self._known else OTHER
         self._ended.labels(service, operation, str(call.status)).inc()
         self._seconds.labels(service, operation).observe(call.seconds)
+        if call.status >= _SERVER_ERRORS and not (call.error_code or "").startswith(_NO_FAULT):
+            self._failed.labels(service, operation).inc()
