@@ -518,6 +518,8 @@ def _tell_changes(operator: Operator, guest: Guest, boot: str) -> None:
         _step("upgrade, machine by machine", lambda: operator.play("upgrade.yml", release=later))
     _note(f"{made_calls.count} calls meanwhile, failed: {made_calls.failed}")
     assert guest.boot() == boot, "the guest noticed the upgrade"
+    _step("and back to the release before", lambda: operator.play("upgrade.yml"))
+    assert guest.boot() == boot, "the guest noticed the way back"
     _step("the backup is brought back", lambda: operator.play("restore.yml", release=later))
     assert guest.boot() == boot, "the guest noticed the restore"
     if len(operator.hosts()) == 1:  # where would it go?
