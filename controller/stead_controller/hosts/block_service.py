@@ -22,7 +22,7 @@ from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Snapshot
 from stead_controller.desired import host_errors, outbox
 from stead_controller.errors import NotFound
-from stead_controller.hosts.peers import require_host
+from stead_controller.hosts.peers import require_present_host
 from stead_controller.resources.storage import segments, snapshot_life
 from stead_proto.blocks import BadBlockError, digests_of
 from stead_proto.v1 import blocks_pb2 as pb
@@ -54,7 +54,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
         self, request_iterator: AsyncIterator[pb.StoreSnapshotRequest], context: Context
     ) -> AsyncIterator[pb.StoreSnapshotResponse]:
         """Receive a snapshot, or the rest of one."""
-        host_id = await require_host(context)
+        host_id = await require_present_host(context, self._database)
         first = await anext(aiter(request_iterator), None)
         if first is None or not first.HasField("header"):
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be the header")
@@ -150,7 +150,7 @@ class BlockService(blocks_pb2_grpc.BlockStoreServicer):
 
     async def _require_desired(self, snapshot_id: str, context: Context) -> str:
         """Return the id of the calling host, which may read the snapshot."""
-        host_id = await require_host(context)
+        host_id = await require_present_host(context, self._database)
         if not await self._database.run(lambda tx: _is_desired(tx, host_id, snapshot_id), writes=False):
             await context.abort(grpc.StatusCode.NOT_FOUND, f"{snapshot_id} is not for this host")
         return host_id

@@ -235,12 +235,19 @@ class Enrolment(host_pb2_grpc.EnrolmentServicer):
         self._failed_logins.check(address, "")  # an invalid token costs a writing transaction
         proof = _proof_of(request, self._authority)
         machine = Machine(request.hostname, request.former_host_id, request.former_pool_address, proof)
-        host_id = await self._database.run(
-            lambda tx: enrol_host(tx, self._cloud, request.token, machine, self._clock())
-        )
-        if host_id is None:
+        enrolled = await self._database.run(lambda tx: self._enrol(tx, request, machine))
+        if enrolled is None:
             refusal = NotAuthorized("no such enrolment token, or it was used or is over")
             raise self._failed_logins.failed(address, refusal)
-        certificate = self._authority.sign_host(request.csr_pem, host_id)
+        host_id, certificate = enrolled
         _log.info("host_enrolled", extra={"host": host_id, "hostname": request.hostname, "proof": proof.value})
         return pb.EnrolResponse(host_id=host_id, certificate_pem=certificate, ca_pem=self._authority.ca_pem)
+
+    def _enrol(self, tx: Transaction, request: pb.EnrolRequest, machine: Machine) -> tuple[str, bytes] | None:
+        """Make a machine a host and sign its certificate, from which on those that it had before count no more."""
+        host_id = enrol_host(tx, self._cloud, request.token, machine, self._clock())
+        if host_id is None:
+            return None
+        certificate = self._authority.sign_host(request.csr_pem, host_id)
+        tx.session.get_one(Host, host_id).certified = tls.lifetime(certificate)[0]
+        return host_id, certificate

@@ -33,6 +33,7 @@ class Taken(enum.Enum):
     UNKNOWN = "unknown"  # this database has no record of it: the database may be older than the host
     REMOVED = "removed"
     KNOWN = "known"
+    FORMER = "former"  # by a certificate from before it enrolled again: somebody else may have that
     MOVED = "moved"  # its address for other hosts has changed
 
 

@@ -8,6 +8,7 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -30,7 +31,7 @@ from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.first_reports import FirstReports
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.measurements import MeasurementIntake
-from stead_controller.hosts.peers import require_host
+from stead_controller.hosts.peers import FORMER, certificate_begin, former, require_host, require_present_host
 from stead_controller.hosts.report_intake import ReportIntake, SessionOver
 from stead_controller.hosts.traced_changes import record_report
 from stead_controller.metrics.datum import Store
@@ -193,9 +194,11 @@ class HostLink:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
         if not self._serves:
             await context.abort(grpc.StatusCode.UNAVAILABLE, _AWAY)
-        taken, is_newer, session = await self._hellos.run((host_id, hello.hello))
+        taken, is_newer, session = await self._hellos.run((host_id, hello.hello, certificate_begin(context)))
         if taken is facts.Taken.REMOVED:
             await context.abort(grpc.StatusCode.NOT_FOUND, _REMOVED)
+        if taken is facts.Taken.FORMER:
+            await context.abort(grpc.StatusCode.PERMISSION_DENIED, FORMER)
         if taken is facts.Taken.UNKNOWN:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, _UNKNOWN)
         self._moves += taken is facts.Taken.MOVED
@@ -220,7 +223,7 @@ class HostLink:
         self, request: pb.RenewCertificateRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.RenewCertificateResponse:
         """Sign another certificate for the calling host."""
-        host_id = await require_host(context)
+        host_id = await require_present_host(context, self._database)
         ends = self._clock() + VALIDITY
         if not await self._database.run(lambda tx: facts.renews(tx, host_id, ends)):
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, _REMOVED)
@@ -231,7 +234,7 @@ class HostLink:
         self, request: pb.AttachmentCredentialsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> pb.AttachmentCredentialsResponse:
         """Return what a guest's QEMU needs to reach the volume's home directly, to the host that has the attachment."""
-        host_id = await require_host(context)
+        host_id = await require_present_host(context, self._database)
         volume_id, generation = request.volume_id, request.generation
         may = await self._database.run(
             lambda tx: attachment_rights.may_reach_home(tx, host_id, volume_id, generation), writes=False
@@ -305,14 +308,18 @@ class HostLink:
                 stream.failing.discard((status.kind, status.id))
 
     def _take_facts(
-        self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello]]
+        self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello, datetime]]
     ) -> list[tuple[facts.Taken, bool, int | None]]:
         """Store hosts' facts; return of each how it is regarded, if it has what is unknown here, its session."""
-        taken, here = facts.take_facts(tx, hellos, self._cloud, self._clock(), self._database.id), epoch_of(tx)
-        ahead = [is_ahead(tx, _known(hello), hello.desired_epoch, here=here) for _, hello in hellos]
+        refused = former(tx, {(host_id, begin) for host_id, _, begin in hellos})
+        present = [(host_id, hello) for host_id, hello, begin in hellos if (host_id, begin) not in refused]
+        found = iter(facts.take_facts(tx, present, self._cloud, self._clock(), self._database.id))
+        taken = [facts.Taken.FORMER if (host_id, begin) in refused else next(found) for host_id, _, begin in hellos]
+        here = epoch_of(tx)
+        ahead = [is_ahead(tx, _known(hello), hello.desired_epoch, here=here) for _, hello, _ in hellos]
         tx.flush()
-        sessions = facts.sessions(tx, {host_id for host_id, _ in hellos})
-        return list(zip(taken, ahead, [sessions.get(host_id) for host_id, _ in hellos], strict=True))
+        sessions = facts.sessions(tx, {host_id for host_id, _ in present})
+        return list(zip(taken, ahead, [sessions.get(host_id) for host_id, _, _ in hellos], strict=True))
 
     def _committed(self, tx: Wakes) -> None:
         """Wake the feed when a transaction has changed desired state; called in the thread that committed."""

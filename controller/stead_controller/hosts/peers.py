@@ -1,15 +1,44 @@
 """Identifies who calls a service that is for hosts, or for other controllers, alone."""
 
-from typing import Any
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, Final
 
 import grpc
+from sqlalchemy import select
 
+from stead_controller.db.session import Database, Transaction
+from stead_controller.db.tables import Host
 from stead_proto import tls
+
+FORMER: Final = "this host was given another certificate since: stead host token --host, then stead join --again"
+"""What is said to who has a certificate that a host had before it enrolled again."""
 
 
 async def require_host(context: grpc.aio.ServicerContext[Any, Any]) -> str:
     """Return the id of the host whose certificate the peer presented; ends the call for any other peer."""
     return await _require(context, tls.PeerKind.HOST)
+
+
+async def require_present_host(context: grpc.aio.ServicerContext[Any, Any], database: Database) -> str:
+    """Return the id of the calling host; also ends the call for a certificate that it was given before it enrolled."""
+    host_id, begin = await require_host(context), certificate_begin(context)
+    if await database.run(lambda tx: former(tx, {(host_id, begin)}), writes=False):
+        await context.abort(grpc.StatusCode.PERMISSION_DENIED, FORMER)
+    return host_id
+
+
+def certificate_begin(context: grpc.aio.ServicerContext[Any, Any]) -> datetime:
+    """Return the start of the validity of the certificate that the peer presented."""
+    [certificate] = context.auth_context()["x509_pem_cert"]
+    return tls.lifetime(certificate)[0]
+
+
+def former(tx: Transaction, presented: Collection[tuple[str, datetime]]) -> set[tuple[str, datetime]]:
+    """Return of hosts, and the begins of their certificates, those that were given before the host enrolled last."""
+    query = select(Host.id, Host.certified).where(Host.id.in_({host_id for host_id, _ in presented}))
+    certified = {host_id: begin for host_id, begin in tx.session.execute(query) if begin is not None}
+    return {(host_id, begin) for host_id, begin in presented if host_id in certified and begin < certified[host_id]}
 
 
 async def require_controller(context: grpc.aio.ServicerContext[Any, Any]) -> None:

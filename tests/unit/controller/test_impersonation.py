@@ -13,10 +13,11 @@ from cryptography import x509
 
 from stead_agent.disks.attachment_credentials import AttachmentCredentials, NoCredentialsError
 from stead_controller.db.tables import StoragePool, Volume
+from stead_controller.hosts.peers import FORMER
 from stead_controller.operator import recording
 from stead_controller.operator.recording import OperatorCall
 from stead_controller.request.questions import ConsoleOutput
-from stead_proto import tls
+from stead_proto import certificates, tls
 from stead_proto.certificates import Authority, new_signing_request
 from stead_proto.tls import Identity
 from stead_proto.v1 import blocks_pb2, host_pb2, host_pb2_grpc, operator_pb2, operator_pb2_grpc
@@ -144,6 +145,31 @@ async def test_a_host_that_this_cloud_does_not_know_is_refused_everything(cloud)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await host_pb2_grpc.HostLinkStub(channel).RenewCertificate(pb.RenewCertificateRequest(csr_pem=csr))
     assert refused.value.code() is DENIED
+
+
+async def test_a_certificate_from_before_a_host_enrolled_is_refused_and_one_from_after_it_is_not(cloud, monkeypatch):
+    """Somebody else may have it: of a host that enrolled again, it is good for another year."""
+    host_id, host = await cloud.enrol()
+    real, shift = certificates._now, dt.timedelta(hours=-1)
+    monkeypatch.setattr(certificates, "_now", lambda: real() + shift)
+    former = cloud.controller.authority.issue_host(host_id)
+    shift = dt.timedelta(hours=1)
+    renewed = cloud.controller.authority.issue_host(host_id)
+    said = {}
+    for name, identity in {"former": former, "present": host, "renewed": renewed}.items():
+        channel = await cloud.channel(tls.channel_to_controller(address(cloud), identity))
+        stub = host_pb2_grpc.HostLinkStub(channel)
+        stream = stub.Session()
+        await stream.write(pb.HostReport(hello=pb.Hello(facts=pb.HostFacts(hostname="box"))))
+        said[name] = await stream.details() if name == "former" else type(await stream.read())
+        asked = {method.name: await code_of(channel, method) for method in methods(HOSTS)}
+        refused = {method for method, code in asked.items() if code is DENIED}
+        with pytest.raises(grpc.aio.AioRpcError) as answer:
+            await stub.AttachmentCredentials(pb.AttachmentCredentialsRequest())
+        assert (refused, answer.value.details() == FORMER) == (
+            (set(asked) - {"Session", "Console"}, True) if name == "former" else ({"AttachmentCredentials"}, False)
+        ), name
+    assert said == {"former": FORMER, "present": pb.HostUpdate, "renewed": pb.HostUpdate}
 
 
 async def test_a_host_gets_credentials_of_the_attachment_that_it_has_and_no_other(cloud):

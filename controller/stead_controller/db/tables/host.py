@@ -77,6 +77,7 @@ class Host(Base):
     created: Mapped[datetime]
     last_seen: Mapped[datetime | None]
     certificate_ends: Mapped[datetime | None]  # of the last one that it was given; NULL: not known
+    certified: Mapped[datetime | None]  # the begin of the one that it enrolled for: earlier ones count no more
 
 
 class RemovedHost(Base):

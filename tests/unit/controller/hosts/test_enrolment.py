@@ -12,6 +12,7 @@ from stead_controller.hosts import facts
 from stead_controller.hosts.enrolment import Enrolment, create_host_token, create_token
 from stead_controller.operator.hosts import Hosts
 from stead_controller.resources.operators import host_records
+from stead_proto import tls
 from stead_proto.certificates import VALIDITY, Authority, new_signing_request, sign
 from stead_proto.tls import Identity
 from stead_proto.v1 import host_pb2 as pb
@@ -92,6 +93,7 @@ async def test_a_known_host_enrols_again_and_stays_what_it_is(known):
     assert Identity(known.key, answer.certificate_pem, answer.ca_pem).peer.name == one
     assert known.authority.has_signed(answer.certificate_pem)
     row = known.row(one)
+    assert row.certified == tls.lifetime(answer.certificate_pem)[0]
     assert (row.state, row.zone, row.labels, row.schedulable) == ("down", "us-east-1b", {"rack": "7"}, False)
     assert (row.pool_address, row.certificate_ends) == ("198.18.0.0", NOW + VALIDITY)
     assert known.row(other).certificate_ends is None
