@@ -1,6 +1,7 @@
 """Queries and commands to libvirt about the devices of a domain."""
 
 import json
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
@@ -9,6 +10,8 @@ import libvirt
 import libvirt_qemu
 
 from stead_agent.machines import attach
+
+_log = logging.getLogger(__name__)
 
 _BETWEEN_REQUESTS: Final = 10.0  # seconds
 
@@ -84,6 +87,16 @@ def grow(domain: Any, has: attach.Plugged, volume_id: str, size: int, by_proxy: 
         by_proxy()
         _reconnect(domain, alias)
     domain.blockResize(target, size, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+
+
+def show_sizes(domain: Any) -> None:
+    """Tell a guest whose memory was loaded how large its disks are: they may have been grown since that was saved."""
+    for target in plugged(domain).targets.values():
+        try:
+            capacity, _allocation, _physical = domain.blockInfo(target)
+            domain.blockResize(target, capacity, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES)
+        except libvirt.libvirtError as error:  # as for one that has ended, or a disk of another host
+            _log.info("size_not_shown", extra={"machine": domain.name(), "target": target, "error": str(error)})
 
 
 def _reconnect(domain: Any, alias: str) -> None:

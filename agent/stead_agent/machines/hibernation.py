@@ -25,7 +25,7 @@ from stead_agent.disks.disk_sources import FileSource
 from stead_agent.disks.disk_users import uid_of
 from stead_agent.disks.luks_header import LUKS_BYTES, render_luks
 from stead_agent.disks.qcow2 import EmptyDisk
-from stead_agent.machines import life
+from stead_agent.machines import devices, life
 from stead_agent.machines.guest_agent import set_clock
 from stead_agent.machines.host_access import give_disk
 from stead_agent.machines.interface import MachineError
@@ -82,6 +82,7 @@ class Hibernation:
 
     def resume(self, domain: Any) -> None:
         """Let a guest that has its memory go on, and forget that; its clock is set by its agent, if there is one."""
+        devices.show_sizes(domain)
         domain.resume()
         self.forget(domain.name())
         threading.Thread(target=set_clock, args=(domain,), name="guest-clock", daemon=True).start()

@@ -1,12 +1,14 @@
 """What a hibernated guest's definition becomes, which key its memory gets, and what an interrupted load leaves."""
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import libvirt
 import pytest
 
-from stead_agent.machines import life
+from stead_agent.machines import hibernation, life
 from stead_agent.machines.hibernation import root_secret, woken_xml
 from stead_agent.machines.interface import MachineError, OffReason
 from stead_agent.machines.life import Record, State, View, is_half_loaded, status_of
@@ -54,3 +56,40 @@ def test_when_a_guest_is_hibernated_and_when_half_loaded() -> None:
         False,
     ]
     assert not is_half_loaded(loading, off)
+
+
+class Resumed:
+    """A guest that was loaded and has two disks; libvirt cannot tell of the second one."""
+
+    def __init__(self) -> None:
+        self.done: list[object] = []
+
+    def name(self) -> str:
+        return "i-0123456789abcdef0"
+
+    def XMLDesc(self, _flags: int) -> str:  # noqa: N802 - libvirt's
+        disk = "<disk><serial>vol0123456789abcdef{0}</serial><target dev='vd{0}'/></disk>"
+        return f"<domain><devices>{disk.format('a')}{disk.format('b')}</devices></domain>"
+
+    def blockInfo(self, target: str) -> tuple[int, int, int]:  # noqa: N802 - libvirt's
+        if target == "vda":
+            raise libvirt.libvirtError("of another host")
+        return 3 << 30, 1, 1
+
+    def blockResize(self, *how: object) -> None:  # noqa: N802 - libvirt's
+        self.done.append(how)
+
+    def resume(self) -> None:
+        self.done.append("resumed")
+
+
+def test_a_resumed_guest_sees_how_its_disks_have_grown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Before it runs: the capacity is among what was saved of it."""
+    domain, told = Resumed(), threading.Event()
+    monkeypatch.setattr(hibernation, "set_clock", lambda _: told.set())
+    memory = tmp_path / f"{domain.name()}.qcow2"
+    memory.touch()
+    hibernation.Hibernation(tmp_path).resume(domain)
+    assert domain.done == [("vdb", 3 << 30, libvirt.VIR_DOMAIN_BLOCK_RESIZE_BYTES), "resumed"]
+    assert not memory.exists()
+    assert told.wait(10)
