@@ -64,7 +64,7 @@ _LARGE_ENOUGH: Final = Prepared(
 )
 # Of a zone's hosts, or of all where it has none, the one that comes nearest.
 _RUNS: Final = Prepared(
-    select(rooms.RUNS.label("runs"))
+    select(rooms.RUNS.label("runs"), (Host.zone == bindparam("zone")).label("is_there"))
     .where(Host.state == "up", Host.schedulable.is_(True))
     .order_by((Host.zone == bindparam("zone")).desc(), rooms.RUNS.desc())
     .limit(1)
@@ -151,6 +151,8 @@ def _refusal(tx: Transaction, cloud: Cloud, search: Search, but: Collection[str]
     nearest = _RUNS.first(tx.connection, asked)
     if nearest is not None and not nearest[0]:
         return NoCapacity(f"{words} No host in it runs {need.architecture} instances.")
+    if nearest is None or not nearest[1]:
+        return NoCapacity(f"{words} No host in it takes instances now.")
     if (need.uefi or need.tpm) and _WITH_FIRMWARE.first(tx.connection, asked) is None:
         return NoCapacity(f"{words} There is no host with {_firmware(need)} in it.")
     if _LARGE_ENOUGH.first(tx.connection, asked) is None:

@@ -295,7 +295,16 @@ def test_that_no_host_has_the_firmware_is_said(run, world, lost, words):
 def test_of_firmware_nothing_is_said_where_none_is_needed(run, world):
     change(run, world.host_id, uefi=False, tpm=False)
     with pytest.raises(NoCapacity, match="No host in it has as many processors"):
-        run(capacity.reserve_any, CLOUD, Need(1, GIB), "us-east-1b")
+        run(capacity.reserve_any, CLOUD, Need(65, GIB), ZONE)
+
+
+@pytest.mark.parametrize("change_of", [{"state": "down"}, {"schedulable": False}, {"zone": "us-east-1b"}], ids=str)
+@pytest.mark.parametrize("uefi", [False, True])
+def test_that_no_host_of_a_zone_takes_instances_is_said(run, world, change_of, uefi):
+    """As while the only one is drained: nothing is wrong with its processors."""
+    change(run, world.host_id, **change_of)
+    with pytest.raises(NoCapacity, match=f"{ZONE}.*\\. No host in it takes instances now\\.$"):
+        run(capacity.reserve_any, CLOUD, Need(1, GIB, uefi=uefi), ZONE)
 
 
 def test_a_start_on_a_host_and_its_end_ask_once_where_no_rule_of_neighbours_counts(run, world, statements):
