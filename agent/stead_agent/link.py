@@ -42,6 +42,7 @@ from stead_proto.v1.host_pb2 import HostReport, HostUpdate
 
 _log = Log(__name__)
 
+_SEVERAL: Final = "there are several controllers now, and this session would notice late that its own is gone"
 _QUICK_SECONDS: Final = 60.0  # after the last session, dialling stays quick for so long
 _QUICK_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 15.0
@@ -134,7 +135,10 @@ class Link:
             pause = self._pause(failures)
             say = _log.info if failures <= 1 else _log.debug
             say("controller_away", controller=address, reason=reason, retry_seconds=round(pause, 2))
-            address = self._dialling.controllers.after(address)
+            if reason == _SEVERAL:  # each may have its share
+                address = self._random.choice(self._dialling.controllers)
+            else:
+                address = self._dialling.controllers.after(address)
             await self._channels.wait(address, pause, alone=len(self._dialling.controllers) == 1)
 
     @property
@@ -155,7 +159,9 @@ class Link:
             watchful = len(self._dialling.controllers) > 1  # then another one is waiting
             channel = await self._channels.to(address, identity, watchful=watchful)
             try:
-                await self._talk(channel, identity, address)
+                await self._talk(channel, identity, address, watchful=watchful)
+                if not watchful and len(self._dialling.controllers) > 1:
+                    return _SEVERAL
             finally:
                 keep = self._is_quick or self.connected.is_set()
                 await self._channels.give_back(address, identity, channel, keep=keep)
@@ -177,7 +183,8 @@ class Link:
             _log.warning("removed_from_the_cloud", kept=len(state.resources))
             await self._reconciler.apply(state)
 
-    async def _talk(self, channel: grpc.aio.Channel, identity: Identity, address: str) -> None:
+    async def _talk(self, channel: grpc.aio.Channel, identity: Identity, address: str, *, watchful: bool) -> None:
+        """Talk until the controller ends it, or there is another one and this channel is not `watchful`."""
         stub = host_pb2_grpc.HostLinkStub(channel)
         call = stub.Session()
         outgoing = _Outgoing(call)
@@ -194,6 +201,8 @@ class Link:
                     helpers.append(tasks.create_task(self._report(outgoing)))
                     helpers.append(tasks.create_task(self._send_measurements(outgoing)))
                     self._begun(address, identity)
+                if not watchful and len(self._dialling.controllers) > 1:
+                    break
             for helper in (*helpers, *self._consoles):
                 helper.cancel()
 
