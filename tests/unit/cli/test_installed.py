@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ done
 """
 _PROGRAM = """
 . "$place/requirements.txt"
-echo "${place##*/} ${0##*/} $*" >>"$STEAD_STATE_DIR/asked"
+echo "${place##*/} ${0##*/} $*${PYTHONPATH:+ with $PYTHONPATH}" >>"$STEAD_STATE_DIR/asked"
 case "${0##*/} $2" in
 "stead-controller newest") echo "$revision" ;;
 "stead-controller revision") cat "$STEAD_STATE_DIR/revision" ;;
@@ -160,6 +161,9 @@ def test_what_a_playbook_has_upgraded_is_gone_back_from_too(world):
     (world.folder / "state/upgraded.json").unlink()
     (world.root / "stead-1/.venv/stead-stamp").unlink()
     assert "nothing says what ran here before" in world.run("--back").output, "it is not whole"
+    (world.root / "stead-1/.venv/stead-stamp").touch()
+    shutil.copytree(world.root / "stead-1", world.root / "stead-0")
+    assert "nothing says what ran here before" in world.run("--back").output, "there are two"
 
 
 def test_what_does_not_start_is_gone_back_from(world):
@@ -184,7 +188,8 @@ def test_only_the_one_before_is_kept(world):
     assert world.there == ["stead-3", "stead-5"], "and not the one that was gone back from"
 
 
-def test_what_cannot_be_installed_leaves_nothing_and_changes_nothing(world):
+def test_what_cannot_be_installed_leaves_nothing_and_changes_nothing(world, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", "another's")
     done = world.run(world.file("stead-2", time=200, installs=1))
     assert (done.exit_code, world.used, world.there) == (1, "stead-1", ["stead-1"])
     assert "a hash differs" in done.output
@@ -219,9 +224,11 @@ def test_files_that_are_no_newer_release_are_refused(world):
     ):
         done = world.run(*words)
         assert (done.exit_code, said in done.output) == (1, True), done.output
-    with tarfile.open(world.folder / "empty.tar", "w"):
-        pass
-    assert "is no release of Stead" in world.run(str(world.folder / "empty.tar")).output
+    for name in ("", "stead-2/program"):
+        with tarfile.open(world.folder / "less.tar", "w") as tar:
+            if name:
+                tar.addfile(tarfile.TarInfo(name))
+        assert "is no release of Stead" in world.run(str(world.folder / "less.tar")).output
     assert (world.asked(), world.there, world.used) == ([], ["stead-1"], "stead-1")
 
 
@@ -230,6 +237,9 @@ def test_the_link_leads_to_what_is_whole_alone(world):
     place = Installed(world.root, Steps())
     with pytest.raises(CliError, match="not there, or not whole"):
         place.move("stead-2")
+    assert place.present() == Version("stead-1")
+    (world.root / ".current.new").symlink_to("of one that was killed")
+    place.move("stead-1")
     assert place.present() == Version("stead-1")
 
 
