@@ -141,15 +141,24 @@ class _Upgrade:
                 )
             noted = Note(former.name, former.branch, self._newest(former.name), present.name, present.branch)
         say_heading(f"Going back to {Version(noted.before).short}")
-        self._go_back(noted)
+        self._go_back(noted, runs_else=True)
         return Version(noted.before, noted.branch)
 
-    def _go_back(self, noted: Note) -> None:
-        """Have the database as the former commit has it, by the newer one's migrations, and run that."""
+    def _go_back(self, noted: Note, *, runs_else: bool = False) -> None:
+        """Have the database as the former commit has it, by the newer one's migrations, and run that.
+
+        Where that cannot be, because another controller uses it or for what it has, CliError is raised; `runs_else`
+        starts what ran until now again.
+        """
         if noted.revision and self._revision() not in ("", noted.revision):
             with self.steps.step("the database is as before"):
                 processes.stop(cloud.controller_program(self.chosen))
-                self._controller(self.place.present().name, "database", "downgrade", *self._state, noted.revision)
+                try:
+                    self._controller(self.place.present().name, "database", "downgrade", *self._state, noted.revision)
+                except CliError:
+                    if runs_else:
+                        self._start()
+                    raise
         self._move(noted.before)
         self.place.settle(Version(noted.before, noted.branch), moves=False)
         self._start()

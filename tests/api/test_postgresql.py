@@ -6,6 +6,7 @@ With STEAD_TEST_POSTGRESQL=URL all tests of the API and most of the controller r
 import asyncio
 import contextlib
 import os
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from sqlalchemy.exc import DBAPIError
 
 from stead_cli.errors import CliError
 from stead_controller.aws import operations
-from stead_controller.db import exchanges, migrate, schema, session, wakes
+from stead_controller.db import downgrade, exchanges, migrate, schema, session, wakes
 from stead_controller.db.membership import ForeignStateError, Membership
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Host, Instance, Lease, NetworkInterface
@@ -288,6 +289,22 @@ def test_each_controller_hears_what_the_others_commit(database, other):
         database.run_blocking(lambda tx: tx.events.add("i-1"))
         wait_for(lambda: len(heard) > count, "and of what comes later")
         assert [each.events for each in heard[count:]] == [{"i-1"}], "of what wakes nobody nothing is said"
+
+
+def test_nobody_goes_back_under_a_controller_and_one_that_was_killed_is_waited_for(database, other, monkeypatch):
+    monkeypatch.setattr(downgrade, "LEASE_SECONDS", 1.0)  # longer than a beat
+    with members(database, other), pytest.raises(downgrade.DowngradeError, match="stop all of them before"):
+        downgrade.downgrade_to(database.engine, "-1")
+    assert schema.revision_of(database.engine) == schema.newest()
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE controllers SET seen = extract(epoch FROM clock_timestamp()) * 1000"))
+    began = time.monotonic()
+    downgrade.downgrade_to(database.engine, "-1")
+    assert time.monotonic() - began >= downgrade.LEASE_SECONDS
+    assert schema.revision_of(database.engine) != schema.newest()
+    with database.engine.begin() as connection:
+        connection.execute(text("DELETE FROM controllers"))
+    downgrade.downgrade_to(database.engine, "-1")
 
 
 @pytest.mark.parametrize("what", STATE)

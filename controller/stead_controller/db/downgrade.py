@@ -1,13 +1,20 @@
 """Bring a database back to the schema of an earlier release, by the newer release's downgrade migrations."""
 
+import time
 from pathlib import Path
+from typing import Final
 
 from alembic.util import CommandError
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
 from stead_controller.db import migrate, schema
+from stead_controller.db.membership import LEASE_SECONDS
 from stead_controller.errors import SteadError
+
+_POLL_SECONDS: Final = 0.2
+_SAID: Final = """
+SELECT max(seen), extract(epoch FROM clock_timestamp()) * 1000 - max(seen) > :lease FROM controllers"""
 
 
 class DowngradeError(SteadError):
@@ -25,6 +32,7 @@ def downgrade_to(engine: Engine, revision: str = "") -> str:
     file = Path(engine.url.database) if engine.dialect.name == "sqlite" and engine.url.database else None
     target = revision or _before_the_last_upgrade(file, present)
     if file is None:
+        _require_ended(engine)
         _downgrade(engine, target)
         return target
     _require_alone(engine)
@@ -59,6 +67,20 @@ def _require_alone(engine: Engine) -> None:
             connection.exec_driver_sql("PRAGMA journal_mode=DELETE")
         except OperationalError as error:
             raise DowngradeError("A controller uses the database: stop it before, by `stead down`.") from error
+
+
+def _require_ended(engine: Engine) -> None:
+    """Raise DowngradeError while a controller says to a server that it lives; one that was killed is waited for."""
+    first = None
+    while True:
+        with engine.connect() as connection:
+            said, is_over = connection.execute(text(_SAID), {"lease": LEASE_SECONDS * 1000}).one()
+        if said is None or is_over:
+            return
+        if first is not None and said > first:
+            raise DowngradeError("A controller uses the database: stop all of them before, each on its machine.")
+        first = said
+        time.sleep(_POLL_SECONDS)
 
 
 def _downgrade(engine: Engine, revision: str) -> None:

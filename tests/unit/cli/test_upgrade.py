@@ -23,6 +23,7 @@ _CONTROLLER = """#!/bin/sh
 echo "controller $*" >>"$STEAD_STATE_DIR/asked"
 case "$2" in
 newest) tail -n 1 "{place}/release" ;;
+downgrade) [ ! -e "$STEAD_STATE_DIR/shared" ] || {{ echo another one uses it >&2; exit 1; }} ;;
 revision) [ ! -e "{place}/unreadable" ] || {{ echo cannot be read >&2; exit 1; }}; cat "$STEAD_STATE_DIR/revision" ;;
 esac
 """
@@ -106,6 +107,17 @@ def test_it_goes_back_with_the_database_of_before_and_that_once(world):
     again = world.run("--back")
     assert again.exit_code == 1
     assert "nothing says what ran here before" in again.output
+
+
+def test_where_the_database_cannot_go_back_what_ran_runs_again(world):
+    world.run("next")
+    after = world.at
+    world.asked()
+    (world.state / "shared").touch()
+    done = world.run("--back")
+    assert (done.exit_code, "another one uses it" in done.output, world.at) == (1, True, after)
+    assert world.stopped == ["controller"]
+    assert world.asked() == ["controller database revision", "controller database downgrade r1", "stead up"]
 
 
 def test_a_database_that_has_not_changed_is_left_alone(world):
