@@ -67,6 +67,10 @@ def ensure(program: Program, start_it: "Callable[[Program], None] | None" = None
     if pid is not None and is_as_wanted(program, pid):
         _note_again(program, pid)
         return Began.RAN
+    main = services.main_process(program.unit) if program.unit and start_it in (None, start) else None
+    if main is not None and main == pid:
+        services.restart(program.unit, program.unit_text)
+        return Began.REPLACED
     if pid is not None:
         stop(program)
     (start_it or start)(program)

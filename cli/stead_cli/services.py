@@ -60,6 +60,14 @@ def start(unit: str, text: str) -> None:
     _must("enable", "--now", unit)
 
 
+def restart(unit: str, text: str) -> None:
+    """Write the unit with this text while what it had runs on, and only then replace that."""
+    write(unit, text)
+    _must("daemon-reload")
+    _must("enable", unit)
+    _must("restart", unit)
+
+
 def remove(unit: str) -> bool:
     """Stop the unit and remove it; tell whether it ran."""
     file = _FOLDER / unit

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stead_cli import processes, release
+from stead_cli import processes, release, services
 from stead_cli.errors import CliError
 from stead_cli.processes import Began, Program
 from stead_cli.waiting import wait_for
@@ -54,6 +54,36 @@ def test_one_that_runs_as_it_should_is_left_alone(program: Program) -> None:
     pid = processes.find(program)
     assert processes.ensure(program) == Began.RAN
     assert processes.find(program) == pid
+
+
+@pytest.mark.parametrize("case", ["main", "not main", "in its own way", "no unit"])
+def test_a_units_process_runs_on_until_all_is_ready_for_the_next(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """Systemd reads units anew in a part of a second, in which nobody would answer; others are stopped and started."""
+    processes.ensure(program)
+    _awake(program)
+    pid, asked = processes.find(program), []
+
+    def systemctl(*words: str) -> "subprocess.CompletedProcess[str]":
+        asked.append((*words, processes.find(program) == pid))
+        return subprocess.CompletedProcess(words, 0, "", "")
+
+    monkeypatch.setattr(services, "_FOLDER", tmp_path)
+    monkeypatch.setattr(services, "_systemctl", systemctl)
+    monkeypatch.setattr(services, "has_systemd", lambda: True)
+    monkeypatch.setattr(services, "main_process", lambda _unit: 1 if case == "not main" else pid)
+    name, began = "" if case == "no unit" else "sleeper.service", list[Program]()
+    unit = replace(program, unit=name, unit_text="a unit", command=[*program.command, "another"])
+    ensured = processes.ensure(unit, began.append) if case == "in its own way" else processes.ensure(unit)
+    assert (ensured, began) == (Began.REPLACED, [unit] if case == "in its own way" else [])
+    if case == "main":
+        assert (tmp_path / name).read_text(encoding="utf-8") == "a unit"
+        assert asked == [("daemon-reload", True), ("enable", name, True), ("restart", name, True)]
+    elif case == "not main":
+        assert asked[-1] == ("enable", "--now", name, False)
+    else:
+        assert asked == []
 
 
 @pytest.mark.parametrize("change", ["release", "options"])
