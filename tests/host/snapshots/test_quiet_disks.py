@@ -296,6 +296,7 @@ def test_an_export_that_is_ended_as_it_begins_leaves_no_process(place, monkeypat
         pass
     with processes.held(begun[0]) as process:
         assert process is None or processes.ends(process, 10)
+    assert list((place / "quiet").iterdir()) == []
 
 
 @pytest.mark.parametrize("ended", ["complete", "removed"])

@@ -95,6 +95,7 @@ class QuietDisks:
             (place / "pid").write_text(str(pid))
         except OSError as error:  # it was ended meanwhile by who did not know the process yet
             os.kill(pid, signal.SIGKILL)
+            (self._folder / f"{volume_id}.log").unlink(missing_ok=True)
             raise SnapshotError(f"{volume_id}: {error}") from error
         deadline = time.monotonic() + _START_SECONDS
         with processes.held(pid) as process:
