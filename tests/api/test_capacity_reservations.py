@@ -268,6 +268,7 @@ def test_a_repeated_request_gets_the_same_one(api):
 @pytest.mark.parametrize(
     ("code", "given"),
     [
+        ("Unsupported", {"InstanceType": "t2.micro", "EbsOptimized": True}),
         ("InvalidParameterValue", {"InstanceType": "t3.none"}),
         ("InvalidParameterValue", {"AvailabilityZone": "us-east-1z"}),
         ("InvalidParameterValue", {"InstanceCount": 0}),

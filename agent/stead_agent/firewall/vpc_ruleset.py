@@ -19,12 +19,16 @@ from stead_agent.firewall.timeouts import timeouts_of
 NAME: Final = "stead"
 METADATA_ADDRESS: Final = "169.254.169.254"
 METADATA_IPV6: Final = "fd00:ec2::254"
+TIME_ADDRESS: Final = "169.254.169.123"
+TIME_IPV6: Final = "fd00:ec2::123"
 LINK_LOCAL: Final = "169.254.0.0/16"
 
 # Limits per guest, so that it cannot use up its neighbours' share. New flows: all share a VPC's table of 262,144.
 NEW_FLOWS: Final = "limit rate over 4000/second burst 16000 packets"
 DNS_PACKETS: Final = "limit rate over 1024/second burst 1024 packets"  # EC2's own limit
 METADATA_PACKETS: Final = "limit rate over 16000/second burst 16000 packets"  # 1,024 requests/s are some 8,000 packets
+
+TIME_PACKETS: Final = "limit rate over 64/second burst 128 packets"  # a program asks once in 16 s; containers may, too
 
 # Flow logs receive rejected packets through these; flow_logs/interface.py has the same group and prefixes.
 LOG_GROUP: Final = 83
@@ -175,6 +179,7 @@ def _base_sets(clean: Clean) -> dict[str, NamedSet]:
         "new_flows": _meter("New flows of each guest."),
         "dns_packets": _meter("DNS questions of each guest."),
         "metadata_packets": _meter("Packets to the metadata service of each guest."),
+        "time_packets": _meter("Questions for the time of each guest."),
     }
 
 
@@ -281,6 +286,8 @@ def _nat_chains(links: LinkPrefixes) -> dict[str, Chain]:
             (
                 Statement("metadata", f"iifname {guests} ip daddr {METADATA_ADDRESS} notrack"),
                 Statement("metadata", f"iifname {guests} ip6 daddr {METADATA_IPV6} notrack"),
+                Statement("the time", f"iifname {guests} ip daddr {TIME_ADDRESS} notrack"),
+                Statement("the time", f"iifname {guests} ip6 daddr {TIME_IPV6} notrack"),
                 Statement("DNS", f"iifname {guests} ip daddr @resolvers notrack"),
                 Statement("DNS", f"iifname {guests} ip6 daddr @ipv6_resolvers notrack"),
                 Statement("a peer", f"iifname {peers} jump from_peers"),
@@ -309,6 +316,8 @@ def _nat_chains(links: LinkPrefixes) -> dict[str, Chain]:
             (
                 Statement("metadata", f"oifname {guests} ip saddr {METADATA_ADDRESS} notrack"),
                 Statement("metadata", f"oifname {guests} ip6 saddr {METADATA_IPV6} notrack"),
+                Statement("the time", f"oifname {guests} ip saddr {TIME_ADDRESS} notrack"),
+                Statement("the time", f"oifname {guests} ip6 saddr {TIME_IPV6} notrack"),
                 Statement("DNS", f"oifname {guests} ip saddr @resolvers notrack"),
                 Statement("DNS", f"oifname {guests} ip6 saddr @ipv6_resolvers notrack"),
             ),
@@ -341,6 +350,7 @@ def _service_chains(links: LinkPrefixes) -> dict[str, Chain]:
         f"{it} meta l4proto {{ tcp, udp }} th dport 53" for it in ("ip daddr @resolvers", "ip6 daddr @ipv6_resolvers")
     ]
     metadata = [f"{it} tcp dport 80" for it in (f"ip daddr {METADATA_ADDRESS}", f"ip6 daddr {METADATA_IPV6}")]
+    time = [f"{it} udp dport 123" for it in (f"ip daddr {TIME_ADDRESS}", f"ip6 daddr {TIME_IPV6}")]
     services = [
         Statement(f"in the namespace's own name: {_OWN_NAME}", "fib saddr type local drop"),
         Statement("DHCP; how often is limited where guests are plugged in", "udp sport 68 udp dport 67 accept"),
@@ -359,6 +369,11 @@ def _service_chains(links: LinkPrefixes) -> dict[str, Chain]:
         services += [
             Statement("too much metadata", f"{which} {_too_much('metadata_packets', METADATA_PACKETS)}"),
             Statement("metadata", f"{which} accept"),
+        ]
+    for which in time:
+        services += [
+            Statement("too many questions for the time", f"{which} {_too_much('time_packets', TIME_PACKETS)}"),
+            Statement("the time", f"{which} accept"),
         ]
     return {
         "input": Chain(

@@ -15,6 +15,11 @@ ADDRESS: Final = "169.254.169.254"
 IPV6_ADDRESS: Final = "fd00:ec2::254"
 PORT: Final = 80
 
+# Where guests ask for the time, by NTP, likewise.
+TIME_ADDRESS: Final = "169.254.169.123"
+TIME_IPV6_ADDRESS: Final = "fd00:ec2::123"
+TIME_PORT: Final = 123
+
 
 class MetadataError(Exception):
     """The service cannot listen as requested; the message is for the operator."""

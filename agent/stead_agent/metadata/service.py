@@ -1,6 +1,7 @@
 """The metadata service of this host: the guest at each address of each VPC, and the sockets where it listens."""
 
 import secrets
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,9 +10,22 @@ from typing import Final
 
 from stead_agent.metadata.answers import Known, answer
 from stead_agent.metadata.http import Request, Response
-from stead_agent.metadata.interface import ADDRESS, IPV6_ADDRESS, PORT, Guest, MetadataError, PushedKey, Uses
+from stead_agent.metadata.interface import (
+    ADDRESS,
+    IPV6_ADDRESS,
+    PORT,
+    TIME_ADDRESS,
+    TIME_IPV6_ADDRESS,
+    TIME_PORT,
+    Guest,
+    MetadataError,
+    PushedKey,
+    Uses,
+)
 from stead_agent.metadata.namespace_socket import listen_in
 from stead_agent.metadata.server import Peer, Server
+from stead_agent.metadata.time_answers import read_clock
+from stead_agent.metadata.time_server import TimeServer
 from stead_agent.metadata.token_key import load_key
 
 MOST_KEYS: Final = 100  # that a guest is shown at a time
@@ -31,6 +45,7 @@ class Metadata:
         self._guests: dict[str, dict[str, Known]] = {}
         self._served: dict[str, tuple[int, int]] = {}
         self._server = Server(self._identify, self._answer)
+        self._time = TimeServer(read_clock)
 
     def serve(self, vpc_id: str, namespace: Path) -> None:
         """Listen inside a VPC's namespace, unless we do already in this very one."""
@@ -44,17 +59,23 @@ class Metadata:
             if self._served.get(vpc_id) == identity:
                 return
             socks = [listen_in(namespace, address, PORT) for address in (ADDRESS, IPV6_ADDRESS)]
+            of_time = [
+                listen_in(namespace, address, TIME_PORT, socket.SOCK_DGRAM)
+                for address in (TIME_ADDRESS, TIME_IPV6_ADDRESS)
+            ]
             if self._served.pop(vpc_id, None):
-                self._server.unlisten(vpc_id)
+                self._unlisten(vpc_id)
             for sock in socks:
                 self._server.listen(vpc_id, sock)
+            for sock in of_time:
+                self._time.listen(vpc_id, sock)
             self._served[vpc_id] = identity
 
     def withdraw(self, vpc_id: str) -> None:
         """Stop listening in a VPC and forget its guests."""
         with self._changing:
             if self._served.pop(vpc_id, None):
-                self._server.unlisten(vpc_id)
+                self._unlisten(vpc_id)
             for instance_id in list(self._guests.get(vpc_id, ())):
                 self._remove(vpc_id, instance_id)
 
@@ -119,6 +140,12 @@ class Metadata:
             self._guests.clear()
             self._by_peer.clear()
         self._server.close()
+        self._time.close()
+
+    def _unlisten(self, vpc_id: str) -> None:
+        """Close the sockets of a VPC; the lock is held."""
+        self._server.unlisten(vpc_id)
+        self._time.unlisten(vpc_id)
 
     def _remove(self, vpc_id: str, instance_id: str) -> None:
         """Forget a guest; the lock is held."""

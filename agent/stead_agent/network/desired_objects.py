@@ -17,6 +17,7 @@ from stead_agent.network.interface import (
     INTERNET_LINK,
     INTERNET_PREFIX,
     METADATA_ADDRESS,
+    TIME_ADDRESS,
     HostNetwork,
     HostPaths,
     LocalInterface,
@@ -173,7 +174,9 @@ def vpc_objects(
     """
     objects: list[KernelObject] = [*_namespace_settings(), *ipv6.namespace_settings(vpc)]
     resolvers = resolver_addresses(vpc.cidrs, tuple(subnet.cidr for subnet in vpc.subnets))
-    objects += [Address(Place.VPC, "lo", f"{address}/32") for address in (METADATA_ADDRESS, *sorted(resolvers))]
+    objects += [
+        Address(Place.VPC, "lo", f"{address}/32") for address in (METADATA_ADDRESS, TIME_ADDRESS, *sorted(resolvers))
+    ]
     objects += ipv6.own_objects(vpc)
     objects.append(Up(Place.VPC, "lo"))
     # A VPC's own addresses never leave by the default route, whether or not their subnet is here.

@@ -36,8 +36,10 @@ GATEWAY_MAC: Final = "02:53:54:45:41:44"
 GATEWAY_LINK_LOCAL: Final = "fe80::1"  # of every gateway: the IPv6 router of guests
 METADATA_ADDRESS: Final = "169.254.169.254"
 RESOLVER_ADDRESS: Final = "169.254.169.253"
+TIME_ADDRESS: Final = "169.254.169.123"
 METADATA_IPV6_ADDRESS: Final = "fd00:ec2::254"
 RESOLVER_IPV6_ADDRESS: Final = "fd00:ec2::253"
+TIME_IPV6_ADDRESS: Final = "fd00:ec2::123"
 _RESOLVERS_CACHED: Final = 1024  # VPCs, or versions of them
 
 

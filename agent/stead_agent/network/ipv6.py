@@ -12,6 +12,7 @@ from stead_agent.network.interface import (
     GATEWAY_LINK_LOCAL,
     METADATA_IPV6_ADDRESS,
     RESOLVER_IPV6_ADDRESS,
+    TIME_IPV6_ADDRESS,
     LocalInterface,
     Subnet,
     VpcNetwork,
@@ -53,7 +54,7 @@ def namespace_settings(vpc: VpcNetwork) -> Iterator[Setting]:
 def own_objects(vpc: VpcNetwork) -> Iterator[KernelObject]:
     """Return the namespace's service addresses, and unreachable routes for unused parts of the VPC's blocks."""
     if vpc.ipv6_cidrs:
-        for address in (METADATA_IPV6_ADDRESS, RESOLVER_IPV6_ADDRESS):
+        for address in (METADATA_IPV6_ADDRESS, RESOLVER_IPV6_ADDRESS, TIME_IPV6_ADDRESS):
             yield Address(Place.VPC, "lo", f"{address}/128")
         for block in vpc.ipv6_cidrs:
             yield Route(Place.VPC, str(IPv6Network(block)), metric=LAST_METRIC, kind=Kind.UNREACHABLE)

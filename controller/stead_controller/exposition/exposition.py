@@ -4,6 +4,7 @@ What is in memory is read when the page is; rows are counted at most every `COUN
 Where the database does not answer, the page says so, and has all but these.
 """
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Final
@@ -20,6 +21,8 @@ from stead_controller.exposition.counts import Counts, count
 from stead_controller.exposition.requests import Requests
 from stead_proto import traces
 from stead_proto.metrics_page import MetricsPage
+
+_log = logging.getLogger(__name__)
 
 COUNTED_SECONDS: Final = 15.0
 _PATIENCE_SECONDS: Final = 3.0  # Prometheus waits for ten
@@ -61,8 +64,12 @@ class Exposition:
         self._page = MetricsPage(registry, *address, prepare=self._count)
 
     async def start(self) -> int:
-        """Listen, and return the port; raises OSError."""
-        return await self._page.start()
+        """Listen, and return the port; 0 where that is not possible, which keeps nobody from calling the APIs."""
+        try:
+            return await self._page.start()
+        except OSError as error:
+            _log.warning("prometheus_page_not_served", extra={"reason": str(error)})
+            return 0
 
     async def stop(self) -> None:
         """Stop listening."""

@@ -102,7 +102,9 @@ def test_no_guest_sends_as_the_namespace() -> None:
                 "10.0.0.2",
                 "169.254.169.254",
                 "169.254.169.253",
+                "169.254.169.123",
                 "fd00:ec2::254",
+                "fd00:ec2::123",
                 "2001:db8:1:1::1",
             ):
                 assert not _arrives(hosts, router, own, receiver), (own, receiver.host)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stead_agent.metadata.interface import ADDRESS, Guest, Options
+from stead_agent.metadata.interface import ADDRESS, TIME_ADDRESS, Guest, Options
 from stead_agent.metadata.service import Metadata
 from tests.support.metadata_guests import guest
 from tests.support.namespaces import inside
@@ -103,14 +103,15 @@ class Vpc:
 
 @contextmanager
 def namespaces() -> Iterator[Callable[[], Vpc]]:
-    """Make VPC namespaces that hold the metadata address and vanish at the end with all their guests."""
+    """Make VPC namespaces that hold the services' addresses and vanish at the end with all their guests."""
     made: list[Vpc] = []
 
     def make() -> Vpc:
         number = next(_numbers)
         name = f"smd{os.getpid()}-{number}"
         made.append(Vpc(f"vpc-{number:017x}", name, []))
-        ip(f"netns add {name}", f"-n {name} link set lo up", f"-n {name} addr add {ADDRESS}/32 dev lo")
+        addresses = [f"-n {name} addr add {address}/32 dev lo" for address in (ADDRESS, TIME_ADDRESS)]
+        ip(f"netns add {name}", f"-n {name} link set lo up", *addresses)
         return made[-1]
 
     try:

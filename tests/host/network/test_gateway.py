@@ -35,7 +35,8 @@ def _asks(guest: Guest, target: str, sender: str = "") -> list[bytes]:
 
 def test_gateway_answers_for_all_at_once(guests: tuple[Guest, Guest]) -> None:
     """One MAC for all addresses; without proxy_delay 0 the answer would come after 0.8 s."""
-    for target in ("10.0.1.1", "10.0.1.11", "10.0.1.200", "10.9.7.7", "169.254.169.254", "169.254.169.253", "10.0.0.2"):
+    services = (net.METADATA_ADDRESS, net.RESOLVER_ADDRESS, net.TIME_ADDRESS)
+    for target in ("10.0.1.1", "10.0.1.11", "10.0.1.200", "10.9.7.7", "10.0.0.2", *services):
         assert _asks(guests[0], target) == [f.mac(net.GATEWAY_MAC)], target
 
 

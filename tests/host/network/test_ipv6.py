@@ -135,7 +135,13 @@ def test_blocks_come_and_go(cloud: Cloud) -> None:
         cloud.apply(vpc)
         assert host.network.audit() == ()
         shown = host.inside_run(vpc, "ip", "-6", "address")
-        for address in ("fe80::1/64", "2001:db8:5:100::1/64", "fd00:ec2::254/128", "fd00:ec2::253/128"):
+        for address in (
+            "fe80::1/64",
+            "2001:db8:5:100::1/64",
+            "fd00:ec2::254/128",
+            "fd00:ec2::253/128",
+            "fd00:ec2::123/128",
+        ):
             assert address in shown
         assert guest.mac in host.inside_run(vpc, "ip", "-6", "neigh", "show", "nud", "permanent")
         cloud.vpcs[vpc], there = plain, cloud.vpcs[vpc]

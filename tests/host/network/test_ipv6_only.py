@@ -141,6 +141,13 @@ def _read(path: str) -> bytes:
         return b"".join(iter(lambda: sock.recv(65536), b"")).rpartition(b"\r\n\r\n")[2]
 
 
+def _ask_for_the_time() -> bytes:
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.settimeout(60)
+        sock.sendto(bytes((0b00_100_011, *[0] * 39)) + b"unlikely", (net.TIME_IPV6_ADDRESS, 123))
+        return sock.recv(100)
+
+
 def _lease(stage: Stage, folder: Path) -> dict[str, str] | None:
     script, log = folder / "script", folder / "lease.log"
     script.write_text('#!/bin/sh\necho "event=$1 ipv6=$ipv6 dns=$dns" >> "$LEASE_LOG"\n')
@@ -173,6 +180,9 @@ def test_a_guest_boots_and_is_reached_by_ipv6_alone(stage: Stage, tmp_path: Path
     key = world.machine.inside(guest.namespace, lambda: _read("meta-data/public-keys/0/openssh-key"))
     assert key.startswith(b"ssh-ed25519 ")
     assert world.machine.inside(guest.namespace, lambda: _read("meta-data/ipv6")) == ADDRESS.encode()
+    tracked = world.inside_run(stage.vpc_id, "sysctl", "-n", "net.netfilter.nf_conntrack_count")
+    assert world.machine.inside(guest.namespace, _ask_for_the_time)[24:32] == b"unlikely"
+    assert world.inside_run(stage.vpc_id, "sysctl", "-n", "net.netfilter.nf_conntrack_count") == tracked
     # Its address and resolver.
     lease = _lease(stage, tmp_path)
     assert lease is not None

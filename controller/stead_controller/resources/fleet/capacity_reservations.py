@@ -184,6 +184,7 @@ def _make(tx: Transaction, caller: Caller, cloud: Cloud, request: CapacityReserv
         raise Unsupported(
             f"The InstancePlatform '{request.platform}' is not supported: that of instances is {PLATFORM}."
         )
+    launch_choices.check_ebs_optimized(kind, wanted=request.ebs_optimized)
     _check_count(request.count)
     _check_criteria(request.match_criteria)
     stores = kind.instance_store.count if kind.instance_store is not None else 0

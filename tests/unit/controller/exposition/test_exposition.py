@@ -1,6 +1,7 @@
 """The page of the controller: what is in memory is fresh, rows are counted now and then."""
 
 import asyncio
+import socket
 import urllib.error
 import urllib.request
 
@@ -102,6 +103,17 @@ async def test_without_the_database_the_page_says_so_and_has_all_else(shown, dat
         assert "\nstead_hosts{" not in page
     finally:
         await made.stop()
+
+
+async def test_a_port_that_is_taken_is_no_reason_not_to_serve(shown, monkeypatch, caplog):
+    made, _ = shown
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setattr(made._page, "_port", taken.getsockname()[1])
+        assert await made.start() == 0
+    [said] = caplog.records
+    assert (said.message, said.levelname) == ("prometheus_page_not_served", "WARNING")
+    assert "address already in use" in said.reason
+    await made.stop()
 
 
 @pytest.mark.parametrize(("path", "method", "status"), [("/", "GET", 404), ("/metrics", "POST", 405)])
