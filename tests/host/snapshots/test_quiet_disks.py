@@ -288,6 +288,7 @@ def test_an_export_that_is_ended_as_it_begins_leaves_no_process(place, monkeypat
 
     def begin(*words, **more):
         begun.append(start_daemon(*words, **more))
+        wait_for((place / "quiet" / VOL / "nbd").exists, "it listens")
         quiet.end(VOL)
         return begun[0]
 
