@@ -27,6 +27,7 @@ from stead_proto import alone, resident, traces
 
 if TYPE_CHECKING:
     from stead_controller.controller import Controller
+    from stead_controller.db.schema import Run
 
 _LOCK_SECONDS: Final = 15.0
 # Settings that say how to reach what another one names.
@@ -320,9 +321,9 @@ def cli() -> None:
 def init(**options: Any) -> None:
     """Make what is missing of a cloud's state; doing it again changes nothing."""
     with _loading():
-        from stead_controller.initialise import initialise  # noqa: PLC0415 - see _loading
+        from stead_controller import initialise  # noqa: F401, PLC0415 - see _loading
     logs.set_up(options["log_level"], options["log_file"])
-    initialise(_settings(options), clock.now())
+    _initialise(_settings(options))
 
 
 @cli.command(context_settings={"auto_envvar_prefix": "STEAD"})
@@ -344,8 +345,6 @@ def run(**options: Any) -> None:
     load()
     from stead_controller.controller import Controller  # noqa: PLC0415 - see load
     from stead_controller.db.outages import OutageRecords  # noqa: PLC0415 - see load
-    from stead_controller.db.schema import bring_up_to_date  # noqa: PLC0415 - see load
-    from stead_controller.initialise import initialise  # noqa: PLC0415 - see load
 
     handler.addFilter(OutageRecords())
     resident.give_back()  # what loading alone needed: parent and stand-by use nothing of it
@@ -360,10 +359,20 @@ def run(**options: Any) -> None:
     main_process.forget()
     _lock_serving(settings.state_dir / alone.SERVING_FILE_NAME)
     _lock_file(settings.database_url)
-    initialise(settings, clock.now(), partial(bring_up_to_date, run=supervisor.apart))
+    _initialise(settings, supervisor.apart)
     _start_traces(settings)
     asyncio.run(_serve(Controller, settings))
     traces.stop()
+
+
+def _initialise(settings: Settings, run_apart: "Run | None" = None) -> None:
+    from stead_controller.db.schema import NewerDatabaseError, NotCopiedError, here  # noqa: PLC0415 - see load
+    from stead_controller.initialise import initialise  # noqa: PLC0415 - see load
+
+    try:
+        initialise(settings, clock.now(), run_apart or here)
+    except (NewerDatabaseError, NotCopiedError) as error:
+        raise click.ClickException(error.message) from error
 
 
 def _start_traces(settings: Settings) -> None:

@@ -252,7 +252,7 @@ class Controller:
         """Build the services and listen on all ports."""
         settings = self.settings
         self._room.begin()
-        bring_up_to_date(self.database.engine)
+        bring_up_to_date(self.database.engine, copies=settings.state_dir)
         await asyncio.to_thread(self._sharing.membership.require_same_state)
         require_opening(await self.database.run(lambda tx: sealed_rows.unreadable(tx, self._sealer), writes=False))
         page_key = await self.database.run(lambda tx: cloud_facts.write(tx, self.cloud))

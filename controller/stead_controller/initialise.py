@@ -1,14 +1,13 @@
 """Turns a state directory into a cloud: CA, database, master key, and the first account with its access key."""
 
 import json
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sqlalchemy import Engine, select
+from sqlalchemy import select
 
-from stead_controller.db.schema import bring_up_to_date
+from stead_controller.db.schema import Run, bring_up_to_date, here
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Account
 from stead_controller.request.cloud import cloud_of
@@ -28,8 +27,8 @@ from stead_proto.tls import write_private, write_public
 FIRST_ACCOUNT: Final = "default"
 
 
-def initialise(settings: Settings, now: datetime, migrate: Callable[[Engine], None] = bring_up_to_date) -> None:
-    """Create what is missing of a cloud, or ends soon; a second run changes nothing. `migrate` changes the database.
+def initialise(settings: Settings, now: datetime, run: Run = here) -> None:
+    """Create what is missing of a cloud, or ends soon; a second run changes nothing. `run` calls what migrates.
 
     Writes ca.pem for clients, instance-identity.pem to verify identity documents with, operator.pem and
     operator-key.pem for operators, and credentials.json with the first account's key: the last two readable by their
@@ -45,7 +44,7 @@ def initialise(settings: Settings, now: datetime, migrate: Callable[[Engine], No
     sealer = MasterKey.of(settings).sealer
     database = Database(settings.database)
     try:
-        migrate(database.engine)
+        bring_up_to_date(database.engine, run, copies=state_dir)
         require_opening(database.run_blocking(lambda tx: sealed_rows.unreadable(tx, sealer), writes=False))
 
         def first_account(tx: Transaction) -> NewAccount | None:

@@ -1,6 +1,10 @@
-"""A state in PostgreSQL: backed up in one snapshot while it is written to, and back to a server or to a file."""
+"""A state in PostgreSQL: backed up in one snapshot while it is written to, and back to a server or to a file.
+
+And copied before its schema is changed, which brings it back, too.
+"""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -8,14 +12,15 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import MetaData, create_engine, inspect, text
 
 from stead_controller.backup import other_database, server_databases
 from stead_controller.backup.repository import BackupError, revision_of
-from stead_controller.db import migrate, schema
+from stead_controller.db import migrate, schema, server_rows
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Base
 from stead_controller.desired import revisions
@@ -204,15 +209,20 @@ def test_only_an_empty_database_is_written_to_and_what_a_killed_restore_left_goe
 
 
 def test_rows_that_change_on_their_way_are_noticed(server, url, tmp_path, monkeypatch):
-    rows_of_file = server_databases._rows_of_file
+    rows_of_file = server_rows.of_file
 
     def changed(file, table):
         for number, row in enumerate(rows_of_file(file, table)):
             yield row if (table.name, number) != ("hosts", 1) else (row[0], "another", *row[2:])
 
-    monkeypatch.setattr(server_databases, "_rows_of_file", changed)
-    with pytest.raises(BackupError, match="rows of the table hosts changed on their way: 4, then 4"):
+    monkeypatch.setattr(server_rows, "of_file", changed)
+    said = "rows of the table hosts changed on their way: 4, then 4"
+    with pytest.raises(BackupError, match=said):
         server_databases.read(url, tmp_path / "file.sqlite", nothing)
+    with closing(Database(url)) as database:
+        migrate.downgrade(database.engine, "-1")
+        with pytest.raises(schema.NotCopiedError, match=said):
+            schema.bring_up_to_date(database.engine, copies=tmp_path)
 
 
 def test_a_cloud_moves_from_a_server_to_another_and_to_a_file(server, own_cloud):
@@ -329,14 +339,13 @@ def test_a_database_that_is_used_or_not_empty_or_of_another_release_is_left_alon
     ):
         with pytest.raises(BackupError, match=said):
             other_database.copy(state, source, target, nothing)
-    engine = create_engine(f"sqlite:///{file}")
-    migrate.downgrade(engine, "-1")
-    engine.dispose()
-    with pytest.raises(BackupError, match="of another release"):
-        other_database.copy(state, "sqlite", other, nothing)
-    engine = create_engine(f"sqlite:///{file}")
-    migrate.upgrade(engine)
-    engine.dispose()
+    with contextlib.closing(sqlite3.connect(file)) as opened:
+        opened.execute("UPDATE alembic_version SET version_num = 'ffffffffffff'")
+        opened.commit()
+        with pytest.raises(BackupError, match="of a newer release"):
+            other_database.copy(state, "sqlite", other, nothing)
+        opened.execute("UPDATE alembic_version SET version_num = ?", (schema.newest(),))
+        opened.commit()
     assert content_of(f"sqlite:///{file}") == before
     engine = create_engine(other)
     assert inspect(engine).get_table_names() == []
@@ -356,3 +365,140 @@ def test_a_server_that_another_controller_uses_is_left_alone(url, tmp_path):
             other_database.copy(tmp_path, url, "sqlite", nothing)
         assert (tmp_path / "stead.sqlite").exists() is not is_refused
     engine.dispose()
+
+
+@pytest.fixture
+def older(url):
+    """A database with rows of an older schema, and its revision."""
+    with closing(Database(url)) as database:
+        migrate.downgrade(database.engine, "-5")
+        yield database, schema.revision_of(database.engine)
+
+
+def rows_of(url):
+    """All rows of a database with any schema, as Python has them."""
+    engine, tables, found = create_engine(url), MetaData(), {}
+    with engine.connect() as connection:
+        tables.reflect(connection, resolve_fks=False)
+        for name, table in tables.tables.items():
+            rows = connection.execute(table.select()).mappings()
+            found[name] = sorted(repr(sorted(row.items())) for row in rows)  # columns may have another order
+    engine.dispose()
+    return found
+
+
+def copies_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_the_copy_is_there_before_the_schema_changes_and_has_all_rows(older, tmp_path, monkeypatch):
+    database, revision = older
+    (tmp_path / "stead.sqlite.of-997a8f069d6f").write_text("of the upgrade before")
+    (tmp_path / "stead.sqlite.before-postgresql").write_text("no copy of an upgrade")
+    before = rows_of(database.engine.url)
+
+    def fail(engine, _revision="head", really=migrate.upgrade):
+        if engine.dialect.name == "sqlite":  # the copy, which is made of the same migrations
+            really(engine, _revision)
+        else:
+            raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(migrate, "upgrade", fail)
+        with pytest.raises(ZeroDivisionError):
+            schema.bring_up_to_date(database.engine, copies=tmp_path)
+    file = tmp_path / f"stead.sqlite.of-{revision}"
+    assert copies_in(tmp_path) == ["stead.sqlite.before-postgresql", file.name]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert rows_of(f"sqlite:///{file}") == before
+    assert sum(map(len, before.values())) > 50
+
+    # What the former release does meanwhile is in the copy of the next try.
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE hosts SET hostname = 'since'"))
+    before = rows_of(database.engine.url)
+    schema.bring_up_to_date(database.engine, copies=tmp_path)
+    assert migrate.differences(database.engine) == []
+    assert copies_in(tmp_path) == ["stead.sqlite.before-postgresql", file.name]
+    assert rows_of(f"sqlite:///{file}") == before
+
+
+def test_the_copy_brings_the_database_back(server, older, tmp_path):
+    """As docs/operate/backup-and-upgrade.md says: it becomes the controller's file, which is copied to a server."""
+    database, revision = older
+    schema.bring_up_to_date(database.engine, copies=tmp_path)
+    after, file, other = content_of(database.engine.url), tmp_path / "stead.sqlite", server.new_database()
+    (tmp_path / f"stead.sqlite.of-{revision}").rename(file)
+    assert revision_of(file) == revision
+    other_database.copy(tmp_path, other_database.FILE, other, nothing)
+    with closing(Database(other)) as brought:
+        assert migrate.differences(brought.engine) == []
+    left_out = {"controllers", "leases"}
+    found = content_of(other)
+    assert {name: rows for name, rows in found.items() if name not in left_out} == {
+        name: rows for name, rows in after.items() if name not in left_out
+    }
+
+
+def test_where_it_cannot_be_copied_nothing_is_changed(older, tmp_path, monkeypatch):
+    database, revision = older
+    kept = tmp_path / "stead.sqlite.of-997a8f069d6f"
+    kept.write_text("of the upgrade before")
+
+    def full(_handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(
+            schema.NotCopiedError, match=r"No space left on device\)\. Mend that, such as by making room in"
+        ):
+            schema.bring_up_to_date(database.engine, copies=tmp_path)
+    with pytest.raises(schema.NotCopiedError, match="no folder is named"):
+        schema.bring_up_to_date(database.engine)
+    with database.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE subnets RENAME TO of_somebody"))
+    with pytest.raises(schema.NotCopiedError, match="subnets"):
+        schema.bring_up_to_date(database.engine, copies=tmp_path)
+    assert schema.revision_of(database.engine) == revision
+
+    def after_another_one(work):
+        """Another controller, of a newer release, was faster."""
+        with database.engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = 'ffffffffffff'"))
+        work()
+
+    with pytest.raises(schema.NewerDatabaseError):
+        schema.bring_up_to_date(database.engine, after_another_one, copies=tmp_path)
+    assert list(tmp_path.iterdir()) == [kept]
+
+
+def test_nothing_is_copied_of_a_new_database_or_of_one_that_stays_as_it_is(server, url, tmp_path):
+    for each in (server.new_database(), url):
+        with closing(Database(each)) as database:
+            schema.bring_up_to_date(database.engine, copies=tmp_path)
+            assert schema.revision_of(database.engine) == schema.newest()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_of_several_controllers_the_one_that_migrates_makes_the_copy(older, tmp_path):
+    """Both have seen the older schema when they begin."""
+    database, revision = older
+    folders, seen = [tmp_path / "one", tmp_path / "other"], threading.Barrier(2)
+
+    def begin(work):
+        seen.wait(60)
+        work()
+
+    def start(folder):
+        folder.mkdir()
+        with closing(Database(database.engine.url.render_as_string())) as own:
+            schema.bring_up_to_date(own.engine, begin, copies=folder)
+            assert schema.revision_of(own.engine) == schema.newest()
+            seen.wait(60)  # a connection that is kept must not have the lock
+            with own.engine.connect() as connection:
+                assert connection.execute(text("SELECT FROM pg_locks WHERE locktype = 'advisory'")).all() == []
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(start, folders))
+    assert [path.name for folder in folders for path in folder.iterdir()] == [f"stead.sqlite.of-{revision}"]

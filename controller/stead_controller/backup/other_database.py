@@ -98,7 +98,7 @@ def _copy_file(file: Path, made: Path) -> None:
             connection.exec_driver_sql("PRAGMA journal_mode=DELETE")  # all is in the file, which may then be renamed
     except OperationalError as error:
         raise BackupError(f"Another program uses {file}: end it first ({error.orig}).") from error
-    if revision_of(file) != schema.newest():
-        raise BackupError("The database is of another release: start the controller of this release first.")
+    if not schema.knows(revision_of(file)):  # an older one is brought to the newest as it is written
+        raise BackupError("The database is of a newer release: copy it by that one.")
     schema.write_copy(engine, made)
     forget_controllers(made)

@@ -1,28 +1,27 @@
 """A database of a PostgreSQL server, to a file of SQLite and back: all rows as they were in one snapshot.
 
 So backups of all clouds are alike, and one made with either can be restored to the other: this is also how a cloud
-moves. Values are copied as the drivers give them, and JSON as its text: what passes through neither changes.
+moves. How rows pass is said in `db/server_rows.py`.
 """
 
 import contextlib
-import hashlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import JSON, Column, Connection, Engine, Table, create_engine, inspect
+from sqlalchemy import Connection, Engine, Table, create_engine, inspect
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from stead_controller.backup.progress import Show
 from stead_controller.backup.repository import BackupError
-from stead_controller.db import migrate, new_schema, schema
+from stead_controller.db import migrate, new_schema, schema, server_rows
+from stead_controller.db.server_rows import quoted
 from stead_controller.db.tables import Base
 
-_AT_ONCE: Final = 1000
 _UNFINISHED: Final = "stead_restore"
 _STEP: Final = "database"
 
@@ -38,20 +37,9 @@ def read(url: str, target: Path, show: Show) -> None:
     made = create_engine(f"sqlite:///{target}", poolclass=NullPool)
     schema.bring_up_to_date(made)
     with _connected(url) as server, closing(sqlite3.connect(target)) as file:
-        server.execution_options(isolation_level="REPEATABLE READ")
-        server.exec_driver_sql("SET TRANSACTION READ ONLY")
+        server_rows.begin_snapshot(server)
         _require_newest(server)
-        _empty(file)
-        tables = Base.metadata.sorted_tables
-        for done, table in enumerate(tables):
-            show(_STEP, done, len(tables))
-            sums = _Sum()
-            places = ", ".join("?" * len(_columns(table)))
-            insert = f"INSERT INTO {_quoted(table.name)} ({_names(table)}) VALUES ({places})"  # noqa: S608 - our own names
-            file.executemany(insert, sums.over(_rows_of_server(server, table)))
-            _require_same(table, sums, _rows_of_file(file, table))
-        file.commit()
-        show(_STEP, len(tables), len(tables))
+        server_rows.to_file(server, file, Base.metadata.sorted_tables, lambda done, of: show(_STEP, done, of))
 
 
 def write(source: Path, url: str, show: Show) -> None:
@@ -67,12 +55,12 @@ def write(source: Path, url: str, show: Show) -> None:
         server.exec_driver_sql(f"CREATE TABLE {_UNFINISHED} ()")
         tables = Base.metadata.sorted_tables
         for table in reversed(tables):
-            server.exec_driver_sql(f"DELETE FROM {_quoted(table.name)}")  # noqa: S608 - our own name
+            server.exec_driver_sql(f"DELETE FROM {quoted(table.name)}")  # noqa: S608 - our own name
         for done, table in enumerate(tables):
             show(_STEP, done, len(tables))
-            sums = _Sum()
-            _copy_in(server, table, sums.over(_rows_of_file(file, table)))
-            _require_same(table, sums, _rows_of_server(server, table))
+            sums = server_rows.Sum()
+            _copy_in(server, table, sums.over(server_rows.of_file(file, table)))
+            server_rows.require_same(table, sums, server_rows.of_server(server, table))
             _go_on_after(server, table)
         server.commit()
         show(_STEP, len(tables), len(tables))
@@ -100,31 +88,6 @@ def now(url: str) -> int:
         return found
 
 
-class _Sum:
-    """A sum over rows, in whatever order they come."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.value = 0
-
-    def over(self, rows: Iterable[Sequence[Any]]) -> Iterator[tuple[Any, ...]]:
-        """Give rows on, with truth values as numbers, and add them."""
-        for row in rows:
-            given = tuple(int(value) if isinstance(value, bool) else value for value in row)
-            self.rows += 1
-            self.value += int.from_bytes(hashlib.sha256(repr(given).encode()).digest())
-            yield given
-
-
-def _require_same(table: Table, sums: _Sum, written: Iterable[Sequence[Any]]) -> None:
-    """Read rows again where they were written; raises BackupError where they are not what they were."""
-    again = _Sum()
-    for _ in again.over(written):
-        pass
-    if (again.rows, again.value) != (sums.rows, sums.value):
-        raise BackupError(f"The rows of the table {table.name} changed on their way: {sums.rows}, then {again.rows}.")
-
-
 @contextlib.contextmanager
 def _connected(url: str) -> Iterator[Connection]:
     """Connect to a server's database; what is not committed is undone. Raises BackupError."""
@@ -134,6 +97,8 @@ def _connected(url: str) -> Iterator[Connection]:
             yield connection
     except ModuleNotFoundError as error:
         raise BackupError(f"The driver of {kind_of(url)} is missing: pip install 'psycopg[binary]'.") from error
+    except server_rows.RowsChangedError as error:
+        raise BackupError(error.message) from error
     except (SQLAlchemyError, sqlite3.Error) as error:
         cause = getattr(error, "orig", None) or error
         raise BackupError(f"The database cannot be copied: {str(cause).strip()}") from error
@@ -166,22 +131,13 @@ def _require_empty(server: Connection) -> None:
         raise BackupError(f"The database is not empty ({len(there)} tables): make another one, and name that.")
 
 
-def _rows_of_server(server: Connection, table: Table) -> Iterator[Sequence[Any]]:
-    columns = ", ".join(f"{_quoted(one.name)}{'::text' * isinstance(one.type, JSON)}" for one in _columns(table))
-    select = f"SELECT {columns} FROM {_quoted(table.name)}"  # noqa: S608 - our own names
-    found = server.execution_options(stream_results=True, max_row_buffer=_AT_ONCE).exec_driver_sql(select)
-    for row in found:
-        yield tuple(row)
-
-
-def _rows_of_file(file: sqlite3.Connection, table: Table) -> Iterator[Sequence[Any]]:
-    yield from file.execute(f"SELECT {_names(table)} FROM {_quoted(table.name)}")  # noqa: S608 - our own names
-
-
 def _copy_in(server: Connection, table: Table, rows: Iterable[tuple[Any, ...]]) -> None:
     driver: Any = server.connection.driver_connection
     try:
-        with driver.cursor() as cursor, cursor.copy(f"COPY {_quoted(table.name)} ({_names(table)}) FROM STDIN") as copy:
+        with (
+            driver.cursor() as cursor,
+            cursor.copy(f"COPY {quoted(table.name)} ({server_rows.names(table)}) FROM STDIN") as copy,
+        ):
             for row in rows:
                 copy.write_row(row)
     except _driver_errors() as error:
@@ -200,26 +156,7 @@ def _go_on_after(server: Connection, table: Table) -> None:
     column = table.autoincrement_column
     if column is not None:
         sequence = f"pg_get_serial_sequence('{table.name}', '{column.name}')"
-        most = f"max({_quoted(column.name)})"
+        most = f"max({quoted(column.name)})"
         server.exec_driver_sql(
-            f"SELECT setval({sequence}, greatest({most}, 1)) FROM {_quoted(table.name)} HAVING {most} IS NOT NULL"  # noqa: S608 - our own names
+            f"SELECT setval({sequence}, greatest({most}, 1)) FROM {quoted(table.name)} HAVING {most} IS NOT NULL"  # noqa: S608 - our own names
         )
-
-
-def _empty(file: sqlite3.Connection) -> None:
-    """Remove what migrations put into tables."""
-    for table in Base.metadata.tables.values():
-        file.execute(f"DELETE FROM {_quoted(table.name)}")  # noqa: S608 - our own name
-
-
-def _columns(table: Table) -> list[Column[Any]]:
-    """The columns that have values of their own."""
-    return [column for column in table.columns if column.computed is None]
-
-
-def _names(table: Table) -> str:
-    return ", ".join(_quoted(column.name) for column in _columns(table))
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'

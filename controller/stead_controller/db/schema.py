@@ -1,21 +1,33 @@
 """Checks at each start if a database has the newest schema, without Alembic, which takes half a second to load."""
 
+import logging
 import os
 import re
+import sqlite3
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Engine, inspect
+from sqlalchemy.exc import SQLAlchemyError
 
 from stead_controller.errors import SteadError
 
 _VERSIONS: Final = Path(__file__).resolve().parent / "migrations" / "versions"
 _REVISION: Final = re.compile(r'^(revision|down_revision) = "(\w+)"$', re.MULTILINE)
+_FILE: Final = "stead.sqlite"
+_LOCK: Final = 0x5374656164  # of PostgreSQL: who has it changes the schema; "Stead", and no other use of such locks
+
+_log = logging.getLogger(__name__)
+
+type Run = Callable[[Callable[[], None]], None]
+"""Calls what it is given, here or in another process."""
 
 
-def _here(work: Callable[[], None]) -> None:
+def here(work: Callable[[], None]) -> None:
+    """Do work in this process."""
     work()
 
 
@@ -23,38 +35,66 @@ class NewerDatabaseError(SteadError):
     """A newer release has changed the database's schema."""
 
 
-def bring_up_to_date(engine: Engine, run: Callable[[Callable[[], None]], None] = _here) -> None:
-    """Run the migrations that this database has not had, in one transaction; an SQLite database is copied before.
+class NotCopiedError(SteadError):
+    """The database could not be copied, so that its schema was not changed."""
 
-    An empty one gets all tables at once. `run` calls what migrates, perhaps in a forked process: what it loads, 20 MiB,
-    is of no use afterwards. Raises NewerDatabaseError, and changes nothing, where the database knows a revision that
-    this release does not.
+
+def bring_up_to_date(engine: Engine, run: Run = here, *, copies: Path | None = None) -> None:
+    """Run the migrations that this database has not had, in one transaction, after it was copied.
+
+    The copy of a file is beside it, that of a server's database in the folder `copies`; of several controllers the one
+    that migrates makes it. An empty one gets all tables at once. `run` calls what migrates, perhaps in a forked
+    process: what it loads, 20 MiB, is of no use afterwards. Raises, and changes nothing, NewerDatabaseError where the
+    database knows a revision that this release does not, and NotCopiedError where it cannot be copied.
     """
     present = revision_of(engine)
     if present == newest():
         return
+    _require_known(present)
+    if engine.dialect.name == "sqlite":
+        if present is not None and engine.url.database:
+            _keep_copy(engine, Path(engine.url.database), present)
+        change = partial(_change, engine, present)
+    else:
+        change = partial(_change_server, engine, copies)
+    engine.dispose()  # no connection may be used in two processes
+    run(change)
+
+
+def _change(engine: Engine, present: str | None) -> None:
+    if present is None:
+        from stead_controller.db.new_schema import make  # noqa: PLC0415 - see above
+
+        make(engine, newest())
+    else:
+        from stead_controller.db.migrate import upgrade  # noqa: PLC0415 - see above
+
+        upgrade(engine)
+
+
+def _change_server(engine: Engine, copies: Path | None) -> None:
+    """Copy a server's database and change its schema, unless another controller has done so meanwhile."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as held:
+        held.detach()  # the lock ends with this connection
+        held.exec_driver_sql(f"SELECT pg_advisory_lock({_LOCK})")
+        present = revision_of(engine)
+        if present == newest():
+            return
+        _require_known(present)
+        if present is not None:
+            if copies is None:
+                raise NotCopiedError("The database is not upgraded, since no folder is named for a copy of it.")
+            _keep_copy(engine, copies / _FILE, present)
+        _change(engine, present)
+
+
+def _require_known(present: str | None) -> None:
     if present is not None and not knows(present):
         raise NewerDatabaseError(
             f"The database has the revision {present}, of a newer release: run that one, or have it go back by "
-            f"`stead-controller database downgrade {newest()}`, or put the copy back that its upgrade left beside the "
-            "database: what was made since then, hosts keep, and `stead host show` names it until you decide."
+            f"`stead-controller database downgrade {newest()}`, or put the copy back that its upgrade left in "
+            "the state folder: what was made since then, hosts keep, and `stead host show` names it until you decide."
         )
-    if present is not None and engine.dialect.name == "sqlite" and engine.url.database:
-        _keep_copy(engine, Path(engine.url.database), present)
-    engine.dispose()  # no connection may be used in two processes
-    run(partial(_make if present is None else _upgrade, engine))
-
-
-def _make(engine: Engine) -> None:
-    from stead_controller.db.new_schema import make  # noqa: PLC0415 - see above
-
-    make(engine, newest())
-
-
-def _upgrade(engine: Engine) -> None:
-    from stead_controller.db.migrate import upgrade  # noqa: PLC0415 - see above
-
-    upgrade(engine)
 
 
 def revision_of(engine: Engine) -> str | None:
@@ -116,9 +156,28 @@ def write_copy(engine: Engine, target: Path) -> None:
 def _keep_copy(engine: Engine, database: Path, revision: str) -> None:
     """Copy the database for a return to the previous release: only the last such copy is retained."""
     target = copy_of(database, revision)
-    if target.exists():  # from an upgrade that was not completed
-        return
-    write_copy(engine, target)
+    began = time.monotonic()
+    try:
+        if engine.dialect.name == "sqlite":
+            if target.exists():  # from an upgrade that was not completed
+                return
+            write_copy(engine, target)
+        else:
+            _write_copy_of_server(engine, target, revision)
+    except (OSError, SQLAlchemyError, sqlite3.Error, SteadError) as error:
+        cause = getattr(error, "orig", None) or error
+        raise NotCopiedError(
+            f"The database is not upgraded, and nothing of it is changed, since it cannot be copied to {target} before "
+            f"({str(cause).strip()}). Mend that, such as by making room in {target.parent}, and start the controller "
+            "again, or the former release, which can use the database as it is."
+        ) from error
+    _log.info("database_copied", extra={"file": str(target), "seconds": round(time.monotonic() - began, 1)})
     for other in copies_of(database):
         if other != target:
             other.unlink()
+
+
+def _write_copy_of_server(engine: Engine, target: Path, revision: str) -> None:
+    from stead_controller.db.server_copy import write  # noqa: PLC0415 - see above
+
+    write(engine, target, revision)

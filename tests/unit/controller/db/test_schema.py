@@ -7,7 +7,9 @@ import sys
 import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from click.testing import CliRunner
 
+from stead_controller.__main__ import cli
 from stead_controller.db import migrate, schema
 from stead_controller.db.session import Database
 from tests.unit.controller.db.conftest import revisions
@@ -66,7 +68,7 @@ def test_where_there_is_no_room_for_the_copy_nothing_is_changed(tmp_path, monkey
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(schema.NotCopiedError, match=r"cannot be copied .*No space left on device\)\. Mend that"):
         schema.bring_up_to_date(database.engine)
     assert schema.revision_of(database.engine) == _FORMER
     database.close()
@@ -82,6 +84,8 @@ def test_a_database_of_a_newer_release_is_left_alone(tmp_path, empty_database_fi
         schema.bring_up_to_date(database.engine)
     assert schema.revision_of(database.engine) == "ffffffffffff"
     database.close()
+    done = CliRunner().invoke(cli, ["init", f"--state-dir={tmp_path}"])
+    assert (done.exit_code, done.output.startswith("Error: The database has the revision ffffffffffff")) == (1, True)
 
 
 def test_what_a_start_does_not_need_is_not_loaded():
