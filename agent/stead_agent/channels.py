@@ -2,6 +2,8 @@
 
 gRPC goes on trying by itself on a channel that could not connect, which costs a hundredth of opening another one with
 its keys and certificates, and tells when it has connected: so a controller that comes back has its hosts at once.
+Once a session has begun with one, those to others are closed: they would try for as long as it lasts, three times a
+second, and after a rotation meanwhile they would trust what no controller has any more.
 """
 
 import asyncio
@@ -60,7 +62,7 @@ class Channels:
                 await _until_connected(channel)
 
     async def close(self) -> None:
-        """Close those that are kept."""
+        """Close those that are kept; others may be kept later."""
         while self._kept:
             _, (_, _, channel) = self._kept.popitem()
             await channel.close()

@@ -198,6 +198,7 @@ class Link:
             async for update in call:
                 first = await self._take(update, outgoing, tasks)
                 if first:
+                    await self._channels.close()
                     helpers.append(tasks.create_task(self._report(outgoing)))
                     helpers.append(tasks.create_task(self._send_measurements(outgoing)))
                     self._begun(address, identity)

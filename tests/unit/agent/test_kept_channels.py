@@ -18,12 +18,14 @@ class Noted(channels.Channels):
 
     def __init__(self) -> None:
         super().__init__()
+        self.channels: list[grpc.aio.Channel] = []
         self.kept: list[bool] = []
         self.alone: list[bool] = []
         self.waits = asyncio.Event()
-        self.is_closed = False
+        self.closed = asyncio.Event()
 
     async def give_back(self, address: str, identity: Identity, channel: grpc.aio.Channel, *, keep: bool) -> None:
+        self.channels.append(channel)
         self.kept.append(keep)
         await super().give_back(address, identity, channel, keep=keep)
 
@@ -33,8 +35,8 @@ class Noted(channels.Channels):
         await super().wait(address, seconds, alone=alone)
 
     async def close(self) -> None:
-        self.is_closed = True
         await super().close()
+        self.closed.set()
 
 
 @pytest.mark.parametrize(("quick", "others"), [(60.0, 0), (60.0, 1), (0.0, 0)])
@@ -50,7 +52,7 @@ async def test_a_channel_is_kept_as_long_as_its_controller_is_expected_back(
     await rig.stop()
     assert noted.kept[0] is (quick > 0)
     assert noted.alone[0] is (others == 0)
-    assert noted.is_closed
+    assert noted.closed.is_set()
 
 
 async def test_the_channel_of_a_session_that_broke_is_kept_for_the_next(
@@ -68,3 +70,22 @@ async def test_the_channel_of_a_session_that_broke_is_kept_for_the_next(
     await asyncio.wait_for(noted.waits.wait(), 20)
     assert noted.kept[0] is True
     await rig.stop()
+
+
+async def test_those_of_other_controllers_are_closed_once_a_session_has_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be tried for as long as the session lasts, and with authorities that are not trusted there any more."""
+    noted = Noted()
+    monkeypatch.setattr(link, "Channels", lambda: noted)
+    monkeypatch.setattr(link.random.Random, "choice", lambda _self, addresses: addresses[0])
+    controller = FakeController()
+    await controller.start()
+    rig = Rig(controller, tmp_path)
+    rig.start(addresses=(f"127.0.0.1:{free_ports(1)[0]}", controller.address))
+    await rig.session()
+    await asyncio.wait_for(noted.closed.wait(), 20)
+    assert noted.kept == [True]
+    assert noted.channels[0].get_state() is grpc.ChannelConnectivity.SHUTDOWN
+    await rig.stop()
+    await controller.stop()
