@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from tests.support import box, micro, outside_clients
+from tests.support import box, micro, outside_clients, rack_alerts
 from tests.support.clients import Account
 from tests.support.postgresql import PROGRAMS
 from tests.support.processes import clean_environment
@@ -193,22 +193,24 @@ def terminate(operator: Operator, guest: Guest) -> None:
     ec2.get_waiter("instance_terminated").wait(InstanceIds=[guest.id], WaiterConfig={"Delay": 1, "MaxAttempts": 120})
 
 
-_ASKS: Final = (
-    "import json, urllib.request as u; "
-    "print(json.dumps(json.load(u.urlopen('http://127.0.0.1:9090/api/v1/query?query=up'))['data']['result']))"
-)
-
-
-def watched(operator: Operator) -> dict[str, str]:
-    """What Prometheus says of each page, by its machine, once all of them answer: `1`."""
-
-    def ask() -> dict[str, str] | None:
-        asked = operator.controller.machine.run("/usr/bin/python3", "-c", _ASKS)
-        found = json.loads(asked.stdout) if asked.returncode == 0 else []
-        seen = {each["metric"]["machine"]: each["value"][1] for each in found}
-        return seen if set(seen.values()) == {"1"} and len(seen) == len(operator.members) else None
-
-    return wait_for(ask, "Prometheus reads the pages of all machines", 60)
+def alarms(operator: Operator) -> dict[str, float]:
+    """After how many seconds somebody is woken for a host and a controller, and for the database; and all is quiet again."""
+    prometheus, host = operator.controller.machine, operator.members[-1]
+    taken = {"stead-agent": host.machine}
+    expected = {("SteadDown", f"{host.address}:9465"), ("SteadHostDown", "")}
+    servers = operator.rack.servers[: operator.controllers]
+    if len(servers) > 1:
+        taken["stead-controller"] = servers[-1].machine
+        expected.add(("SteadDown", f"{servers[-1].address}:9464"))
+    took = {"host and controller": rack_alerts.rings(prometheus, taken, expected)}
+    if operator.has_database:
+        last = operator.rack.servers[-1].machine
+        [version] = re.findall(r"^(\d+) +stead ", last.must("pg_lsclusters", "--no-header"), re.MULTILINE)
+        expected = {("SteadDatabaseAway", f"{server.address}:9464") for server in servers}
+        hosts = operator.members[operator.controllers :]
+        expected |= {("SteadNoController", f"{server.address}:9465") for server in hosts}
+        took["database"] = rack_alerts.rings(prometheus, {f"postgresql@{version}-stead": last}, expected)
+    return took
 
 
 def lock_out(operator: Operator, server: Server) -> None:
@@ -498,7 +500,10 @@ def tell(
 
 def _tell_what_is_there(operator: Operator) -> None:
     if operator.monitors:
-        _step("Prometheus watches all of them", lambda: watched(operator))
+        prometheus = operator.controller.machine
+        _step("Prometheus watches all of them", lambda: rack_alerts.watched(prometheus, len(operator.members)))
+        took = _step("alerts wake somebody, and end", lambda: alarms(operator))
+        _note(", ".join(f"{what} away: {seconds:.0f} s" for what, seconds in took.items()))
     changed = _step("a second run changes nothing", lambda: operator.play("site.yml"))
     assert set(changed.values()) == {0}, changed
     _step("nor does one that only looks", lambda: operator.play("site.yml", "--check", "--diff"))
