@@ -82,5 +82,6 @@ class _Port:
         if self._is_open:
             self._is_open = False
             self._loop.remove_reader(self._terminal)
+            self.pieces.put_nowait(b"")  # else who takes them would wait for ever, unseen
             with contextlib.suppress(OSError):  # its other end is gone
                 os.close(self._terminal)
