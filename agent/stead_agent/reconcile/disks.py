@@ -9,6 +9,7 @@ from stead_agent.logs import Log
 from stead_agent.machines.interface import MachinesUnavailableError, Power
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.plan import VolumeStep, plan_volume
+from stead_agent.reconcile.reading import LOOK_SECONDS, Reading, waits_for
 from stead_agent.reconcile.reports import status
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome, Unmet
@@ -60,7 +61,8 @@ class VolumeWork:
     confirmed_by: bytes  # the authorities of the controller that has named it, which its users have, too; empty: none
     by_former: bool  # it is served by the host's former certificate, if there is one: its users may know that alone
     parts: Subsystems
-    now: float = 0.0
+    now: float
+    reading: Reading
     waits_since: float | None = None  # for its users to release it, before it is detached by force
 
     def run(self) -> Outcome:
@@ -96,6 +98,10 @@ class VolumeWork:
             waiting = status(self.unit, resource.revision, host_pb2.CONDITION_PENDING, reason)
             return Outcome(statuses=[waiting], wait_on=self.users)
         if self.parts.exports.generation(spec.id) != resource.volume.export.generation:
+            if self.reading.kept(self.parts.snapshots.being_read([spec.id]), self.now):
+                reason = waits_for(spec.id)
+                waiting = status(self.unit, resource.revision, host_pb2.CONDITION_PENDING, reason)
+                return Outcome(statuses=[waiting], wait_seconds=LOOK_SECONDS)
             self.parts.exports.end(spec.id)
             self.parts.snapshots.release([spec.id])
             self.parts.volumes.ensure(spec)

@@ -1,7 +1,7 @@
 """Work on one machine: observed and desired state are compared, and steps taken until nothing is left to do."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from stead_agent.credits.interface import Balance
@@ -22,6 +22,7 @@ from stead_agent.reachability.interface import Answers, Finding
 from stead_agent.reconcile import translate
 from stead_agent.reconcile.metadata_guests import GuestBook
 from stead_agent.reconcile.plan import MachinePlan, MachineView, Step, Then, plan_machine, plan_removal
+from stead_agent.reconcile.reading import LOOK_SECONDS, Reading, waits_for
 from stead_agent.reconcile.reports import status
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.work import Outcome, Unmet
@@ -47,6 +48,7 @@ class MachineMemory:
     releasing: frozenset[str] = frozenset()  # what the guest was asked to release, and has not released yet
     asked_at: float = -1.0  # time of the run in which it was asked
     resumed_at: float = -1.0  # time of the run in which a guest that waited for room was resumed
+    reading: Reading = field(default_factory=Reading)
     impaired: frozenset[tuple[str, str]] = frozenset()  # volumes, and what was wrong with each at the last check
     started: int = 0  # the start that this agent has seen
     reboot_asked: int = 0
@@ -69,6 +71,7 @@ class MachineWork:
     unmet: Unmet  # disks and interfaces
     known: dict[str, Resource]  # its volumes, interfaces, subnets and VPCs by id
     order: int
+    to_snapshot: frozenset[str]  # its volumes with a snapshot whose work has not run yet
     has_store: bool  # it has an instance store, or may have one
     held: Held  # what the guest may have in use, as recorded
     may_hold: Held  # the same, with all that this run may add
@@ -77,6 +80,7 @@ class MachineWork:
     store: Store
     book: GuestBook
     last_seen: host_pb2.MachineStatus | None = None  # as it was before the first step
+    being_read: frozenset[str] = frozenset()  # disks that the guest does not get yet, since snapshots need them
 
     def run(self) -> Outcome:
         """Take the steps that are due."""
@@ -107,12 +111,20 @@ class MachineWork:
         if self.resource is None:
             over = self.memory.removal_asked and self.now >= self.memory.grace_ends
             return plan_removal(seen, force=self.force, asked=self.memory.removal_asked, grace_over=over)
+        self.being_read = frozenset()
+        plan = plan_machine(self.resource.machine, self._view(seen))
+        self.being_read = self._being_read(plan, seen)
+        return plan_machine(self.resource.machine, self._view(seen)) if self.being_read else plan
+
+    def _view(self, seen: MachineStatus | None) -> MachineView:
+        """Collect what is known of a machine that is desired."""
+        assert self.resource is not None
         runs = seen is not None and seen.power not in {Power.OFF, Power.UNKNOWN}
         runs &= self.resource.machine.power == desired_pb2.POWER_RUNNING  # else nothing is to be attached any more
         guest = self._guest()
-        view = MachineView(
+        return MachineView(
             status=seen,
-            needs_met=not self.unmet,
+            needs_met=not self.unmet and not self.being_read,
             can_update=self._can_update(),
             up_to_date=not runs or seen is None or self._is_up_to_date(seen),
             has_room=seen is not None and self._has_room(seen),
@@ -122,7 +134,20 @@ class MachineWork:
             can_hibernate=seen is None or self.memory.unsaved != seen.start_count,
             hastened=seen is not None and self.memory.hastened == seen.start_count,
         )
-        return plan_machine(self.resource.machine, view)
+
+    def _being_read(self, plan: MachinePlan, seen: MachineStatus | None) -> frozenset[str]:
+        """List the disks that a plan gives to the guest and that a snapshot needs as they are, for a bounded time."""
+        if not {Step.START, Step.UPDATE} & {*plan.steps}:
+            if plan.then is Then.SETTLED:  # else it goes on with what was held up
+                self.memory.reading = Reading()
+            return frozenset()
+        assert self.resource is not None
+        has = seen.volume_ids if seen is not None else frozenset()
+        given = frozenset(each.volume_id for each in self.resource.machine.disks) - has
+        found = self.parts.snapshots.being_read(given) | (self.to_snapshot & given)
+        if found and self.memory.reading == Reading():
+            _log.info("machine_waits_for_snapshots", machine=self.unit.id, volumes=",".join(sorted(found)))
+        return self.memory.reading.kept(found, self.now)
 
     def _can_update(self) -> bool:
         """Tell whether only disks are missing, all of them known: these can be left out."""
@@ -158,7 +183,8 @@ class MachineWork:
                 if (store := self.parts.volumes.source(store_id)) is not None:
                     sources[store_id] = store
                 continue
-            if Key(desired_pb2.KIND_VOLUME, disk.volume_id) in self.unmet.units and disk.volume_id not in has:
+            is_ready = Key(desired_pb2.KIND_VOLUME, disk.volume_id) not in self.unmet.units
+            if disk.volume_id not in has and (not is_ready or disk.volume_id in self.being_read):
                 continue
             sources[disk.volume_id] = self._source(self.known[disk.volume_id])
         return translate.machine_spec(self.resource, self.known, sources)
@@ -311,6 +337,7 @@ class MachineWork:
         match plan.then:
             case Then.WAITING_FOR_NEEDS:
                 outcome.wait_on = self.unmet.units
+                outcome.wait_seconds = LOOK_SECONDS if self.being_read else None
             case Then.WAITING_FOR_GRACE:
                 if not self.memory.removal_asked:
                     self.memory.removal_asked = True
@@ -368,7 +395,7 @@ class MachineWork:
             return None
         if plan.then is Then.SETTLED:
             return status(self.unit, self.resource.revision, host_pb2.CONDITION_READY, machine=machine)
-        reason = self.unmet.reason if plan.then is Then.WAITING_FOR_NEEDS else ""
+        reason = self._lacks() if plan.then is Then.WAITING_FOR_NEEDS else ""
         if plan.then is Then.WAITING_FOR_GUEST:
             reason = f"the guest has not released {', '.join(sorted(self.memory.releasing))} yet"
         if plan.then is Then.WAITING_FOR_SPACE and seen is not None:
@@ -376,6 +403,11 @@ class MachineWork:
         failed = plan.then is Then.WAITING_FOR_NEEDS and self.unmet.failed
         condition = host_pb2.CONDITION_FAILED if failed else host_pb2.CONDITION_PENDING
         return status(self.unit, self.resource.revision, condition, reason, machine=machine)
+
+    def _lacks(self) -> str:
+        """Say what the guest waits for."""
+        read = [waits_for(each) for each in sorted(self.being_read)]
+        return "; ".join([self.unmet.reason, *read] if self.unmet else read)
 
     def _has_devices_to_return(self, plan: MachinePlan, seen: MachineStatus | None) -> bool:
         """Tell whether a guest has ended whose devices are not back: until then its end is not reported."""

@@ -15,6 +15,7 @@ from stead_agent.reconcile.mappings import Mappings
 from stead_agent.reconcile.metadata_guests import GuestBook
 from stead_agent.reconcile.networks import HostNetworkWork, VpcWork
 from stead_agent.reconcile.plan import VpcContents
+from stead_agent.reconcile.reading import Reading
 from stead_agent.reconcile.remote_volumes import RemoteVolumeWork
 from stead_agent.reconcile.reports import Reports
 from stead_agent.reconcile.schedule import ScheduledUnit
@@ -85,6 +86,7 @@ class Preparer:
         self._foreign_groups: dict[str, frozenset[str]] = {}  # by VPC: groups of other VPCs that its rules refer to
         self._machines: dict[str, MachineMemory] = {}
         self._leaving: dict[Key, float] = {}  # volumes to be removed by force, and since when
+        self._reading: dict[Key, Reading] = {}  # of volumes that are served to guests of other hosts
         self._served: set[str] = set()
         self._vpc_settings = habits.vpc
         self._order = itertools.count(1)
@@ -267,8 +269,16 @@ class Preparer:
             by_former=by_former,
             parts=self._parts,
             now=now,
+            reading=self._reading_of(unit, resource),
             waits_since=self._leaving.get(unit),
         )
+
+    def _reading_of(self, unit: Key, resource: Resource | None) -> Reading:
+        """Return since when a volume is kept from a guest of another host; one that is not served there is not."""
+        if resource is None or not resource.volume.HasField("export"):
+            self._reading.pop(unit, None)
+            return Reading()
+        return self._reading.setdefault(unit, Reading())
 
     def _is_user_awaited(self, resource: Resource | None) -> bool:
         """Tell whether the host to which a volume is served may not have joined the controller of now."""
@@ -304,6 +314,16 @@ class Preparer:
             volumes=volumes,
             busy=frozenset(each for each in machines if self._is_running(each)),
             parts=self._parts,
+        )
+
+    def _to_snapshot(self, machine: Resource | None) -> frozenset[str]:
+        """List the volumes of a machine with a desired snapshot of which nothing was reported yet."""
+        volume_ids = {each.volume_id for each in machine.machine.disks} if machine is not None else set()
+        return frozenset(
+            volume_id
+            for volume_id in volume_ids
+            for key in self._snapshots_of(Key(desired_pb2.KIND_VOLUME, volume_id))
+            if self._reports.latest(key) is None
         )
 
     def _snapshots_of(self, volume: Key) -> frozenset[Key]:
@@ -399,6 +419,7 @@ class Preparer:
             unmet=self.unmet(needs_of(resource)) if resource is not None else Unmet(),
             known=self._known_to(resource) if resource is not None else {},
             order=next(self._order),
+            to_snapshot=self._to_snapshot(resource),
             has_store=_has_store(resource, tombstone),
             held=held,
             may_hold=may_hold,

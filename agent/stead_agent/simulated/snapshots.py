@@ -30,14 +30,27 @@ class SimulatedSnapshots:
                     self._world.broken(f"{each.id} taken of {each.volume_id}, which is not here")
                 elif each.id not in objects.snapshots:
                     blocks = -(-volume.size // BLOCK_BYTES)
-                    objects.snapshots[each.id] = TakenSnapshot(each.volume_id, taken_at, now, blocks)
+                    objects.snapshots[each.id] = TakenSnapshot(
+                        each.volume_id, taken_at, now, blocks, quiet=each.volume_id in dict(group.quiet)
+                    )
                     if self._durations.snapshot:
                         self._clock.call_at(now + self._durations.snapshot, lambda each=each: self._notify(each.id))  # type: ignore[misc]  # mypy: a default is no parameter of Callable
             found = {each.id: objects.snapshots[each.id] for each in group.snapshots if each.id in objects.snapshots}
         return {name: self._progress(each, now, bool(_parent(group, name))) for name, each in found.items()}
 
+    def being_read(self, volume_ids: Iterable[str]) -> frozenset[str]:
+        """List the disks of snapshots that are not complete."""
+        wanted, now = frozenset(volume_ids), self._clock.now()
+        with self._world.lock:
+            taken = [each for each in self._world.objects.snapshots.values() if each.quiet and not each.lost]
+        return frozenset(each.volume_id for each in taken if self._part(each, now) < 1) & wanted
+
     def release(self, volume_ids: Iterable[str]) -> None:
-        """Do nothing: no disk is open here."""
+        """Note that guests have the disks: a snapshot goes on by itself here."""
+        wanted = frozenset(volume_ids)
+        with self._world.call("snapshots.release", ",".join(sorted(wanted))) as objects:
+            for each in objects.snapshots.values():
+                each.quiet = each.quiet and each.volume_id not in wanted
 
     def remove(self, snapshot_id: str) -> None:
         """Forget the snapshot."""
@@ -57,10 +70,13 @@ class SimulatedSnapshots:
         """Do nothing: there is no background work."""
 
     def _progress(self, taken: TakenSnapshot, now: float, incremental: bool) -> SnapshotProgress:
-        part = min(1.0, (now - taken.begun) / self._durations.snapshot) if self._durations.snapshot else 1.0
+        part = self._part(taken, now)
         done = int(part * taken.blocks)
         is_complete = part >= 1.0 and not taken.lost
         return SnapshotProgress(taken.blocks, done, taken.taken_at, is_complete, incremental, taken.lost)
+
+    def _part(self, taken: TakenSnapshot, now: float) -> float:
+        return min(1.0, (now - taken.begun) / self._durations.snapshot) if self._durations.snapshot else 1.0
 
     def _notify(self, snapshot_id: str) -> None:
         for callback in self._callbacks:

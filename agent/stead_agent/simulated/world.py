@@ -66,6 +66,7 @@ class TakenSnapshot:
     begun: float  # the host's clock
     blocks: int
     lost: bool = False
+    quiet: bool = False  # no guest has had the disk since
 
 
 @dataclass(slots=True)

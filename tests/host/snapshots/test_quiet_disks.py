@@ -14,6 +14,7 @@ from stead_agent.disks.qcow2 import render_empty
 from stead_agent.disks.snapshots import quiet_disk
 from stead_agent.disks.snapshots.interface import QuietDisk, SnapshotError, SnapshotGroup, SnapshotSpec
 from stead_agent.disks.snapshots.local_snapshots import LocalSnapshots
+from stead_agent.disks.snapshots.notes import GroupNote, Notes, SnapshotNote
 from stead_agent.disks.snapshots.quiet_disk import QuietDisks
 from stead_agent.named_locks import NamedLocks
 from stead_agent.programs import processes
@@ -176,6 +177,7 @@ def test_a_new_process_goes_on(place, store, fake):
     fake.start()
     second = LocalSnapshots(place / "state", place / "run", store, NoGuests())
     assert second.present() == {SNAP}
+    assert second.being_read([VOL, OTHER_VOL]) == {VOL}
     taken(second, group(image))
     assert fake.content(SNAP, SIZE) == content_of(image)
     second.close()
@@ -224,15 +226,40 @@ def test_reading_ends_for_a_guest_that_is_about_to_run(snapshots, place, fake, m
     fake.start()
     snapshots.ensure(group(image))
     assert reached.wait(60)
+    assert snapshots.being_read([VOL]) == {VOL}
     releasing = threading.Thread(target=snapshots.release, args=([VOL],))
     releasing.start()
     go_on.set()
     releasing.join(60)
     assert not releasing.is_alive()
     assert list((place / "run" / "quiet").iterdir()) == []
+    assert snapshots.being_read([VOL]) == frozenset()
     qemu_io(image, "write -P 99 0 64k")  # nobody has it open
     taken(snapshots, group(image))
     assert fake.content(SNAP, SIZE) == content_of(image)
+
+
+def test_a_disk_is_being_read_as_long_as_a_snapshot_needs_it_as_it_is(snapshots, place):
+    notes, prints = Notes(place / "state" / "snapshots"), {VOL: [1, 2, 3]}
+    over = {SNAP: SnapshotNote(VOL, complete=True), NEXT: SnapshotNote(VOL, removed=True)}
+    notes.save(GroupNote("over", over, prints=prints))
+    notes.save(GroupNote("lost", {SNAP: SnapshotNote(VOL)}, prints=prints, lost=True))
+    notes.save(GroupNote("released", {SNAP: SnapshotNote(VOL)}, prints={VOL: []}))
+    notes.save(GroupNote("guest", {SNAP: SnapshotNote(VOL), NEXT: SnapshotNote(OTHER_VOL)}, "i-1", {OTHER_VOL: [1]}))
+    assert snapshots.being_read([VOL]) == frozenset()
+    assert snapshots.being_read([VOL, OTHER_VOL]) == {OTHER_VOL}
+    notes.save(GroupNote("one", {SNAP: SnapshotNote(VOL), NEXT: SnapshotNote(VOL, complete=True)}, prints=prints))
+    assert snapshots.being_read([VOL]) == {VOL}
+
+
+def test_a_note_that_is_removed_meanwhile_is_none(place):
+    notes = Notes(place / "notes")
+    notes.save(GroupNote("first", {}))
+    notes.save(GroupNote("second", {}))
+    found = notes.all()
+    assert next(found).name == "first"
+    notes.remove("second")
+    assert list(found) == []
 
 
 def test_several_disks_of_one_instant(snapshots, place, fake):

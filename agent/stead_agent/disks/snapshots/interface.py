@@ -70,6 +70,9 @@ class Snapshots(Protocol):
         the background. The next call raises an error from there and does not retry; the call after it does.
         """
 
+    def being_read(self, volume_ids: Iterable[str]) -> frozenset[str]:
+        """List those of these disks whose instant `release` would end before a snapshot of it is complete."""
+
     def release(self, volume_ids: Iterable[str]) -> None:
         """Stop reading disks that no guest uses, because a guest is about to: they are frozen again when it runs.
 

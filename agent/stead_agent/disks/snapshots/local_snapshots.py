@@ -91,6 +91,16 @@ class LocalSnapshots:
                 return {each.id: SnapshotProgress() for each in group.snapshots}
             return _progress(job.note, job)
 
+    def being_read(self, volume_ids: Iterable[str]) -> frozenset[str]:
+        """List the disks that snapshots still need as they are; the notes tell, before a new process reads on."""
+        wanted = frozenset(volume_ids)
+        return frozenset(
+            each.volume_id
+            for note in self._notes.all()
+            for each in note.snapshots.values()
+            if each.volume_id in wanted and note.prints.get(each.volume_id) and not note.lost and not _is_over(each)
+        )
+
     def release(self, volume_ids: Iterable[str]) -> None:
         """Stop reading disks that no guest has in use."""
         wanted = frozenset(volume_ids)

@@ -59,9 +59,10 @@ class Notes:
         self._path(name).unlink(missing_ok=True)
 
     def all(self) -> Iterator[GroupNote]:
-        """Read all notes."""
+        """Read all notes, without those that are removed meanwhile."""
         for path in sorted(self._folder.glob("*.json")):
-            yield _parsed(path.read_bytes())
+            if (note := self.load(path.stem)) is not None:
+                yield note
 
     def _path(self, name: str) -> Path:
         if not name or not name.replace("-", "").isalnum():

@@ -3,6 +3,7 @@
 import pytest
 
 from stead_agent.disks.exports.interface import ExportError, HomeAwayError
+from stead_agent.simulated.machines import Durations
 from stead_agent.wanted import Key
 from stead_proto.v1 import desired_pb2 as pb
 from stead_proto.v1 import host_pb2
@@ -63,6 +64,32 @@ def test_a_volume_is_served_once_no_guest_of_the_host_has_it(bench: Bench, sende
     assert bench.host.world.objects.exports == {}
     assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]
     assert bench.host.violations == []
+
+
+def test_a_volume_is_served_once_its_snapshots_are_read_or_after_two_minutes(sender: make.Sender) -> None:
+    bench = Bench(durations=Durations(snapshot=1000))
+    bench.settle(sender.change(make.host_network(), make.volume("vol-2", base_id="", size=SIZE), full=True))
+    bench.tell(sender.change(pb.Resource(id="snap-1", snapshot=pb.Snapshot(volume_id="vol-2"))))
+    bench.work()
+    bench.settle(sender.change(_served()), seconds=100)
+    word = bench.report()[VOLUME]
+    assert (word.condition, word.error) == (PENDING, "waiting until the snapshot of vol-2 is read")
+    bench.settle(sender.change(make.volume("vol-2", base_id="", size=SIZE)), seconds=1)
+    bench.settle(sender.change(_served()), seconds=95)
+    assert bench.host.world.objects.exports == {}, "each time that it is to be served has its own two minutes"
+    bench.settle(seconds=30)
+    assert bench.report()[VOLUME].condition == READY
+    assert bench.host.world.objects.exports["vol-2"].client_host_id == "host-2"
+    assert bench.host.violations == []
+
+    bench.settle(sender.change(make.volume("vol-2", base_id="", size=SIZE)))
+    bench.tell(sender.change(pb.Resource(id="snap-2", snapshot=pb.Snapshot(volume_id="vol-2"))))
+    bench.work()
+    bench.settle(sender.change(_served()), seconds=110)
+    assert bench.host.world.objects.exports == {}
+    bench.host.world.objects.snapshots["snap-2"].begun -= 1000
+    bench.settle(seconds=1)
+    assert bench.report()[VOLUME].condition == READY
 
 
 def test_another_generation_is_served_anew(bench: Bench, sender: make.Sender) -> None:
