@@ -1,8 +1,11 @@
 """Structured logs: a constant event name and its data as fields, as JSON lines or as text for a terminal."""
 
+import contextlib
 import json
 import logging
 import time
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -10,6 +13,17 @@ from stead_proto.bounded_log import BoundedHandler, OncePerSecond
 
 _FIELDS: Final = "stead_fields"
 _RECORD_NAMES: Final = {*vars(logging.makeLogRecord({})), "message", "asctime"}
+_request: Final[ContextVar[str]] = ContextVar("request", default="")
+
+
+@contextlib.contextmanager
+def for_request(request: str) -> Iterator[None]:
+    """Have each line that this thread logs in the block name the request ids that it is for, if there are any."""
+    before = _request.set(request)
+    try:
+        yield
+    finally:
+        _request.reset(before)
 
 
 class Log:
@@ -64,7 +78,8 @@ class _Lines(logging.Formatter):
 def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
     """Collect an event's data: ours, and what other code passed as `extra`."""
     extra = {name: value for name, value in vars(record).items() if name not in _RECORD_NAMES}
-    return {**extra.pop(_FIELDS, {}), **extra}
+    request = {"request": named} if (named := _request.get()) else {}
+    return {**extra.pop(_FIELDS, {}), **extra, **request}
 
 
 def _shown(value: Any) -> str:

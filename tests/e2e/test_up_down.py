@@ -17,7 +17,7 @@ from tests.support import box, emulator, leaks, trace_server
 from tests.support.clients import Account
 from tests.support.leaks import HostInventory
 from tests.support.real_cloud import BOOT_SECONDS, RealCloud, User, qemu_process_of
-from tests.support.trace_server import TraceServer
+from tests.support.trace_server import Received, TraceServer
 from tests.support.waiting import wait_for
 
 _MARK = "/var/tmp/user-data-ran"
@@ -46,7 +46,8 @@ def _live(cloud: RealCloud, folder: Path, before: HostInventory, traced: TraceSe
         _up_is_idempotent(cloud)
         user = User(cloud, cloud.new_account(), folder)
         instance_id = _guest_and_objects_outlive_a_plain_down(cloud, user)
-        _the_launch_is_one_trace(traced, instance_id)
+        call = _the_launch_is_one_trace(traced, instance_id)
+        _the_agent_logs_whose_request_it_was(cloud, call.about["aws.request_id"], instance_id)
         _the_agent_alone_repairs_a_rebooted_host(cloud, user, instance_id, before)
     finally:
         cloud.purge()
@@ -91,7 +92,7 @@ def _guest_and_objects_outlive_a_plain_down(cloud: RealCloud, user: User) -> str
     return instance_id
 
 
-def _the_launch_is_one_trace(traced: TraceServer, instance_id: str) -> None:
+def _the_launch_is_one_trace(traced: TraceServer, instance_id: str) -> Received:
     """From the API call to the report that the guest runs, by controller and agent, which have ended since."""
     [call] = traced.named("ec2.RunInstances")
     parts = traced.of(call.trace)
@@ -114,6 +115,14 @@ def _the_launch_is_one_trace(traced: TraceServer, instance_id: str) -> None:
     assert (running.about["stead.condition"], running.about["stead.id"]) == ("ready", instance_id)
     assert call.began <= placed.began <= sent.ended <= change.began <= change.ended <= running.ended
     assert not any(_MARK.encode() in body for body in traced.bodies), "user data is nobody else's"
+    return call
+
+
+def _the_agent_logs_whose_request_it_was(cloud: RealCloud, request: object, instance_id: str) -> None:
+    lines = cloud.agent.log_file.read_text(encoding="utf-8").splitlines()
+    found = [line for line in lines if str(request) in line]
+    assert [line for line in found if "machine_started" in line and instance_id in line]
+    assert [line for line in found if "volume_made" in line]
 
 
 def _the_agent_alone_repairs_a_rebooted_host(

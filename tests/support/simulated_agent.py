@@ -177,7 +177,7 @@ class Bench:
                 if not begun:
                     return
                 work = begun.pop(next(order, 0) % len(begun))
-            self.reconciler.finish(work, perform(work))
+            self.reconciler.finish(work, perform(work, self.reconciler.requests.of(work.unit)))
 
     def settle(self, message: DesiredState | None = None, *, seconds: float = 600.0) -> None:
         """Deliver a message, then work and advance the clock until nothing is left to do."""

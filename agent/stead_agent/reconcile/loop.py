@@ -15,12 +15,13 @@ from typing import Final, Protocol
 
 from stead_agent.desired import Store, StoreError
 from stead_agent.disks.volumes.interface import DiskLostError
-from stead_agent.logs import Log
+from stead_agent.logs import Log, for_request
 from stead_agent.machines.interface import MachinesUnavailableError
 from stead_agent.network.interface import tap_name
 from stead_agent.reconcile.machine import MachineWork
 from stead_agent.reconcile.prepare import UNIT_KINDS, Habits, Preparer, unit_of
 from stead_agent.reconcile.reports import Reports, status
+from stead_agent.reconcile.requests import Requests
 from stead_agent.reconcile.schedule import FALLBACK_SECONDS, Schedule
 from stead_agent.reconcile.subsystems import Subsystems
 from stead_agent.reconcile.unclaimed import what_it_has
@@ -63,15 +64,16 @@ class Failure:
     error: Exception
 
 
-def perform(work: Work) -> Outcome | Failure:
-    """Do a unit's work, in any thread."""
-    try:
-        return work.run()
-    except EXPECTED_ERRORS as error:
-        return Failure(error)
-    except Exception as error:  # a bug in one unit must not stop all others; it is logged and reported
-        _log.error("unit_broke", error=error, unit=work.unit.id)
-        return Failure(error)
+def perform(work: Work, request: str = "") -> Outcome | Failure:
+    """Do a unit's work, in any thread; what it logs names the request ids."""
+    with for_request(request):
+        try:
+            return work.run()
+        except EXPECTED_ERRORS as error:
+            return Failure(error)
+        except Exception as error:  # a bug in one unit must not stop all others; it is logged and reported
+            _log.error("unit_broke", error=error, unit=work.unit.id)
+            return Failure(error)
 
 
 class Reconciler:
@@ -107,6 +109,7 @@ class Reconciler:
         self._full_state = asyncio.Event()
         self._applying = asyncio.Lock()
         self._has_unstored = False
+        self.requests = Requests()
         self._touch_all()
 
     def unit_of(self, key: Key) -> Key | None:
@@ -179,6 +182,7 @@ class Reconciler:
             if change is not None:
                 await asyncio.to_thread(self._store.save, change)
                 self._install(change)
+                self.requests.take(state, self.unit_of)
 
     def apply_now(self, state: DesiredState, *, answers_hello: bool = False) -> None:
         """Do what `apply` does, without another thread."""
@@ -186,6 +190,7 @@ class Reconciler:
         if change is not None:
             self._store.save(change)
             self._install(change)
+            self.requests.take(state, self.unit_of)
 
     async def full_state_came(self) -> None:
         """Wait until the controller sent a full state."""
@@ -404,9 +409,11 @@ class Reconciler:
             self._schedule.looked(work.unit)
         elif isinstance(result, Failure):
             delay = self._schedule.fail(work.unit, self._clock())
-            _log.warning("unit_failed", unit=work.unit.id, reason=str(result.error), retry_seconds=round(delay, 1))
+            with for_request(self.requests.of(work.unit)):
+                _log.warning("unit_failed", unit=work.unit.id, reason=str(result.error), retry_seconds=round(delay, 1))
         elif result.is_settled:
-            self._schedule.settle(work.unit)
+            if self._schedule.settle(work.unit) and (request := self.requests.settle(work.unit)):
+                _log.info("change_made", unit=work.unit.id, request=request)
         else:
             if result.wait_on and not self._preparer.still_waits(work, result.wait_on):
                 self._schedule.notice(work.unit)  # what it waits for has changed while it ran
@@ -499,10 +506,10 @@ class Reconciler:
         count = 0
         while (work := self.begin()) is not None:
             if pool is not None:
-                future = loop.run_in_executor(pool, perform, work)
+                future = loop.run_in_executor(pool, perform, work, self.requests.of(work.unit))
                 future.add_done_callback(partial(self._finish_future, work))
                 continue
-            self.finish(work, perform(work))
+            self.finish(work, perform(work, self.requests.of(work.unit)))
             count += 1
             if count % _SLICE == 0:
                 await asyncio.sleep(0)

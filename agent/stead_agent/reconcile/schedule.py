@@ -107,13 +107,15 @@ class Schedule:
                 return scheduled
         return None
 
-    def settle(self, unit: Key) -> None:
-        """The unit matches its desired state."""
+    def settle(self, unit: Key) -> bool:
+        """The unit matches its desired state; tell whether that is so still, or it runs again."""
         entry = self._finish(unit)
         entry.failures = 0
         entry.timer = 0
-        if not self._run_again(unit, entry):
-            del self._units[unit]
+        if self._run_again(unit, entry):
+            return False
+        del self._units[unit]
+        return True
 
     def wait(self, unit: Key, on: Iterable[Key], until: float) -> None:
         """The unit runs again when one of those units has run, or at `until` at the latest."""

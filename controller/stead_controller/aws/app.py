@@ -394,6 +394,7 @@ class AwsApp:
     def _call(self, exchange: Exchange, caller: Caller, tx: Transaction, prepared: object) -> Call:
         if exchange.span is not None:
             tx.trace = exchange.span.traceparent
+        tx.request = exchange.request_id
         return Call(
             caller=caller,
             tx=tx,

@@ -52,9 +52,9 @@ class Around(Database):
         """Let the other database call `listener`."""
         self._inner.on_commit(listener)
 
-    def before_traced(self, herald: CommitListener) -> None:
+    def before_calls(self, herald: CommitListener) -> None:
         """Let the other database call `herald`."""
-        self._inner.before_traced(herald)
+        self._inner.before_calls(herald)
 
     def wake(self, wakes: Wakes) -> None:
         """Tell the other database's listeners."""

@@ -209,15 +209,15 @@ class Database:
         """
         self._listeners.append(listener)
 
-    def before_traced(self, herald: CommitListener) -> None:
-        """Call `herald` right before each commit of a traced call, whose rows others may read as soon as it is done.
+    def before_calls(self, herald: CommitListener) -> None:
+        """Call `herald` right before each commit of a call, whose rows others may read as soon as it is done.
 
         It may come twice, and for a commit that fails.
         """
         self._heralds.append(herald)
 
     def _announce(self, tx: Wakes) -> None:
-        for herald in self._heralds if tx.trace else ():
+        for herald in self._heralds if tx.trace or tx.request else ():
             herald(tx)
 
     def wake(self, wakes: Wakes) -> None:

@@ -21,7 +21,7 @@ class Wakes:
     With `gathers` its changes for all hosts of a VPC may reach them some seconds later, so that many such changes are
     sent together. `makes_room` is whether hosts may have room now for what waits for it, `scaling` whether a group is
     due to scale, `notifies` whether a message is to be delivered. `removed_hosts` have no place in the cloud any more.
-    `trace` is the traceparent of the call that this is, if it is traced.
+    `request` is the request id of the call that this is, `trace` its traceparent if it is traced.
     """
 
     events: set[str] = field(default_factory=set)
@@ -33,6 +33,7 @@ class Wakes:
     notifies: bool = False
     removed_hosts: set[str] = field(default_factory=set)
     trace: str = ""
+    request: str = ""
 
 
 def everything() -> Wakes:
@@ -48,6 +49,8 @@ def written(wakes: Wakes, sender: str) -> list[str]:
     first = {"from": sender, "revision": wakes.revision, "flags": flags, "removed": sorted(wakes.removed_hosts)}
     if wakes.trace:
         first["trace"] = wakes.trace
+    if wakes.request:
+        first["request"] = wakes.request
     pieces = list(batched(sorted(wakes.events), _EVENTS_OF_ONE)) or [()]
     return [
         json.dumps({**(first if number == 0 else {"from": sender}), "events": piece}, separators=(",", ":"))
@@ -65,6 +68,7 @@ def read(text: str) -> tuple[str, Wakes]:
         revision=content.get("revision"),
         removed_hosts=set(content.get("removed", ())),
         trace=content.get("trace", ""),
+        request=content.get("request", ""),
     )
     for name in _FLAGS:
         setattr(woken, name, name in content.get("flags", ()))

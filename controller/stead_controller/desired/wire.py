@@ -51,9 +51,10 @@ def removal(kind: int, resource_id: str, revision: int, *, force: bool = False) 
     return b"".join((_REMOVALS, _varint(len(content)), content))
 
 
-def traced(revision: int, traceparent: str) -> bytes:
-    """Encode that a call with this trace made the changes of a revision."""
-    content = pb.TracedRevision(revision=revision, traceparent=traceparent).SerializeToString()
+def traced(revision: int, traceparent: str, request_id: str) -> bytes:
+    """Encode that a call with this trace, or none, and this request id made the changes of a revision."""
+    traced_revision = pb.TracedRevision(revision=revision, traceparent=traceparent, request_id=request_id)
+    content = traced_revision.SerializeToString()
     return b"".join((_TRACES, _varint(len(content)), content))
 
 

@@ -19,7 +19,7 @@ from stead_controller.desired import host_errors, wire
 from stead_controller.desired.changes import Greeting, News, Reader, TopicNews, Update
 from stead_controller.desired.coalescing import DelayedUpdates, joined
 from stead_controller.desired.messages.keys import Addition, OpenKey, without_keys
-from stead_controller.hosts.traced_changes import Traced, TracedChanges
+from stead_controller.hosts.traced_changes import NO_CALLS, Traced, TracedChanges
 
 _log = logging.getLogger(__name__)
 
@@ -216,13 +216,13 @@ class Feed:
             self._put(stream, news.revision, [*(own or ()), *joined(topics), *begun.values(), *ended.values(), *told])
             self._follow(stream, stream.vpc_ids - ended.keys() | begun.keys())
         else:
-            self._put_alike(stream, news.revision, topics, contents)
+            self._put_alike(stream, news.revision, topics, contents, traced)
 
     def _send_delayed(self) -> None:
         """Send the collected changes."""
         contents: dict[tuple[int, ...], bytes] = {}
         for host_id, topics in self._delayed.take_all().items():
-            self._put_alike(self._streams[host_id], self._revision, topics, contents, patient=True)
+            self._put_alike(self._streams[host_id], self._revision, topics, contents, NO_CALLS, patient=True)
 
     def _put_alike(
         self,
@@ -230,13 +230,15 @@ class Feed:
         revision: int,
         topics: Sequence[TopicNews],
         contents: dict[tuple[int, ...], bytes],
+        traced: Traced,
         *,
         patient: bool = False,
     ) -> None:
         """Send changes of VPCs, which are encoded once for all hosts that get the same ones."""
         key = tuple(map(id, topics))
         if key not in contents:
-            contents[key] = wire.update(revision, self._epoch, joined(topics), patient=patient)
+            told = traced.requests(set[int]().union(*(each.revisions for each in topics))) if traced else ()
+            contents[key] = wire.update(revision, self._epoch, [*joined(topics), *told], patient=patient)
         stream.sent = revision
         stream.put(contents[key])
 

@@ -97,7 +97,7 @@ class HostLink:
         self._elsewhere = Elsewhere(database, authority)
         self.consoles = Consoles(self.ask_here)
         database.on_commit(self._committed)
-        database.before_traced(self._feed.traced.note)
+        database.before_calls(self._feed.traced.note)
 
     def connected(self) -> set[str]:
         """The ids of the hosts that have a stream to this controller."""
@@ -326,7 +326,7 @@ class HostLink:
         for host_id in tx.removed_hosts:
             self._loop.call_soon_threadsafe(self._end_session, host_id)
         if tx.revision is not None:
-            if tx.trace:  # for the second time, unless another controller committed it
+            if tx.trace or tx.request:  # for the second time, unless another controller committed it
                 self._feed.traced.note(tx)
             self._feed.committed(tx.revision, gathers=tx.gathers)
 

@@ -1,9 +1,10 @@
-"""Which of the calls that are traced made which changes, from the commit until hosts have been sent them.
+"""Which calls made which changes, with their request ids and traces, from the commit until hosts have been sent them.
 
-It is in memory alone: a host that is away in that moment gets the changes without the trace.
+It is in memory alone: a host that is away in that moment gets the changes without it.
 """
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from stead_controller.db.wakes import Wakes
@@ -14,10 +15,19 @@ from stead_proto.v1 import host_pb2 as pb
 _MOST: Final = 4096
 
 
-class Traced:
-    """The traces of some revisions, with the time at which each was committed, in Unix nanoseconds."""
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A call that changed something: its request id and trace, empty for none, and when it was committed."""
 
-    def __init__(self, revisions: dict[int, tuple[str, int]]) -> None:
+    request: str
+    trace: str
+    at: int  # Unix nanoseconds
+
+
+class Traced:
+    """The calls that made some revisions."""
+
+    def __init__(self, revisions: dict[int, _Call]) -> None:
         """Take them by revision."""
         self._revisions = revisions
 
@@ -28,25 +38,36 @@ class Traced:
     def told(self, host_id: str, revisions: Collection[int]) -> Iterator[bytes]:
         """Yield what a host is told of those among these revisions: it is now that they are sent to it."""
         for revision in sorted(self._revisions.keys() & revisions):
-            parent, at = self._revisions[revision]
+            call = self._revisions[revision]
             about: dict[str, traces.Value] = {"stead.host": host_id, "stead.revision": revision}
-            sending = traces.begin("send to host", parent, "producer", about, at)
+            sending = traces.begin("send to host", call.trace, "producer", about, call.at) if call.trace else None
             if sending is not None:
                 sending.end()
-                yield wire.traced(revision, sending.traceparent)
+            if sending is not None or call.request:
+                yield wire.traced(revision, "" if sending is None else sending.traceparent, call.request)
+
+    def requests(self, revisions: Collection[int]) -> Iterator[bytes]:
+        """Yield what all hosts are told alike of those among these revisions: their request ids."""
+        for revision in sorted(self._revisions.keys() & revisions):
+            if request := self._revisions[revision].request:
+                yield wire.traced(revision, "", request)
+
+
+NO_CALLS: Final = Traced({})
 
 
 class TracedChanges:
-    """The traces of what was committed and is not sent; `note` may be called from any thread."""
+    """The calls whose changes were committed and are not sent; `note` may be called from any thread."""
 
     def __init__(self) -> None:
         """Begin without any."""
-        self._revisions: dict[int, tuple[str, int]] = {}
+        self._revisions: dict[int, _Call] = {}
 
     def note(self, wakes: Wakes) -> None:
-        """Note the trace of a transaction that is about to be committed, or just was."""
-        if wakes.trace and wakes.revision and traces.is_on() and len(self._revisions) < _MOST:
-            self._revisions.setdefault(wakes.revision, (wakes.trace, traces.now()))
+        """Note the call of a transaction that is about to be committed, or just was."""
+        trace = wakes.trace if traces.is_on() else ""
+        if (trace or wakes.request) and wakes.revision and len(self._revisions) < _MOST:
+            self._revisions[wakes.revision] = _Call(wakes.request, trace, traces.now())
 
     def take(self, revision: int) -> Traced:
         """Take those of all revisions until this one."""

@@ -573,7 +573,7 @@ class DesiredState(_message.Message):
     def removals(self) -> _containers.RepeatedCompositeFieldContainer[_desired_pb2.Removal]: ...
     @_builtins.property
     def traces(self) -> _containers.RepeatedCompositeFieldContainer[Global___TracedRevision]:
-        """Which of the calls that are traced changed what. Only with traces (docs/operate/traces.md); nothing depends on it."""
+        """Which calls of the API changed what, for the log and for traces (docs/operate/traces.md); nothing depends on it."""
 
     def __init__(
         self,
@@ -597,24 +597,28 @@ Global___DesiredState: _TypeAlias = DesiredState  # noqa: Y015
 
 @_typing.final
 class TracedRevision(_message.Message):
-    """The resources and removals of this revision are due to a call with this trace."""
+    """The resources and removals of this revision are due to a call with this trace, if it is traced, and this request id."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     REVISION_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     revision: _builtins.int
     traceparent: _builtins.str
     """https://www.w3.org/TR/trace-context/#traceparent-header"""
+    request_id: _builtins.str
+    """as the caller got it"""
     def __init__(
         self,
         *,
         revision: _builtins.int = ...,
         traceparent: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["revision", b"revision", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "revision", b"revision", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -42,6 +42,18 @@ def test_errors_bring_their_stack(capsys: pytest.CaptureFixture[str]) -> None:
     assert "ZeroDivisionError: " in json.loads(capsys.readouterr().err)["stack"]
 
 
+def test_lines_name_the_request_that_they_are_for(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json")
+    with logs.for_request("req-1"):
+        logs.Log("stead_agent.x").info("machine_started", machine="i-1")
+        logging.getLogger("stead_agent.y").warning("disk_slow", extra={"disk": "vol-1"})
+        with logs.for_request(""):
+            logs.Log("stead_agent.x").info("other")
+    logs.Log("stead_agent.x").info("later")
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line.get("request") for line in lines] == ["req-1", "req-1", None, None]
+
+
 def test_what_is_below_the_level_is_not_written(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("text", "warning")
     logs.Log("stead_agent.x").info("machine_started")

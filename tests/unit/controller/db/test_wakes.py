@@ -7,7 +7,15 @@ LIMIT = 8000  # bytes of a notification of PostgreSQL
 
 
 def test_who_is_to_be_woken_survives_the_way():
-    sent = Wakes(events={"i-1"}, revision=7, scaling=True, gathers=True, removed_hosts={"h-1"}, trace="00-a-b-01")
+    sent = Wakes(
+        events={"i-1"},
+        revision=7,
+        scaling=True,
+        gathers=True,
+        removed_hosts={"h-1"},
+        trace="00-a-b-01",
+        request="req-1",
+    )
     (text,) = wakes.written(sent, "me")
     assert wakes.read(text) == ("me", sent)
 

@@ -77,3 +77,9 @@ async def test_the_stream_of_a_removed_host_ends_wherever_it_was_removed(link, d
     database.wake(Wakes(removed_hosts={"h-1", "h-3"}))
     assert [pb.HostUpdate.FromString(each) async for each in streams[0].updates()] == []
     assert [stream.ended for stream in streams] == [True, False]
+
+
+async def test_whose_request_it_was_is_known_of_what_another_controller_committed(database, link):
+    database.wake(Wakes(revision=3, request="req-1"))
+    [told] = link._feed.traced.take(3).requests({3})
+    assert b"req-1" in told

@@ -8,6 +8,7 @@ import pytest
 from stead_controller.db.tables import CloudFact
 from stead_controller.db.wakes import Wakes
 from stead_controller.desired import outbox, revisions
+from stead_controller.desired.changes import News, TopicNews
 from stead_controller.hosts import traced_changes
 from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.traced_changes import TracedChanges
@@ -37,7 +38,7 @@ class Cloud:
         self.size = 0
         self.feed = Feed(database)
         self.hosts = database.run_blocking(self._build)
-        database.before_traced(self.feed.traced.note)
+        database.before_calls(self.feed.traced.note)
         self.streams = [Stream(host_id, 0, "") for host_id in self.hosts]
 
     def _build(self, tx):
@@ -52,10 +53,10 @@ class Cloud:
         await self.feed._round()
         self.sent()
 
-    def put(self, tx, host, name, trace=""):
+    def put(self, tx, host, name, trace="", request=""):
         self.size += 1
         outbox.write(tx, self.hosts[host], {(desired.KIND_VOLUME, name): desired.Volume(size=self.size)})
-        tx.trace = trace
+        tx.trace, tx.request = trace, request
 
     def sent(self):
         """What each host was sent since the last time."""
@@ -100,6 +101,59 @@ async def test_a_host_is_told_which_call_changed_what(cloud, server):
     assert (len(again.resources), list(again.traces)) == (1, [])
 
 
+async def test_a_host_is_told_whose_request_it_is_without_traces(cloud):
+    await cloud.database.run(lambda tx: cloud.put(tx, 0, "vol-1", CALL, "req-1"))
+    await cloud.database.run(lambda tx: cloud.put(tx, 0, "vol-2", request="req-2"))
+    await cloud.database.run(lambda tx: cloud.put(tx, 0, "vol-3"))
+    await cloud.feed._round()
+    [[state], []] = cloud.sent()
+    revisions = {each.revision: each.id for each in state.resources}
+    assert [(revisions[each.revision], each.request_id, each.traceparent) for each in state.traces] == [
+        ("vol-1", "req-1", ""),
+        ("vol-2", "req-2", ""),
+    ]
+
+
+async def test_a_traced_request_has_both(cloud, server):
+    await cloud.database.run(lambda tx: cloud.put(tx, 0, "vol-1", CALL, "req-1"))
+    await cloud.feed._round()
+    [[state], _] = cloud.sent()
+    [told] = state.traces
+    assert (told.request_id, told.traceparent[3:35]) == ("req-1", TRACE)
+    await cloud.database.run(lambda tx: cloud.put(tx, 0, "vol-2", request="req-2"))
+    await cloud.feed._round()
+    [[state], _] = cloud.sent()
+    assert [(each.request_id, each.traceparent) for each in state.traces] == [("req-2", "")]
+    traces.stop()
+    [sent] = server.named("send to host")
+    assert sent.began > 10**18
+
+
+async def test_all_hosts_of_a_vpc_are_told_whose_change_of_it_is(cloud, monkeypatch):
+    """Not of changes that are collected: nobody asks when each host had each of them."""
+    for stream in cloud.streams:
+        cloud.feed._follow(stream, {"vpc-1"})
+    for number, request, gathers in ((1, "req-1", False), (2, "", False), (3, "req-3", True)):
+        wakes = Wakes(revision=number, request=request, gathers=gathers)
+        cloud.feed.traced.note(wakes)
+        cloud.feed.committed(number, gathers=gathers)
+        topic = TopicNews("vpc-1", {(desired.KIND_VPC, "vpc-1"): b""}, {number})
+        cloud.feed._hand_out(News(number, "e", topics={"vpc-1": topic}), number - 1)
+    monkeypatch.setattr(cloud.feed._delayed, "due_in", lambda: 0)
+    cloud.feed._send_delayed()
+    told = [
+        [[(each.revision, each.request_id) for each in state.traces] for state in states] for states in cloud.sent()
+    ]
+    assert told == [[[(1, "req-1")], [], []]] * 2
+
+
+async def test_who_failed_to_commit_has_made_no_change_of_another(cloud):
+    for request in ("req-failed", "req-1", "req-1"):
+        cloud.feed.traced.note(Wakes(revision=7, request=request))
+    [told] = cloud.feed.traced.take(7).told("h-1", {7})
+    assert b"req-1" in told
+
+
 async def test_what_is_undone_is_no_change_of_the_call(cloud, server):
     def fails(tx):
         cloud.put(tx, 0, "vol-1", CALL)
@@ -141,6 +195,7 @@ def test_what_is_not_traced_or_too_much_is_not_kept(server, monkeypatch):
     changes = TracedChanges()
     changes.note(Wakes(revision=1))
     changes.note(Wakes(trace=CALL))
+    changes.note(Wakes(request="req-1"))
     assert not changes.take(9)
     monkeypatch.setattr(traced_changes, "_MOST", 2)
     for revision in (1, 2, 3):
