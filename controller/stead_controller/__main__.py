@@ -465,7 +465,8 @@ def downgrade(state_dir: Path, database_url: str, revision: str) -> None:
 
     opened = Database(Settings(state_dir=state_dir, database_url=database_url).database)
     try:
-        click.echo(f"The database has the revision {downgrade_to(opened.engine, revision)}.")
+        went = downgrade_to(opened.engine, revision, copies=state_dir)
+        click.echo(f"The database has the revision {went}.")
     except DowngradeError as error:
         raise click.ClickException(str(error)) from error
     finally:

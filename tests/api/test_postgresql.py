@@ -291,20 +291,28 @@ def test_each_controller_hears_what_the_others_commit(database, other):
         assert [each.events for each in heard[count:]] == [{"i-1"}], "of what wakes nobody nothing is said"
 
 
-def test_nobody_goes_back_under_a_controller_and_one_that_was_killed_is_waited_for(database, other, monkeypatch):
+def test_nobody_goes_back_under_a_controller_and_one_that_was_killed_is_waited_for(
+    database, other, monkeypatch, tmp_path
+):
+    """And the database is copied before, as a file is."""
     monkeypatch.setattr(downgrade, "LEASE_SECONDS", 1.0)  # longer than a beat
     with members(database, other), pytest.raises(downgrade.DowngradeError, match="stop all of them before"):
-        downgrade.downgrade_to(database.engine, "-1")
+        downgrade.downgrade_to(database.engine, "-1", copies=tmp_path)
     assert schema.revision_of(database.engine) == schema.newest()
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE controllers SET seen = extract(epoch FROM clock_timestamp()) * 1000"))
     began = time.monotonic()
-    downgrade.downgrade_to(database.engine, "-1")
+    downgrade.downgrade_to(database.engine, "-1", copies=tmp_path)
     assert time.monotonic() - began >= downgrade.LEASE_SECONDS
-    assert schema.revision_of(database.engine) != schema.newest()
+    present = schema.revision_of(database.engine)
+    assert present != schema.newest()
+    assert [path.name for path in tmp_path.iterdir()] == [f"stead.sqlite.of-{schema.newest()}"]
     with database.engine.begin() as connection:
         connection.execute(text("DELETE FROM controllers"))
-    downgrade.downgrade_to(database.engine, "-1")
+    with pytest.raises(downgrade.DowngradeError, match="No folder is named"):
+        downgrade.downgrade_to(database.engine, "-1")
+    downgrade.downgrade_to(database.engine, "-1", copies=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"stead.sqlite.of-{present}"]
 
 
 @pytest.mark.parametrize("what", STATE)

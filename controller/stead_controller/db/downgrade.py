@@ -21,23 +21,31 @@ class DowngradeError(SteadError):
     """The database cannot be brought back to a revision; it is unchanged."""
 
 
-def downgrade_to(engine: Engine, revision: str = "") -> str:
-    """Go back to a revision, or to the one before the last upgrade, and return the revision.
+def downgrade_to(engine: Engine, revision: str = "", *, copies: Path | None = None) -> str:
+    """Go back to a revision, or to the one before the last upgrade of a file, and return the revision.
 
-    A copy from before remains beside an SQLite database, replacing that of the last upgrade. Raises DowngradeError.
+    A copy from before remains beside a file, and of a server's database in the folder `copies`, replacing that of the
+    last upgrade. Raises DowngradeError.
     """
     present = schema.revision_of(engine)
     if present is None:
         raise DowngradeError("There is no database yet.")
+    if not schema.knows(present):
+        raise DowngradeError(f"The database has the revision {present}, of a newer release: that one can go back.")
     file = Path(engine.url.database) if engine.dialect.name == "sqlite" and engine.url.database else None
     target = revision or _before_the_last_upgrade(file, present)
     if file is None:
         _require_ended(engine)
-        _downgrade(engine, target)
-        return target
-    _require_alone(engine)
+        if copies is None:
+            raise DowngradeError("No folder is named for a copy of the database.")
+        file = copies / schema.FILE
+    else:
+        _require_alone(engine)
     copy = schema.copy_of(file, present)
-    schema.write_copy(engine, copy)
+    try:
+        schema.write_copy_of(engine, copy, present)
+    except schema.NotCopiedError as error:
+        raise DowngradeError(f"The database cannot be copied to {copy} before: {error}. Make room there.") from error
     try:
         _downgrade(engine, target)
     except DowngradeError:

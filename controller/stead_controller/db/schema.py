@@ -17,7 +17,8 @@ from stead_controller.errors import SteadError
 
 _VERSIONS: Final = Path(__file__).resolve().parent / "migrations" / "versions"
 _REVISION: Final = re.compile(r'^(revision|down_revision) = "(\w+)"$', re.MULTILINE)
-_FILE: Final = "stead.sqlite"
+FILE: Final = "stead.sqlite"
+"""What copies of a server's database have their names of, in the state directory: that of a file is named so."""
 _LOCK: Final = 0x5374656164  # of PostgreSQL: who has it changes the schema; "Stead", and no other use of such locks
 
 _log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ def _change_server(engine: Engine, copies: Path | None) -> None:
         if present is not None:
             if copies is None:
                 raise NotCopiedError("The database is not upgraded, since no folder is named for a copy of it.")
-            _keep_copy(engine, copies / _FILE, present)
+            _keep_copy(engine, copies / FILE, present)
         _change(engine, present)
 
 
@@ -157,18 +158,14 @@ def _keep_copy(engine: Engine, database: Path, revision: str) -> None:
     """Copy the database for a return to the previous release: only the last such copy is retained."""
     target = copy_of(database, revision)
     began = time.monotonic()
+    if engine.dialect.name == "sqlite" and target.exists():  # from an upgrade that was not completed
+        return
     try:
-        if engine.dialect.name == "sqlite":
-            if target.exists():  # from an upgrade that was not completed
-                return
-            write_copy(engine, target)
-        else:
-            _write_copy_of_server(engine, target, revision)
-    except (OSError, SQLAlchemyError, sqlite3.Error, SteadError) as error:
-        cause = getattr(error, "orig", None) or error
+        write_copy_of(engine, target, revision)
+    except NotCopiedError as error:
         raise NotCopiedError(
             f"The database is not upgraded, and nothing of it is changed, since it cannot be copied to {target} before "
-            f"({str(cause).strip()}). Mend that, such as by making room in {target.parent}, and start the controller "
+            f"({error.message}). Mend that, such as by making room in {target.parent}, and start the controller "
             "again, or the former release, which can use the database as it is."
         ) from error
     _log.info("database_copied", extra={"file": str(target), "seconds": round(time.monotonic() - began, 1)})
@@ -177,7 +174,14 @@ def _keep_copy(engine: Engine, database: Path, revision: str) -> None:
             other.unlink()
 
 
-def _write_copy_of_server(engine: Engine, target: Path, revision: str) -> None:
-    from stead_controller.db.server_copy import write  # noqa: PLC0415 - see above
+def write_copy_of(engine: Engine, target: Path, revision: str) -> None:
+    """Copy a file, or a server's database that has a revision, whole or not at all; raises NotCopiedError with why."""
+    try:
+        if engine.dialect.name == "sqlite":
+            write_copy(engine, target)
+        else:
+            from stead_controller.db.server_copy import write  # noqa: PLC0415 - see above
 
-    write(engine, target, revision)
+            write(engine, target, revision)
+    except (OSError, SQLAlchemyError, sqlite3.Error, SteadError) as error:
+        raise NotCopiedError(str(getattr(error, "orig", None) or error).strip()) from error

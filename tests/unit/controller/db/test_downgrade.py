@@ -1,5 +1,7 @@
 """Going back one release: by which copy it knows where to, what it keeps, and when it refuses."""
 
+import errno
+import os
 import sqlite3
 
 import pytest
@@ -58,6 +60,24 @@ def test_without_a_copy_the_revision_must_be_named(database, tmp_path):
     with pytest.raises(DowngradeError, match="name it"):
         downgrade_to(database.engine)
     assert downgrade_to(database.engine, OLD) == OLD
+
+
+def test_what_cannot_be_copied_before_is_not_changed(database, tmp_path, monkeypatch):
+    before = copies(tmp_path)
+
+    def full(_handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(DowngradeError, match=r"cannot be copied .*No space left on device\. Make room there"):
+            downgrade_to(database.engine)
+    assert (schema.revision_of(database.engine), copies(tmp_path)) == (schema.newest(), before)
+    with database.engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = 'ffffffffffff'"))
+    with pytest.raises(DowngradeError, match="ffffffffffff, of a newer release"):
+        downgrade_to(database.engine, OLD)
+    assert copies(tmp_path) == before
 
 
 def test_not_while_a_controller_has_it_open(database, tmp_path):
