@@ -1,4 +1,4 @@
-"""The roles `monitoring` and `virtual_address` leave alone what an operator has configured, and take what an uninstall left."""
+"""What roles do first: they leave alone what an operator has configured; and what `rotate.yml` does of one alone."""
 
 import json
 import re
@@ -11,6 +11,7 @@ from tests.support.processes import ROOT, clean_environment
 
 pytestmark = pytest.mark.client("ansible")
 
+_ROLES = ROOT / "ansible/roles"
 _CONFIGURATION = "c /etc/prometheus/prometheus.yml"
 _VERIFIED = {  # what `dpkg --verify prometheus` says
     "bare": "",
@@ -26,17 +27,16 @@ _KEEPALIVED = {
 
 @pytest.fixture
 def failed(tmp_path):
-    """Run what each role does first, on machines as they may be; gives how many tasks failed on each."""
+    """Run these parts on machines as they may be; gives how many tasks failed on each, and all that Ansible said."""
     if why := outside_clients.why_missing("ansible"):
         pytest.skip(why)
     for name, said in _VERIFIED.items():
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "dpkg").write_text(f"#!/bin/sh\nprintf '%s' '{said}'\n")
-        (tmp_path / name / "dpkg").chmod(0o755)
+        _program(tmp_path / name / "dpkg", said)
     for name, files in _KEEPALIVED.items():
         (tmp_path / name).mkdir()
         for file in files:
             (tmp_path / name / file).touch()
+    _program(tmp_path / "rotated" / "stead", '{"controller": "started"}')
     own = f"{tmp_path}/{{{{ inventory_hostname }}}}"
     plays = [
         {
@@ -45,10 +45,18 @@ def failed(tmp_path):
             "connection": "local",
             "environment": {"PATH": f"{own}:/usr/bin:/bin"},
             "vars": {"virtual_address_folder": own},
-            "tasks": [{"include_tasks": str(ROOT / f"ansible/roles/{role}/tasks/refuse.yml")}],
+            "tasks": [task],
         }
-        for role, hosts in (("monitoring", _VERIFIED), ("virtual_address", _KEEPALIVED))
+        for task, hosts in (
+            ({"include_tasks": f"{_ROLES}/monitoring/tasks/refuse.yml"}, _VERIFIED),
+            ({"include_tasks": f"{_ROLES}/virtual_address/tasks/refuse.yml"}, _KEEPALIVED),
+            ({"include_role": {"name": "controller", "tasks_from": "run"}}, ("rotated",)),
+        )
     ]
+    groups = {"all": [*_VERIFIED, *_KEEPALIVED], "controller": ["rotated"], "agents": ["rotated"]}
+    inventory = {name: {"hosts": dict.fromkeys(hosts)} for name, hosts in groups.items()}
+    inventory["controller"]["vars"] = {"ansible_host": "192.0.2.1"}
+    (tmp_path / "inventory.json").write_text(json.dumps(inventory))
     (tmp_path / "play.yml").write_text(json.dumps(plays))
     [strategies] = outside_clients.folder_of("ansible").glob(
         "venv/lib/*/site-packages/ansible_mitogen/plugins/strategy"
@@ -57,11 +65,11 @@ def failed(tmp_path):
     done = subprocess.run(
         [
             outside_clients.folder_of("ansible") / "venv/bin/ansible-playbook",
-            f"--inventory={','.join([*_VERIFIED, *_KEEPALIVED])},",
+            "--inventory=inventory.json",
             "play.yml",
         ],
         cwd=tmp_path,
-        env=clean_environment(HOME=str(tmp_path), ANSIBLE_NOCOLOR="1", **mitogen),
+        env=clean_environment(HOME=str(tmp_path), ANSIBLE_NOCOLOR="1", ANSIBLE_ROLES_PATH=str(_ROLES), **mitogen),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -71,7 +79,16 @@ def failed(tmp_path):
     return dict(re.findall(r"^(\w+) +: ok=\d.* failed=(\d)", done.stdout, re.MULTILINE)), done.stdout
 
 
-def test_configurations_of_others_stay(failed):
+def _program(path, says):
+    """Have a machine's own program say this."""
+    path.parent.mkdir()
+    path.write_text(f"#!/bin/sh\nprintf '%s' '{says}'\n")
+    path.chmod(0o755)
+
+
+def test_configurations_of_others_stay_and_the_controller_runs(failed):
     counts, said = failed
-    assert counts == {"bare": "0", "removed": "0", "others": "1", "empty": "0", "ours": "0", "foreign": "1"}, said
+    good = dict.fromkeys(("bare", "removed", "empty", "ours", "rotated"), "0")
+    assert counts == good | {"others": "1", "foreign": "1"}, said
     assert said.count('"msg": "This machine') == 2, said
+    assert "changed: [rotated]" in said, said
