@@ -158,8 +158,6 @@ def _keep_copy(engine: Engine, database: Path, revision: str) -> None:
     """Copy the database for a return to the previous release: only the last such copy is retained."""
     target = copy_of(database, revision)
     began = time.monotonic()
-    if engine.dialect.name == "sqlite" and target.exists():  # from an upgrade that was not completed
-        return
     try:
         write_copy_of(engine, target, revision)
     except NotCopiedError as error:

@@ -46,6 +46,7 @@ def test_the_database_before_an_upgrade_is_copied_for_a_downgrade(tmp_path, file
     with database.engine.begin() as connection:
         connection.exec_driver_sql("INSERT INTO accounts (id, name, created, disabled) VALUES ('1', 'old', 5, 0)")
     (tmp_path / "stead.sqlite.of-997a8f069d6f").write_text("of the upgrade before")
+    (tmp_path / f"stead.sqlite.of-{_FORMER}").write_text("of a try that failed, since when more was written")
     schema.bring_up_to_date(database.engine)
     schema.bring_up_to_date(database.engine)
     database.close()
