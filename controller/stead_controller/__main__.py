@@ -366,12 +366,12 @@ def run(**options: Any) -> None:
 
 
 def _initialise(settings: Settings, run_apart: "Run | None" = None) -> None:
-    from stead_controller.db.schema import NewerDatabaseError, NotCopiedError, here  # noqa: PLC0415 - see load
+    from stead_controller.db.schema import UnchangedError, here  # noqa: PLC0415 - see load
     from stead_controller.initialise import initialise  # noqa: PLC0415 - see load
 
     try:
         initialise(settings, clock.now(), run_apart or here)
-    except (NewerDatabaseError, NotCopiedError) as error:
+    except UnchangedError as error:
         raise click.ClickException(error.message) from error
 
 

@@ -32,11 +32,15 @@ def here(work: Callable[[], None]) -> None:
     work()
 
 
-class NewerDatabaseError(SteadError):
+class UnchangedError(SteadError):
+    """The schema could not be brought up to date, for a reason that its message says, and nothing was changed."""
+
+
+class NewerDatabaseError(UnchangedError):
     """A newer release has changed the database's schema."""
 
 
-class NotCopiedError(SteadError):
+class NotCopiedError(UnchangedError):
     """The database could not be copied, so that its schema was not changed."""
 
 
