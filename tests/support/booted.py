@@ -122,7 +122,7 @@ class Machine:
             os.kill(self.pid, signal.SIGKILL)
         else:
             self._outer.kill()
-        self._outer.wait(60)
+        self._outer.wait(300)  # its files are freed with it: a disk that discards takes minutes for a rack's
         self._outer, self.pid = None, 0
 
     def _is_up(self) -> bool:
