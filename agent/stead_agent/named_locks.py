@@ -3,7 +3,10 @@
 import contextlib
 import threading
 from collections.abc import Iterator
+from typing import Final
 from weakref import WeakValueDictionary
+
+_LOOK_SECONDS: Final = 0.2
 
 
 class NamedLocks:
@@ -14,10 +17,16 @@ class NamedLocks:
         self._by_name: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
 
     @contextlib.contextmanager
-    def at(self, name: str) -> Iterator[None]:
-        """Hold the lock of this name; must not be nested for one name."""
+    def at(self, name: str, stop: threading.Event | None = None) -> Iterator[bool]:
+        """Hold the lock of this name, and yield True; or False, when `stop` is set before. Must not be nested."""
         with self._lock:
             lock = self._by_name.get(name) or threading.Lock()
             self._by_name[name] = lock
-        with lock:
-            yield
+        while not lock.acquire(timeout=_LOOK_SECONDS if stop is not None else -1):
+            if stop is not None and stop.is_set():
+                yield False
+                return
+        try:
+            yield stop is None or not stop.is_set()
+        finally:
+            lock.release()

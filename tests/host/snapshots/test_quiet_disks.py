@@ -1,6 +1,8 @@
 """Snapshots of disks that no guest has in use: right, gone on with after a kill, begun anew when the disk changed."""
 
+import os
 import random
+import signal
 import subprocess
 import threading
 from dataclasses import replace
@@ -55,6 +57,7 @@ def snapshots(place, store):
     yield made
     made.close()
     assert list((place / "run" / "quiet").iterdir()) == []
+    assert made._quiet._readers == {}
 
 
 def make_disk(place, seed, volume_id=VOL, blocks=range(0, 24, 2)):
@@ -286,9 +289,9 @@ class NotingLocks(NamedLocks):
         super().__init__()
         self.asked = []
 
-    def at(self, name):
+    def at(self, name, stop=None):
         self.asked.append(name)
-        return super().at(name)
+        return super().at(name, stop)
 
 
 def test_two_snapshots_of_one_disk_are_read_one_after_the_other(snapshots, place, fake):
@@ -309,6 +312,62 @@ def test_two_snapshots_of_one_disk_are_read_one_after_the_other(snapshots, place
     qemu_io(image, "write -P 99 0 64k")  # nobody has it open
 
 
+def test_one_that_is_removed_leaves_who_else_reads_its_disk_alone(snapshots, place, fake):
+    """As when the controller wants the first of two no more, which is in the store, while the second is read."""
+    image = make_disk(place, 17)
+    first, second = group(image), group(image, SnapshotSpec(NEXT, VOL), name=NEXT)
+    snapshots._quiet._volumes = locks = NotingLocks()
+    go_on = threading.Event()
+    fake.hold_after_received = (3, go_on)
+    snapshots.ensure(first)
+    wait_for(lambda: len(fake.received) == 3, "the first is read")
+    snapshots.ensure(second)
+    wait_for(lambda: locks.asked == [VOL, VOL], "the second has come")
+    removing = threading.Thread(target=snapshots.remove, args=(NEXT,))
+    removing.start()
+    removing.join(10)
+    is_waiting, is_read_on = removing.is_alive(), (place / "run" / "quiet" / VOL / "pid").exists()
+    go_on.set()
+    assert (is_waiting, is_read_on) == (False, True)
+    taken(snapshots, first)
+    assert snapshots.present() == {SNAP}
+
+
+def test_who_waits_for_a_turn_is_stopped_at_once(snapshots, place, monkeypatch):
+    turns = threading.Semaphore(0)
+    monkeypatch.setattr(snapshots, "_readers", turns)
+    wanted = group(make_disk(place, 18))
+    snapshots.ensure(wanted)
+    releasing = threading.Thread(target=snapshots.release, args=([VOL],))
+    releasing.start()
+    releasing.join(10)
+    is_waiting = releasing.is_alive()
+    turns.release()
+    assert not is_waiting
+    taken(snapshots, wanted)
+    assert turns.acquire(timeout=10), "its turn is over"
+
+
+def test_a_reader_whose_disk_does_not_answer_is_stopped_with_its_export(snapshots, place, monkeypatch):
+    begin, hangs = snapshots._quiet._start, threading.Event()
+
+    def begin_and_hang(*words):
+        listens = begin(*words)
+        os.kill(int((listens.parent / "pid").read_text()), signal.SIGSTOP)
+        hangs.set()
+        return listens
+
+    monkeypatch.setattr(snapshots._quiet, "_start", begin_and_hang)
+    snapshots.ensure(group(make_disk(place, 19)))
+    assert hangs.wait(60)
+    removing = threading.Thread(target=snapshots.remove, args=(SNAP,))
+    removing.start()
+    removing.join(10)
+    is_waiting = removing.is_alive()
+    snapshots._quiet.end(VOL)
+    assert not is_waiting
+
+
 def test_an_export_that_is_ended_as_it_begins_leaves_no_process(place, monkeypatch):
     """As when a guest is about to have the disk: who ends the export does not know its process yet."""
     quiet, begun = QuietDisks(place / "quiet"), []
@@ -320,7 +379,8 @@ def test_an_export_that_is_ended_as_it_begins_leaves_no_process(place, monkeypat
         return begun[0]
 
     monkeypatch.setattr(quiet_disk, "start_daemon", begin)
-    with pytest.raises(SnapshotError, match=VOL), quiet.exported(VOL, dict(group(make_disk(place, 16)).quiet)[VOL]):
+    disk, stop = dict(group(make_disk(place, 16)).quiet)[VOL], threading.Event()
+    with pytest.raises(SnapshotError, match=VOL), quiet.exported(VOL, disk, stop):
         pass
     with processes.held(begun[0]) as process:
         assert process is None or processes.ends(process, 10)

@@ -62,3 +62,24 @@ def test_who_waits_is_next():
 def _is_entered(locks: NamedLocks, name: str) -> bool:
     with locks.at(name):
         return True
+
+
+def test_who_is_stopped_meanwhile_does_not_get_it():
+    locks, stop = NamedLocks(), threading.Event()
+    got: list[bool] = []
+
+    def wait():
+        with locks.at("a", stop) as is_mine:
+            got.append(is_mine)
+
+    with locks.at("a") as is_mine:
+        assert is_mine
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        stop.set()
+        waiting.join(10)
+        assert got == [False]
+    wait()
+    assert got == [False, False], "nor who comes when it is free"
+    with locks.at("a", threading.Event()) as is_mine:
+        assert is_mine

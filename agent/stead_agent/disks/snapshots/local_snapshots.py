@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _READ_AT_ONCE: Final = 2  # groups; others wait after their instant was taken
 _READ_SECONDS: Final = 300.0
+_TURN_SECONDS: Final = 0.2  # between looks whether who waits for its turn is stopped
 _NEWS_SECONDS: Final = 0.5
 
 
@@ -196,7 +197,7 @@ class LocalSnapshots:
 
     def _work(self, job: _Job, backup: Backup | None) -> None:
         try:
-            with self._readers, _translated(job.group.name):
+            with self._turn(job.stop), _translated(job.group.name):
                 for spec in job.group.snapshots:
                     if not job.note.snapshots[spec.id].complete and not job.note.snapshots[spec.id].removed:
                         self._read(job, spec, backup)
@@ -212,12 +213,26 @@ class LocalSnapshots:
         for spec in job.group.snapshots:
             self._notify(spec.id)
 
+    @contextlib.contextmanager
+    def _turn(self, stop: threading.Event) -> Iterator[None]:
+        """Wait for a place among those who read; raises Stopped when stopped before."""
+        while not self._readers.acquire(timeout=_TURN_SECONDS):
+            if stop.is_set():
+                raise Stopped
+        try:
+            yield
+        finally:
+            self._readers.release()
+
     def _read(self, job: _Job, spec: SnapshotSpec, backup: Backup | None) -> None:
         """Store one snapshot."""
         with contextlib.ExitStack() as held:
             quiet = dict(job.group.quiet).get(spec.volume_id)
             if quiet is not None:
-                socket, export = held.enter_context(self._quiet.exported(spec.volume_id, quiet)), DiskExport("")
+                socket, export = (
+                    held.enter_context(self._quiet.exported(spec.volume_id, quiet, job.stop)),
+                    DiskExport(""),
+                )
             else:
                 assert backup is not None
                 socket, export = backup.socket, backup.exports[spec.volume_id]
@@ -276,17 +291,15 @@ class LocalSnapshots:
         if note.machine_id:
             with contextlib.suppress(NotPluggedError):  # it ended with its guest
                 self._guests.end(note.machine_id, note.name)
-        for each in note.snapshots.values():
-            self._quiet.end(each.volume_id)
         with self._lock:
             self._jobs.pop(note.name, None)
         self._notes.remove(note.name)
 
     def _stop(self, job: _Job) -> None:
-        """Stop a job's thread, and wait for it."""
+        """Stop a job's thread, and wait for it; what others read goes on."""
         job.stop.set()
         for volume_id in job.note.prints:
-            self._quiet.end(volume_id)
+            self._quiet.end_of(volume_id, job.stop)
         if job.thread is not None and job.thread is not threading.current_thread():
             job.thread.join()
 

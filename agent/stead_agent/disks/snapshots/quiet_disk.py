@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from stead_agent.disks.disk_options import access_to, address_space, bytes_optio
 from stead_agent.disks.disk_sources import FileSource
 from stead_agent.disks.disk_users import DiskAccessError
 from stead_agent.disks.snapshots.interface import QuietDisk, SnapshotError
+from stead_agent.disks.snapshots.reader import Stopped
 from stead_agent.named_locks import NamedLocks
 from stead_agent.programs import processes
 from stead_agent.programs.run import RunError, start_daemon
@@ -36,14 +38,21 @@ class QuietDisks:
         """Create the folder."""
         self._folder = folder
         self._volumes = NamedLocks()  # held while one is exported: two snapshots of it are read one after the other
+        self._readers: dict[str, threading.Event] = {}  # what stops who has it exported
         folder.mkdir(mode=0o711, parents=True, exist_ok=True)
 
     @contextlib.contextmanager
-    def exported(self, volume_id: str, disk: QuietDisk) -> Iterator[Path]:
-        """Export a disk, once nobody else exports it, and yield the socket; at the end the export is removed."""
+    def exported(self, volume_id: str, disk: QuietDisk, stop: threading.Event) -> Iterator[Path]:
+        """Export a disk, once nobody else exports it, and yield the socket; at the end the export is removed.
+
+        Raises Stopped when the reader is stopped before.
+        """
         place = self._folder / volume_id
         uid = disk_users.uid_of(volume_id)
-        with self._volumes.at(volume_id):
+        with self._volumes.at(volume_id, stop) as is_mine:
+            if not is_mine:
+                raise Stopped
+            self._readers[volume_id] = stop
             self.end(volume_id)
             try:
                 disk_users.give(disk.layer.source, uid)
@@ -57,6 +66,7 @@ class QuietDisks:
                 yield self._start(volume_id, disk, place, uid)
             finally:
                 self.end(volume_id)
+                del self._readers[volume_id]
 
     def end(self, volume_id: str) -> None:
         """End the export of a disk, whichever process began it."""
@@ -68,6 +78,11 @@ class QuietDisks:
                     signal.pidfd_send_signal(process, signal.SIGKILL)  # safe: it only reads
                     processes.ends(process, _START_SECONDS)
         shutil.rmtree(place, ignore_errors=True)
+
+    def end_of(self, volume_id: str, stop: threading.Event) -> None:
+        """End the export of a disk, if it is of the reader that this stops."""
+        if self._readers.get(volume_id) is stop:
+            self.end(volume_id)
 
     def present(self) -> frozenset[str]:
         """List the volumes that are exported, or have a leftover export of an earlier process."""
