@@ -441,7 +441,7 @@ def rotated(operator: Operator, trusted: int, *arguments: str) -> None:
 _PLACES: Final = (
     "/etc/stead /etc/sysctl.d/60-stead.conf /opt/stead /usr/local/bin/stead /var/lib/stead /run/stead "
     "/etc/systemd/system/*stead* /etc/systemd/system/*.wants/*stead* /etc/systemd/system/victoria-metrics.service /etc/prometheus/stead.rules.yml "
-    "/var/lib/stead-block-store /var/lib/stead-metrics /etc/keepalived/keepalived.conf "
+    "/var/lib/stead-block-store /var/lib/stead-metrics /etc/postgresql/*/stead /etc/keepalived/keepalived.conf "
     "/etc/keepalived/stead-controller-serves"
 )
 
