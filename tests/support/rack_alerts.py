@@ -32,8 +32,7 @@ def watched(prometheus: Machine, count: int) -> dict[str, str]:
 
 def alerts(prometheus: Machine) -> set[tuple[str, str, str]]:
     """Its alerts: name, instance (empty: of all), and whether it is `pending` or `firing`."""
-    found = _asked(prometheus, "alerts")
-    assert found is not None, "Prometheus does not answer"
+    found = wait_for(lambda: _asked(prometheus, "alerts"), "Prometheus answers", 60)
     labels = ((each["labels"], each["state"]) for each in found["alerts"])
     return {(of["alertname"], of.get("instance", ""), state) for of, state in labels}
 
