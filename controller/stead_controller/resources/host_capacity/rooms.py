@@ -174,6 +174,11 @@ def _most_free(zone: InstrumentedAttribute[str], *of_kind: ColumnElement[bool]) 
     return hosts.order_by(Host.memory_free.desc()).limit(1).correlate(zone.class_).scalar_subquery()
 
 
+def open_zones(tx: Transaction) -> set[str]:
+    """Return the zones with hosts that take instances now, whether or not they have room."""
+    return set(tx.session.scalars(select(Host.zone).where(Host.state == "up", Host.schedulable.is_(True)).distinct()))
+
+
 def asked_by(need: Need, tenancy: Tenancy = SHARED) -> dict[str, Any]:
     """Return the parameters of what a need and a tenancy ask of a host."""
     return {

@@ -195,7 +195,7 @@ def _default_subnet(
     That is the zone that is `better` for its capacity reservations or Dedicated Hosts, if there is one, then one with a
     host that has room for it, by KVM if there is any; of several such zones the one with the roomiest host and, where
     placement packs, with the subnet of which fewest addresses were given. Where no zone has room, it is one with Spot
-    Instances, which may be interrupted for others.
+    Instances, which may be interrupted for others, or one with hosts that take instances: what they lack is said.
     """
     shares = Tenancy(tenancy.kind, caller.account_id)
     asked = {"account_id": caller.account_id, **rooms.asked_by(need, shares)}
@@ -221,8 +221,8 @@ def _default_subnet(
         raise InvalidParameter(f"No default subnet for availability zone: '{zone}'.", code="MissingInput")
     best = min(known, key=rank)
     if best[0].zone != better and best[1] is None and best[2] is None:
-        with_spot = spot_interruptions.zones(tx, zones)
-        best = min((choice for choice in known if choice[0].zone in with_spot), key=rank, default=best)
+        likely = spot_interruptions.zones(tx, zones) or rooms.open_zones(tx)
+        best = min((choice for choice in known if choice[0].zone in likely), key=rank, default=best)
     return best[0]
 
 

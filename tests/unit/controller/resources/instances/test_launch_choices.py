@@ -167,6 +167,14 @@ def test_the_zone_has_hosts_with_the_firmware_that_the_image_needs(choose, world
     assert choose().subnet.id == world.one.subnet_ids[1]
 
 
+@pytest.mark.parametrize(("change", "zone"), [({}, 1), ({"state": "down"}, 0), ({"schedulable": False}, 0)])
+def test_where_none_has_room_it_is_a_zone_with_hosts_that_take_instances(choose, world, run, change, zone):
+    """So that what these lack is said, and not that there are none."""
+    moved = rows.offered({"zone": "us-east-1b", "memory_free": 0, **change})
+    run(lambda tx: tx.session.execute(update(Host).values(**moved)) and None)
+    assert choose().subnet.id == world.one.subnet_ids[zone]
+
+
 def test_where_instances_are_packed_zones_are_balanced_by_the_addresses_given(choose, world, run):
     packing = replace(CLOUD, placement="pack")
     run(lambda tx: tx.session.add(rows.host(zone="us-east-1b", memory_free=999 * GIB)))
