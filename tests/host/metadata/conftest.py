@@ -70,6 +70,22 @@ class Vm:
             return b"".join(iter(lambda: sock.recv(65536), b""))
 
 
+GUEST_IPV6 = "fd00:5:0:1::5"
+
+
+def with_ipv6(vpc: "Vpc", service: str) -> "Vm":
+    """Make a guest with IPv6, too, in a VPC that has a service's address of it."""
+    made = vpc.vm("172.31.0.5")
+    ip(
+        f"-n {vpc.namespace} addr add {service}/128 dev lo nodad",
+        f"-n {vpc.namespace} addr add fe80::1/64 dev v1 nodad",
+        f"-n {vpc.namespace} -6 route add {GUEST_IPV6}/128 dev v1",
+        f"-n {made.namespace} addr add {GUEST_IPV6}/128 dev eth0 nodad",
+        f"-n {made.namespace} -6 route add default via fe80::1 dev eth0",
+    )
+    return made
+
+
 @dataclass
 class Vpc:
     """A VPC namespace with one subnet, 172.31.0.0/20, and guests' namespaces in it."""

@@ -7,25 +7,16 @@ import pytest
 
 from stead_agent.metadata.interface import IPV6_ADDRESS, Guest
 from stead_agent.metadata.service import Metadata
-from tests.host.metadata.conftest import Vm, Vpc, guest_of, ip
+from tests.host.metadata.conftest import GUEST_IPV6, Vm, Vpc, guest_of, with_ipv6
 from tests.support.namespaces import inside
 
 pytestmark = pytest.mark.root
-_GUEST = "fd00:5:0:1::5"
 
 
 @pytest.fixture
 def vm(vpc: Vpc) -> Vm:
     """A guest with IPv6, in a VPC that has the metadata address of it."""
-    made = vpc.vm("172.31.0.5")
-    ip(
-        f"-n {vpc.namespace} addr add {IPV6_ADDRESS}/128 dev lo nodad",
-        f"-n {vpc.namespace} addr add fe80::1/64 dev v1 nodad",
-        f"-n {vpc.namespace} -6 route add {_GUEST}/128 dev v1",
-        f"-n {made.namespace} addr add {_GUEST}/128 dev eth0 nodad",
-        f"-n {made.namespace} -6 route add default via fe80::1 dev eth0",
-    )
-    return made
+    return with_ipv6(vpc, IPV6_ADDRESS)
 
 
 def _dual(vpc: Vpc, **options: object) -> Guest:
@@ -33,7 +24,7 @@ def _dual(vpc: Vpc, **options: object) -> Guest:
     (interface,) = guest.interfaces
     interface = replace(
         interface,
-        ipv6_addresses=(_GUEST,),
+        ipv6_addresses=(GUEST_IPV6,),
         subnet_ipv6_cidr_block="fd00:5:0:1::/64",
         vpc_ipv6_cidr_blocks=("fd00:5::/56",),
     )
@@ -44,7 +35,7 @@ def _ask(vm: Vm, request: str) -> bytes:
     """Send a request by IPv6; give the answer."""
 
     def talk() -> bytes:
-        with socket.create_connection((IPV6_ADDRESS, 80), timeout=60, source_address=(_GUEST, 0)) as sock:
+        with socket.create_connection((IPV6_ADDRESS, 80), timeout=60, source_address=(GUEST_IPV6, 0)) as sock:
             sock.sendall(f"{request}\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             return b"".join(iter(lambda: sock.recv(65536), b""))
 
@@ -72,10 +63,10 @@ def test_tokens_and_addresses(service: Metadata, vpc: Vpc, vm: Vm) -> None:
     lifetime = "\r\nX-aws-ec2-metadata-token-ttl-seconds: 60"
     token = _ask(vm, f"PUT /latest/api/token HTTP/1.1{lifetime}").rpartition(b"\r\n\r\n")[2].decode()
     header = f"\r\nX-aws-ec2-metadata-token: {token}"
-    assert _ask(vm, _path("ipv6", header)).endswith(b"\r\n" + _GUEST.encode())
+    assert _ask(vm, _path("ipv6", header)).endswith(b"\r\n" + GUEST_IPV6.encode())
     mac = _ask(vm, _path("mac", header)).rpartition(b"\r\n\r\n")[2].decode()
     below = f"network/interfaces/macs/{mac}"
-    assert _ask(vm, _path(f"{below}/ipv6s", header)).endswith(_GUEST.encode())
+    assert _ask(vm, _path(f"{below}/ipv6s", header)).endswith(GUEST_IPV6.encode())
     assert _ask(vm, _path(f"{below}/subnet-ipv6-cidr-blocks", header)).endswith(b"fd00:5:0:1::/64")
     assert _ask(vm, _path(f"{below}/vpc-ipv6-cidr-blocks", header)).endswith(b"fd00:5::/56")
     status, _ = vm.curl("/latest/meta-data/ipv6", "-H", f"X-aws-ec2-metadata-token: {token}")
@@ -108,7 +99,7 @@ def _token_hop_limits() -> set[int]:
     with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x86DD)) as wire:
         wire.bind(("eth0", 0x86DD))
         wire.settimeout(0.2)
-        with socket.create_connection((IPV6_ADDRESS, 80), timeout=60, source_address=(_GUEST, 0)) as sock:
+        with socket.create_connection((IPV6_ADDRESS, 80), timeout=60, source_address=(GUEST_IPV6, 0)) as sock:
             sock.sendall(
                 b"PUT /latest/api/token HTTP/1.1\r\nHost: x\r\nX-aws-ec2-metadata-token-ttl-seconds: 60\r\n"
                 b"Connection: close\r\n\r\n"

@@ -10,33 +10,24 @@ import pytest
 from stead_agent.metadata.interface import TIME_ADDRESS, TIME_IPV6_ADDRESS
 from stead_agent.metadata.service import Metadata
 from stead_agent.metadata.time_answers import read_clock
-from tests.host.metadata.conftest import Vm, Vpc, ip
+from tests.host.metadata.conftest import GUEST_IPV6, Vm, Vpc, with_ipv6
 from tests.support.namespaces import inside
 
 pytestmark = pytest.mark.root
-_GUEST = "fd00:5:0:1::5"
 _QUESTION = bytes((0b00_100_011, *[0] * 39)) + b"unlikely"
 
 
 @pytest.fixture
 def vm(vpc: Vpc) -> Vm:
     """A guest with both kinds of addresses."""
-    made = vpc.vm("172.31.0.5")
-    ip(
-        f"-n {vpc.namespace} addr add {TIME_IPV6_ADDRESS}/128 dev lo nodad",
-        f"-n {vpc.namespace} addr add fe80::1/64 dev v1 nodad",
-        f"-n {vpc.namespace} -6 route add {_GUEST}/128 dev v1",
-        f"-n {made.namespace} addr add {_GUEST}/128 dev eth0 nodad",
-        f"-n {made.namespace} -6 route add default via fe80::1 dev eth0",
-    )
-    return made
+    return with_ipv6(vpc, TIME_IPV6_ADDRESS)
 
 
 def _ask(vm: Vm, address: str, *questions: bytes) -> bytes:
     """Send questions and return the first answer."""
 
     def talk() -> bytes:
-        family, own = (socket.AF_INET6, _GUEST) if ":" in address else (socket.AF_INET, "")
+        family, own = (socket.AF_INET6, GUEST_IPV6) if ":" in address else (socket.AF_INET, "")
         with socket.socket(family, socket.SOCK_DGRAM) as sock:
             sock.settimeout(20)
             sock.bind((own, 0))

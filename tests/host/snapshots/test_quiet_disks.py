@@ -294,9 +294,8 @@ class NotingLocks(NamedLocks):
         return super().at(name, stop)
 
 
-def test_two_snapshots_of_one_disk_are_read_one_after_the_other(snapshots, place, fake):
-    """As when an image is made of a stopped instance of whose volume a snapshot is being taken."""
-    image = make_disk(place, 15)
+def two_of(image, snapshots, fake):
+    """Have two snapshots of a disk taken; the first is held while it is read, until the event, and the second waits."""
     first, second = group(image), group(image, SnapshotSpec(NEXT, VOL), name=NEXT)
     snapshots._quiet._volumes = locks = NotingLocks()
     go_on = threading.Event()
@@ -305,6 +304,13 @@ def test_two_snapshots_of_one_disk_are_read_one_after_the_other(snapshots, place
     wait_for(lambda: len(fake.received) == 3, "the first is read")
     snapshots.ensure(second)
     wait_for(lambda: locks.asked == [VOL, VOL], "the second has come")
+    return first, second, go_on
+
+
+def test_two_snapshots_of_one_disk_are_read_one_after_the_other(snapshots, place, fake):
+    """As when an image is made of a stopped instance of whose volume a snapshot is being taken."""
+    image = make_disk(place, 15)
+    first, second, go_on = two_of(image, snapshots, fake)
     go_on.set()
     taken(snapshots, first)
     taken(snapshots, second)
@@ -315,14 +321,7 @@ def test_two_snapshots_of_one_disk_are_read_one_after_the_other(snapshots, place
 def test_one_that_is_removed_leaves_who_else_reads_its_disk_alone(snapshots, place, fake):
     """As when the controller wants the first of two no more, which is in the store, while the second is read."""
     image = make_disk(place, 17)
-    first, second = group(image), group(image, SnapshotSpec(NEXT, VOL), name=NEXT)
-    snapshots._quiet._volumes = locks = NotingLocks()
-    go_on = threading.Event()
-    fake.hold_after_received = (3, go_on)
-    snapshots.ensure(first)
-    wait_for(lambda: len(fake.received) == 3, "the first is read")
-    snapshots.ensure(second)
-    wait_for(lambda: locks.asked == [VOL, VOL], "the second has come")
+    first, _, go_on = two_of(image, snapshots, fake)
     removing = threading.Thread(target=snapshots.remove, args=(NEXT,))
     removing.start()
     removing.join(10)
