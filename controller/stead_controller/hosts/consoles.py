@@ -1,6 +1,8 @@
 """Sessions at guests' serial ports: one for each instance at a time, carried by a call of its host's agent.
 
 open -> question to the agent -> its call of Console, by the session's secret id -> text and keys -> either side ends
+
+The id is good for one call, of the host that was asked, with a certificate that counts still.
 """
 
 import asyncio
@@ -11,8 +13,9 @@ from typing import Any, Final
 
 import grpc
 
+from stead_controller.db.session import Database
 from stead_controller.errors import InUse, WrongState
-from stead_controller.hosts.peers import require_host
+from stead_controller.hosts.peers import require_present_host
 from stead_proto.v1 import host_pb2 as pb
 
 _JOIN_SECONDS: Final = 20.0
@@ -51,9 +54,10 @@ class ConsoleSession:
 class Consoles:
     """The sessions of this controller; all methods run on the event loop."""
 
-    def __init__(self, ask: Callable[[str, pb.Question], Awaitable[pb.Answer]]) -> None:
-        """Store how a host's agent is asked, which raises HostUnavailable."""
+    def __init__(self, ask: Callable[[str, pb.Question], Awaitable[pb.Answer]], database: Database) -> None:
+        """Store how a host's agent is asked, which raises HostUnavailable, and what knows the hosts' certificates."""
         self._ask = ask
+        self._database = database
         self._open: set[str] = set()  # ids of instances
         self._awaited: dict[str, ConsoleSession] = {}  # by the session's id, until the agent has called
 
@@ -95,7 +99,7 @@ class Consoles:
         self, request_iterator: AsyncIterator[pb.ConsoleText], context: grpc.aio.ServicerContext[Any, Any]
     ) -> AsyncIterator[pb.ConsoleKeys]:
         """Serve an agent's call until either side ends it."""
-        host_id = await require_host(context)
+        host_id = await require_present_host(context, self._database)
         first = await anext(aiter(request_iterator), None)
         session = self._awaited.get(first.session_id) if first is not None else None
         if session is None or session.host_id != host_id:

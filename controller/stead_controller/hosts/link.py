@@ -95,7 +95,7 @@ class HostLink:
         self._question_ids = itertools.count(1)
         self._loop = asyncio.get_running_loop()
         self._elsewhere = Elsewhere(database, authority)
-        self.consoles = Consoles(self.ask_here)
+        self.consoles = Consoles(self.ask_here, database)
         database.on_commit(self._committed)
         database.before_calls(self._feed.traced.note)
 

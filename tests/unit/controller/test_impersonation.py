@@ -170,7 +170,7 @@ async def test_a_certificate_from_before_a_host_enrolled_is_refused_and_one_from
         with pytest.raises(grpc.aio.AioRpcError) as answer:
             await stub.AttachmentCredentials(pb.AttachmentCredentialsRequest())
         assert (refused, answer.value.details() == FORMER) == (
-            (set(asked) - {"Session", "Console"}, True) if name == "former" else ({"AttachmentCredentials"}, False)
+            (set(asked) - {"Session"}, True) if name == "former" else ({"AttachmentCredentials"}, False)
         ), name
     assert said == {"former": FORMER, "present": pb.HostUpdate, "renewed": pb.HostUpdate}
 

@@ -55,7 +55,7 @@ class Bench:
         self.error = ""
         self.call: Call | None = None
         self.ids: list[str] = []
-        self.consoles = Consoles(self.ask)
+        self.consoles = Consoles(self.ask, None)  # type: ignore[arg-type]  # asked by what the fixture replaces
 
     async def ask(self, host_id: str, question: pb.Question) -> pb.Answer:
         assert (host_id, question.console.machine_id) in {(HOST, INSTANCE), (HOST, OTHER)}
@@ -74,10 +74,10 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    async def require(context: Any) -> str:
+    async def require(context: Any, _database: Any) -> str:
         return str(context.host)
 
-    monkeypatch.setattr(module, "require_host", require)
+    monkeypatch.setattr(module, "require_present_host", require)
     return Bench()
 
 
