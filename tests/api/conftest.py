@@ -21,7 +21,7 @@ from stead_controller.blocks.directory import BlockDirectory
 from stead_controller.blocks.store import BlockStore
 from stead_controller.clock import now
 from stead_controller.db.session import Database, Transaction
-from stead_controller.db.tables import Base
+from stead_controller.db.tables import Base, Instance
 from stead_controller.request.questions import HostAnswer, OfMetrics, Question
 from stead_controller.resources.iam.key_cache import KeyCache
 from stead_controller.resources.iam.policies_of_caller import policies_of
@@ -97,6 +97,10 @@ class Api:
         """Add an instance's rows, past RunInstances, and give its id."""
         launched: str = self.run(lambda tx: rows.launch(tx, self.world, tenant or self.world.one, **changes).id)
         return launched
+
+    def set_running(self, instance_id: str) -> None:
+        """Let an instance run, of which there is no host to report it: it may be stopped from now on."""
+        self.run(lambda tx: setattr(tx.session.get_one(Instance, instance_id), "state", "running"))
 
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """All rows of all tables; they are read anew when a transaction was committed since the last time."""

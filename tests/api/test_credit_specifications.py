@@ -265,6 +265,7 @@ def saved(api: Api, instance_id: str) -> int:
 
 def ended(api: Api, instance_id: str, credits_: int) -> None:
     """Let an instance stop, with so many thousandths of a credit left."""
+    api.set_running(instance_id)
     api.ec2.stop_instances(InstanceIds=[instance_id])
     start_count = api.run(lambda tx: tx.session.get(Instance, instance_id).start_count)
     report(api, instance_id, start_count, pb_host.MACHINE_POWER_OFF, credits_)

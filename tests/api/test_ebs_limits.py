@@ -35,6 +35,7 @@ def sent(api: Api, instance_id: str) -> pb.VolumesLimit | None:
 
 def stops(api: Api, instance_id: str, seconds: int, saved: tuple[int, int] | None) -> None:
     """Let it stop with so many thousandths saved, and be off for some time."""
+    api.set_running(instance_id)
     api.ec2.stop_instances(InstanceIds=[instance_id])
 
     def set_back(tx: Any) -> int:

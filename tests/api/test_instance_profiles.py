@@ -309,6 +309,7 @@ def test_bad_profiles(api, profiles, code, profile):
 def test_an_instance_that_is_off_has_no_credentials(api, profiles):
     instance_id = launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"]
     first = sent(api, instance_id).metadata.role.access_key_id
+    api.set_running(instance_id)
     api.ec2.stop_instances(InstanceIds=[instance_id])
     assert not sent(api, instance_id).metadata.HasField("role")
     api.run(lambda tx: setattr(tx.session.get_one(Instance, instance_id), "state", "stopped"))
@@ -342,6 +343,7 @@ def test_credentials_are_made_anew_long_before_they_end(api, profiles):
 
 def test_a_stopped_instance_is_due_no_more(api, profiles):
     instance_id = launch(api, IamInstanceProfile={"Name": "Servers"})["InstanceId"]
+    api.set_running(instance_id)
     api.ec2.stop_instances(InstanceIds=[instance_id])
     later = datetime.now(UTC) + timedelta(hours=3)
     renew(api, later)

@@ -16,9 +16,9 @@ BUSY: Final = "IncorrectState"
 # By request: for pending, running, shutting-down, terminated, stopping and stopped, in the order of EC2's state codes.
 ROWS: Final = {
     ("start_instances",): ("pending", "running", WRONG, WRONG, WRONG, "pending"),
-    ("stop_instances",): ("stopping", "stopping", WRONG, WRONG, "stopping", "stopped"),
-    ("stop_instances", "Force"): ("stopping", "stopping", WRONG, WRONG, "stopping", "stopped"),
-    ("stop_instances", "SkipOsShutdown"): ("stopping", "stopping", WRONG, WRONG, "stopping", "stopped"),
+    ("stop_instances",): (WRONG, "stopping", WRONG, WRONG, "stopping", "stopped"),
+    ("stop_instances", "Force"): (WRONG, "stopping", WRONG, WRONG, "stopping", "stopped"),
+    ("stop_instances", "SkipOsShutdown"): (WRONG, "stopping", WRONG, WRONG, "stopping", "stopped"),
     ("reboot_instances",): ("pending", "running", WRONG, WRONG, WRONG, WRONG),
     ("terminate_instances",): ("shutting-down",) * 3 + ("terminated", "shutting-down", "shutting-down"),
     ("terminate_instances", "Force"): ("shutting-down",) * 3 + ("terminated", "shutting-down", "shutting-down"),
@@ -109,9 +109,10 @@ def test_protections_hold_in_each_state(api: Any) -> None:
         api.ec2.modify_instance_attribute(InstanceId=one, DisableApiTermination={"Value": True})
         for params in ({}, {"Force": True}, {"SkipOsShutdown": True}):
             api.refused("OperationNotPermitted", api.ec2.terminate_instances, InstanceIds=[one], **params)
-        if state in ("pending", "running"):
+        if state == "running":
             api.ec2.stop_instances(InstanceIds=[one])
             assert state_of(api, one) == "stopping"
+        if state in ("pending", "running"):
             other = in_state(api, state)
             api.ec2.modify_instance_attribute(InstanceId=other, DisableApiStop={"Value": True})
             for params in ({}, {"Force": True}):

@@ -92,6 +92,7 @@ def test_a_public_address_is_as_the_request_or_the_subnet_says(api: Api) -> None
         answer = run(api, NetworkInterfaces=[params])
         (instance,) = answer["Instances"]
         assert ("PublicIpAddress" in instance) is expected
+        api.set_running(instance["InstanceId"])
         api.ec2.stop_instances(InstanceIds=[instance["InstanceId"]])
         stopped(api, instance["InstanceId"])
         api.ec2.start_instances(InstanceIds=[instance["InstanceId"]])
@@ -104,6 +105,7 @@ def test_an_elastic_address_stays_through_a_stop(api: Api) -> None:
     instance_id = instance["InstanceId"]
     eip = api.ec2.allocate_address()
     api.ec2.associate_address(AllocationId=eip["AllocationId"], InstanceId=instance_id)
+    api.set_running(instance_id)
     api.ec2.stop_instances(InstanceIds=[instance_id])
     stopped(api, instance_id)
     for act in (lambda: None, lambda: api.ec2.start_instances(InstanceIds=[instance_id])):

@@ -129,6 +129,7 @@ def test_its_instance_can_be_stopped_and_started(api):
 def test_a_stopped_one_is_terminated_when_its_request_is_cancelled(api):
     [made] = persistent(api)
     instance = made["InstanceId"]
+    api.set_running(instance)
     api.ec2.stop_instances(InstanceIds=[instance])
     [gone] = api.ec2.cancel_spot_instance_requests(SpotInstanceRequestIds=[made["SpotInstanceRequestId"]])[
         "CancelledSpotInstanceRequests"

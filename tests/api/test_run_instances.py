@@ -231,6 +231,7 @@ def test_what_asks_for_ec2s_defaults_is_launched(api: Api) -> None:
 
 def test_a_guest_has_less_time_to_shut_down_or_none(api: Api) -> None:
     stopped, ended = (one["InstanceId"] for one in run(api, MinCount=2, MaxCount=2)["Instances"])
+    api.set_running(stopped)
 
     def gone(*, force: bool) -> None:
         def look(tx: Any) -> None:

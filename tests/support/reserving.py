@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
-from stead_controller.db.tables import CapacityReservation, Host
+from stead_controller.db.tables import CapacityReservation, Host, Instance
 from stead_controller.hosts.reports import apply_progress
 from stead_controller.request.client_tokens import Repeatable
 from stead_controller.request.conditions import Selection
@@ -17,10 +17,9 @@ from stead_controller.resources.fleet.capacity_reservations import (
     CapacityReservationRequest,
     EndRequest,
 )
-from stead_controller.resources.instances import own_types
+from stead_controller.resources.instances import own_types, stop_instances
 from stead_controller.resources.instances.instance_reservations import ReservationRequest
 from stead_controller.resources.instances.start_instances import start_instances
-from stead_controller.resources.instances.stop_instances import stop_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances
 from stead_proto.v1 import desired_pb2 as desired
 from stead_proto.v1 import host_pb2 as pb
@@ -130,8 +129,9 @@ def report(life: Life, instance_id: str, condition: Any = pb.CONDITION_READY, **
 
 
 def stop(life: Life, *ids: str) -> None:
-    life.run(stop_instances, life.caller, ids, NOW)
+    """Stop instances, which may have been launched a moment before, and let their host report that they are off."""
     for instance_id in ids:
+        life.run(lambda tx, it: stop_instances.stop(tx, tx.session.get_one(Instance, it), NOW), instance_id)
         power_off(life, instance_id)
 
 

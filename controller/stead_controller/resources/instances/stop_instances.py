@@ -33,8 +33,9 @@ def stop_instances(
     hasten: bool = False,
     skip_shutdown: bool = False,
 ) -> list[StateChange]:
-    """Stop running instances; stopped ones are left alone. Raises WrongState.
+    """Stop running instances, and those that start again; stopped ones are left alone. Raises WrongState.
 
+    As in EC2, one that is still being launched can be terminated and not stopped.
     Guests have less time to shut down with `hasten`, and none with `skip_shutdown`, also if their stop is under way.
     """
     changes = []
@@ -48,6 +49,11 @@ def stop_instances(
             if instance.state == "stopping":
                 _hasten(tx, instance, hasten=hasten, skip_shutdown=skip_shutdown)
             continue
+        if instance.state == "pending" and instance.start_count == 1:
+            raise WrongState(
+                "instance",
+                f"Instance '{instance.id}' cannot be stopped as it has never reached the 'running' state.",
+            )
         if instance.state not in ("pending", "running"):
             raise WrongState(
                 "instance", f"The instance '{instance.id}' is not in a state from which it can be stopped."

@@ -38,6 +38,7 @@ from stead_controller.resources.instances.instance_reservations import (
 from stead_controller.resources.instances.launch_request import LaunchRequest
 from stead_controller.resources.instances.run_instances import run_instances
 from stead_controller.resources.instances.stop_instances import stop_instances
+from stead_proto.v1 import host_pb2 as pb
 from tests.support import reserved_room, rows
 from tests.support.reserving import (
     LATER,
@@ -52,6 +53,7 @@ from tests.support.reserving import (
     launch,
     modify,
     offer,
+    report,
     set_host,
     shown,
     start,
@@ -94,6 +96,7 @@ def test_running_instances_that_match_are_in_a_new_open_one(life, reserve):
     life.run(lambda tx: tx.session.add(rows.host(zone="us-east-1b")))
     ids = launch(life, 4)
     stop(life, ids[2])
+    report(life, ids[3], machine=pb.MachineStatus(power=pb.MACHINE_POWER_RUNNING, start_count=1))
     life.run(stop_instances, life.caller, ids[3:], NOW)
     (unwilling,) = launch(life, wants=NONE)
     (elsewhere,) = launch(life, zone="us-east-1b")

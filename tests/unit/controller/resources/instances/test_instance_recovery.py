@@ -12,7 +12,7 @@ from stead_controller.placement.guest_memory import memory_of
 from stead_controller.resources.instances.instance_attributes import set_auto_recovery
 from stead_controller.resources.instances.reboot_instances import reboot_instances
 from stead_controller.resources.instances.start_instances import start_instances
-from stead_controller.resources.instances.stop_instances import stop_instances
+from stead_controller.resources.instances.stop_instances import scheduled_stop, stop_instances
 from stead_controller.resources.instances.terminate_instances import terminate_instances
 from stead_controller.settings import Settings
 from stead_controller.workflows.housekeeping import clean_up
@@ -142,7 +142,7 @@ def test_one_that_is_recovered_may_be_rebooted_stopped_and_terminated(life, inst
 
 def test_one_that_was_stopped_before_it_ever_started_is_stopped(life):
     [instance_id] = life.launch()
-    life.run(stop_instances, life.caller, [instance_id], NOW)
+    life.run(lambda tx: scheduled_stop(tx, tx.session.get_one(Instance, instance_id), NOW))
     sent = life.run(revisions.current)
     never = pb.MachineStatus(power=pb.MACHINE_POWER_OFF)
     life.report(desired.KIND_MACHINE, instance_id, machine=never, revision=sent)

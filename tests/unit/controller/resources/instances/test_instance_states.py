@@ -16,7 +16,7 @@ REFUSED = ""
 # The state after it, by the state before it: https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/ec2-instance-lifecycle.html
 TABLE = {
     "start": ("pending", "running", REFUSED, "pending", REFUSED, REFUSED),
-    "stop": ("stopping", "stopping", "stopping", "stopped", REFUSED, REFUSED),
+    "stop": (REFUSED, "stopping", "stopping", "stopped", REFUSED, REFUSED),
     "reboot": ("pending", "running", REFUSED, REFUSED, REFUSED, REFUSED),
     "terminate": ("shutting-down", "shutting-down", "shutting-down", "shutting-down", "shutting-down", "terminated"),
 }
@@ -43,7 +43,8 @@ def test_each_operation_in_each_state(world, run, unchanged, operation, before):
     wanted = TABLE[operation][STATES.index(before)]
     if wanted == REFUSED:
         unchanged()
-        with pytest.raises(WrongState, match=f"'{instance_id}' is not in a state from which it can be"):
+        words = "cannot be stopped as it has never" if before == "pending" else "is not in a state from which it can be"
+        with pytest.raises(WrongState, match=f"'{instance_id}' {words}"):
             run(_do, operation, world, instance_id)
         unchanged()
         return

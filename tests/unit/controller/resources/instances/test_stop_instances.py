@@ -50,6 +50,15 @@ def test_one_with_stop_protection_is_refused_also_where_it_has_stopped(stops):
         assert stops.row().state == state
 
 
+def test_one_that_is_launched_cannot_be_stopped_and_one_that_starts_again_can(stops):
+    stops.launch(state="pending")
+    with pytest.raises(WrongState, match="cannot be stopped as it has never reached the 'running' state"):
+        stops.stop()
+    stops.launch(number=1, state="pending", start_count=2)
+    [change] = stops.stop()
+    assert (change.previous, change.current) == ("pending", "stopping")
+
+
 @pytest.mark.parametrize("persistent", [False, True])
 def test_only_a_spot_instance_of_a_persistent_request_is_stopped(stops, run, persistent):
     stops.launch()
