@@ -30,6 +30,7 @@ from stead_agent.whole_cores import WholeCoresError, divide
 _GIB: Final = 1 << 30
 _LEAST_MEMORY: Final = 2 * _GIB
 _LEAST_DISK: Final = 5 * _GIB
+_LEAST_POOL: Final = 1 * _GIB
 _ARM64_PACKAGES: Final = "apt-get install qemu-system-arm qemu-efi-aarch64"
 _CPU_FLAGS: Final = {"vmx": "Intel VT-x", "svm": "AMD-V"}
 _PROGRAMS: Final = {
@@ -320,16 +321,23 @@ def _pool(setting: PoolSetting) -> Check:
         if not Path(setting.place).is_dir():
             return Check(name, "failed", f"there is no directory {setting.place}", "mount or make it")
         room = shutil.disk_usage(setting.place)
-        return Check(
-            name, "ok", f"{room.free / _GIB:.1f} of {room.total / _GIB:.1f} GiB free at {setting.place}{reserved}"
-        )
+        return _room(name, room.free, room.total, f"at {setting.place}{reserved}")
     try:
         capacity = open_pool(setting, "doctor").capacity()
     except VolumeError as error:
         return Check(name, "failed", str(error).splitlines()[0], _remedy(setting))
-    free, total = capacity.free / _GIB, capacity.total / _GIB
     kind = "thin pool" if setting.backend == "lvm" else "Ceph's pool"
-    return Check(name, "ok", f"{free:.1f} of {total:.1f} GiB free in {kind} {setting.place}{reserved}")
+    return _room(name, capacity.free, capacity.total, f"in {kind} {setting.place}{reserved}")
+
+
+def _room(name: str, free: int, total: int, where: str) -> Check:
+    """Check the room of a pool: guests that write to one that is full are paused."""
+    detail = f"{free / _GIB:.1f} of {total / _GIB:.1f} GiB free {where}"
+    if free >= _LEAST_POOL:
+        return Check(name, "ok", detail)
+    return Check(
+        name, "warning", detail, "make room in it or enlarge it: who writes to a full pool is paused until then"
+    )
 
 
 def _remedy(setting: PoolSetting) -> str:

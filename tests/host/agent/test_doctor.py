@@ -5,10 +5,12 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from stead_agent import doctor, kvm_proof
+from stead_agent.disks.volumes.interface import Capacity
 from stead_agent.settings import PoolSetting
 
 pytestmark = pytest.mark.root
@@ -62,6 +64,17 @@ def test_each_pool_is_looked_for(tmp_path):
     assert bulk.detail.endswith("for st1")
     assert (gone.status, fast.status) == ("failed", "failed")
     assert fast.remedy
+
+
+def test_a_pool_that_is_nearly_full_is_a_warning(tmp_path, monkeypatch):
+    pools = [PoolSetting.parse(text) for text in (f"bulk:directory:{tmp_path}", "fast:lvm:a/b")]
+    for free, expected in ((1 << 30, ("ok", False)), ((1 << 30) - 1, ("warning", True))):
+        room = Capacity(total=8 << 30, free=free, held=0)
+        monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _folder, room=room: room)
+        pool = SimpleNamespace(capacity=lambda room=room: room)
+        monkeypatch.setattr(doctor, "open_pool", lambda *_, pool=pool: pool)
+        found = doctor.checks(tmp_path, pools=pools)[-2:]
+        assert [(check.status, "make room" in check.remedy) for check in found] == [expected] * 2
 
 
 def test_the_program_prints_json(tmp_path):
