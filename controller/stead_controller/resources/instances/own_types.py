@@ -15,6 +15,7 @@ from stead_controller.errors import AlreadyExists, InUse, InvalidParameter, NotF
 from stead_controller.request import instance_types
 from stead_controller.request.transaction import Transaction
 
+_LEAST_MEMORY: Final = 96  # MiB: below it not even the image `micro` boots
 _FAMILIES: Final = frozenset(kind.family for kind in catalogue.ALL.values())
 
 
@@ -29,6 +30,9 @@ def add(tx: Transaction, name: str, facts: Mapping[str, Any], now: datetime) -> 
     if instance_types.find(tx, name) is not None:
         raise AlreadyExists("instance-type", f"There is an instance type {name} already.")
     figures = dict(facts)
+    memory = figures.get("memory_mib")
+    if isinstance(memory, int) and memory < _LEAST_MEMORY:
+        raise InvalidParameter(f"A guest needs {_LEAST_MEMORY} MiB of memory or more: with {memory} MiB none boots.")
     document = {
         "family": family,
         "manufacturer": "",

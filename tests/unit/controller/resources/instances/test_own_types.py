@@ -59,6 +59,7 @@ def test_a_type_may_limit_all_volumes_together(life):
         ("Lab.big", {}, BadRequest, "family must be lower-case"),
         ("lab.other", {"vcpus": 3}, BadRequest, "3 vcpus are no cores of 2 threads"),
         ("lab.other", {"vcpus": 0}, BadRequest, "vcpus must be from 1"),
+        ("lab.other", {"memory_mib": 95}, InvalidParameter, "A guest needs 96 MiB of memory or more: with 95 MiB"),
         ("lab.other", {"colour": "red"}, BadRequest, "unknown key colour"),
         (
             "lab.other",
@@ -75,6 +76,10 @@ def test_what_is_no_new_type_is_refused(life, name, change, error, words):
     with pytest.raises(error, match=words):
         add(life, name, FACTS | change)
     assert names(life) == ["lab.big"]
+
+
+def test_a_type_may_have_as_little_memory_as_a_guest_boots_with(life):
+    assert add(life, facts=FACTS | {"memory_mib": 96}).memory_mib == 96
 
 
 def test_a_type_in_use_is_not_removed(life):
