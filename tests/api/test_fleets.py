@@ -314,6 +314,7 @@ def test_what_an_override_replaces(api):
             "InvalidParameterValue",
             {"TargetCapacitySpecification": {"TotalTargetCapacity": 0, "DefaultTargetCapacityType": "on-demand"}},
         ),
+        ("ResourceCountExceeded", {"TargetCapacitySpecification": {"TotalTargetCapacity": 10_001}}),
         (
             "UnsupportedOperation",
             {
@@ -360,6 +361,7 @@ def test_what_an_override_replaces(api):
 )
 def test_bad_requests_change_nothing(api, code, change):
     make(api)
+    api.refused("DryRunOperation", api.ec2.create_fleet, **asked(target=10_000, DryRun=True))
     request = {name: value for name, value in (asked() | change).items() if value is not None}
     api.refused(code, api.ec2.create_fleet, **request)
 

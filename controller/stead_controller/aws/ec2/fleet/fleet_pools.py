@@ -30,6 +30,7 @@ _MOST_TYPES: Final = 20  # of those that have what an override requires: those t
 _INTERFACES: Final = "NetworkInterfaces"
 _DEVICES: Final = "BlockDeviceMappings"
 _MOST_WEIGHT: Final = 999
+_MOST_CAPACITY: Final = 10_000  # EC2's quota of each fleet
 _UNITS: Final = ("units", "vcpu", "memory-mib")
 _MARKETS: Final = ("spot", "on-demand", "capacity-block")
 
@@ -79,6 +80,11 @@ def targets(params: Params) -> Targets:
         raise Unsupported("The parameter TargetCapacityUnitType is not supported: targets are in units.")
     if total < 1:
         raise InvalidParameter(f"Value ({total}) for parameter totalTargetCapacity is invalid. Expecting 1 or more.")
+    if total > _MOST_CAPACITY:
+        raise InvalidParameter(
+            f"The total target capacity {total} is more than a fleet may have, {_MOST_CAPACITY}.",
+            code="ResourceCountExceeded",
+        )
     if on_demand < 0 or spot < 0:
         raise InvalidParameter("The on-demand and spot target capacities must not be negative.")
     rest = total - on_demand - spot
