@@ -249,6 +249,11 @@ def test_a_reservation_is_changed_cancelled_and_ends_at_its_time(api, tmp_path):
     [changed] = shown(api, reserved)
     assert [changed[name] for name in ("TotalInstanceCount", *list(changes)[1:])] == list(changes.values())
     other = create(api)["CapacityReservationId"]
+    api.refused("MissingParameter", modify, CapacityReservationId=other)
+    api.refused("MissingParameter", modify, CapacityReservationId=other, Accept=False)
+    before = shown(api, other)
+    assert modify(CapacityReservationId=other, Accept=True)["Return"] is True
+    assert shown(api, other) == before
     assert api.ec2.cancel_capacity_reservation(CapacityReservationId=other)["Return"] is True
     assert shown(api, other)[0]["State"] == "cancelled"
     api.refused("InvalidCapacityReservationState", modify, CapacityReservationId=other, InstanceCount=3)

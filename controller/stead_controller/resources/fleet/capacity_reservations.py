@@ -71,11 +71,12 @@ class CapacityReservationRequest:
 
 @dataclass(frozen=True, slots=True)
 class CapacityReservationChange:
-    """What to change of a reservation; None leaves it."""
+    """What to change of a reservation; None leaves it. `accept` changes nothing: it was accepted when it was made."""
 
     count: int | None
     end: EndRequest
     match_criteria: str | None
+    accept: bool = False
 
 
 @dataclass(frozen=True, slots=True)

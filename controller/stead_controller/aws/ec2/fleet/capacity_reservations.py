@@ -38,7 +38,9 @@ def create_capacity_reservation(call: Call, params: Params) -> Result:
 @operation("ModifyCapacityReservation")
 def modify_capacity_reservation(call: Call, params: Params) -> Result:
     """Change how many instances a reservation is for, when it ends, and which instances it takes."""
-    asked = CapacityReservationChange(params.get("InstanceCount"), _end(params), params.get("InstanceMatchCriteria"))
+    asked = CapacityReservationChange(
+        params.get("InstanceCount"), _end(params), params.get("InstanceMatchCriteria"), params.get("Accept", False)
+    )
     capacity_reservations.modify(call.tx, call.caller, call.cloud, params["CapacityReservationId"], asked, call.now)
     return {"Return": True}
 
