@@ -26,6 +26,7 @@ from stead_proto.tls import (
     UnknownPeerError,
     attachment_name,
     certificates_in,
+    common_name,
     host_server_name,
     write_once,
 )
@@ -160,15 +161,20 @@ class Authority:
         certificate_pem = self._issue_client(key.public_key(), Peer(PeerKind.CONTROLLER, controller_id), VALIDITY)
         return Identity(_key_pem(key), certificate_pem, self.certificate_pem)
 
-    def issue_host(self, host_id: str, *, validity: dt.timedelta = VALIDITY) -> Identity:
+    def issue_host(self, host_id: str, enrolment: str = "", *, validity: dt.timedelta = VALIDITY) -> Identity:
         """Make a host's identity with a key generated here, for simulated hosts and for tests."""
         key = ec.generate_private_key(_CURVE())
-        certificate_pem = self._issue_client(key.public_key(), Peer(PeerKind.HOST, host_id), validity)
+        certificate_pem = self._issue_client(key.public_key(), Peer(PeerKind.HOST, host_id), validity, enrolment)
         return Identity(_key_pem(key), certificate_pem, self.ca_pem)
 
-    def sign_host(self, csr_pem: bytes, host_id: str, *, validity: dt.timedelta = VALIDITY) -> bytes:
-        """Sign the public key of a host's request, ignoring the rest. Raises BadSigningRequestError if invalid."""
-        return self._issue_client(_requested_key(csr_pem), Peer(PeerKind.HOST, host_id), validity)
+    def sign_host(
+        self, csr_pem: bytes, host_id: str, enrolment: str = "", *, validity: dt.timedelta = VALIDITY
+    ) -> bytes:
+        """Sign the public key of a host's request, ignoring the rest. Raises BadSigningRequestError if invalid.
+
+        The subject has the `enrolment`, so that homes of volumes can tell those of before and after it apart.
+        """
+        return self._issue_client(_requested_key(csr_pem), Peer(PeerKind.HOST, host_id), validity, enrolment)
 
     def issue_attachment(self, volume_id: str, generation: int, host_id: str) -> Identity:
         """Make the client identity of a guest's QEMU towards the home of a volume, with a key generated here.
@@ -186,8 +192,10 @@ class Authority:
         validity = self._pair[1].not_valid_after_utc - _now()
         return self._issue(key, _name(name), (), (), validity)
 
-    def _issue_client(self, key: ec.EllipticCurvePublicKey, peer: Peer, validity: dt.timedelta) -> bytes:
-        subject = _name(peer.name, peer.kind.value)
+    def _issue_client(
+        self, key: ec.EllipticCurvePublicKey, peer: Peer, validity: dt.timedelta, enrolment: str = ""
+    ) -> bytes:
+        subject = _name(common_name(peer.name, enrolment), peer.kind.value)
         names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(peer.uri)]
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
         if peer.kind is PeerKind.HOST:  # it serves volumes to other hosts

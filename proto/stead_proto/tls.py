@@ -7,6 +7,7 @@ Stead's own CA (`certificates.py`) signs all certificates. The certificate itsel
     stead:operator:<name>             a person or program        the controller, with `peer_of`
     stead:controller:<id>             a controller, as a client  another controller, with `peer_of`
     <host id>.host.stead.internal     a host, as server          another host that has one of its volumes attached
+    subject OU=host, CN=<host id>…    a host, as a client        the home of a volume that it has attached
     controller.stead.internal         the controller, as server  every client, whatever address it dialled
     none: subject OU=attachment, …    a guest's QEMU             the home of the one volume that it names
 
@@ -36,6 +37,7 @@ from stead_proto import limits
 CONTROLLER_NAME: Final = "controller.stead.internal"
 _HOST_DOMAIN: Final = "host.stead.internal"
 ATTACHMENT_UNIT: Final = "attachment"
+ENROLMENT_LENGTH: Final = 16  # of the mark of an enrolment, in hexadecimal digits
 _COMMON_NAME_LENGTH: Final = 64  # RFC 5280, appendix A: ub-common-name
 _URI_SCHEME: Final = "stead"
 _IDENTITY_FILE: Final = "identity.pem"
@@ -188,9 +190,22 @@ def host_server_name(host_id: str) -> str:
     return f"{host_id}.{_HOST_DOMAIN}"
 
 
-def subject_of_host(host_id: str) -> str:
+def subject_of_host(host_id: str, enrolment: str = "") -> str:
     """Return the subject of a host's certificate as GnuTLS writes it, by which QEMU authorises the host."""
-    return f"OU={PeerKind.HOST.value},CN={host_id}"
+    return f"OU={PeerKind.HOST.value},CN={common_name(host_id, enrolment)}"
+
+
+def common_name(host_id: str, enrolment: str) -> str:
+    """Return the common name of a host's certificates since it enrolled again as this; empty: since it first did."""
+    return f"{host_id}.{enrolment}" if enrolment else host_id
+
+
+@functools.lru_cache(maxsize=_READ_CERTIFICATES)
+def enrolment_of(certificate_pem: bytes, host_id: str) -> str:
+    """Return the enrolment by which this host was given its certificate; empty: its first, or an earlier release's."""
+    der = ssl.PEM_cert_to_DER_cert(certificate_pem.decode("ascii"))
+    found = re.search(rb"\x0c.%b\.([0-9a-f]{%d})" % (re.escape(host_id.encode()), ENROLMENT_LENGTH), der, re.DOTALL)
+    return found[1].decode("ascii") if found else ""
 
 
 def subject_of_attachment(volume_id: str, generation: int, host_id: str) -> str:

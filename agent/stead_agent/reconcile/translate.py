@@ -87,6 +87,7 @@ def volume_export(resource: Resource, source: volumes.VolumeSource) -> exports.E
         volume_id=resource.id,
         generation=body.export.generation,
         client_host_id=body.export.client_host_id,
+        client_enrolment=body.export.client_enrolment,
         port=body.export.port,
         disk=Layer(source.source, source.format),
         base=source.base,

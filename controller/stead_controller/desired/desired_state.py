@@ -95,7 +95,7 @@ def refresh_volume(tx: Transaction, volume: Volume) -> None:
     tx.session.flush()
     if volume.host_id is None or volume.state == "deleting":
         return
-    at_home = of_volume(volume, is_read=_is_read(tx, volume))
+    at_home = of_volume(tx, volume, is_read=_is_read(tx, volume))
     outbox.write(tx, volume.host_id, {(pb.KIND_VOLUME, volume.id): at_home, **_below(tx, volume.host_id, at_home)})
     if volume.attached_host_id not in (None, volume.host_id) and volume.attachment_state not in ("detaching", "busy"):
         outbox.write(tx, volume.attached_host_id, {(pb.KIND_VOLUME, volume.id): of_used_volume(tx, volume)})

@@ -28,6 +28,7 @@ from stead_controller.errors import (
     SteadError,
     WrongState,
 )
+from stead_controller.hosts import facts
 from stead_controller.request.cloud import Cloud
 from stead_controller.resources.network import host_addresses, unclaimed_addresses
 from stead_proto import limits, tls
@@ -162,6 +163,7 @@ def _enrol_known(tx: Transaction, token: str, machine: Machine, now: datetime) -
     host = tx.session.get_one(Host, host_id)
     _require_down(host)
     host.certificate_ends = now + VALIDITY
+    facts.note_enrolment(tx, host, secrets.token_hex(tls.ENROLMENT_LENGTH // 2))
     return host_id
 
 
@@ -248,6 +250,7 @@ class Enrolment(host_pb2_grpc.EnrolmentServicer):
         host_id = enrol_host(tx, self._cloud, request.token, machine, self._clock())
         if host_id is None:
             return None
-        certificate = self._authority.sign_host(request.csr_pem, host_id)
-        tx.session.get_one(Host, host_id).certified = tls.lifetime(certificate)[0]
+        host = tx.session.get_one(Host, host_id)
+        certificate = self._authority.sign_host(request.csr_pem, host_id, host.enrolment)
+        host.certified = tls.lifetime(certificate)[0]
         return host_id, certificate

@@ -37,10 +37,30 @@ class Taken(enum.Enum):
     MOVED = "moved"  # its address for other hosts has changed
 
 
-def renews(tx: Transaction, host_id: str, ends: datetime) -> bool:
-    """Note until when a host's next certificate is valid; tell whether it belongs, still, to this cloud."""
-    noted = update(Host).where(Host.id == host_id).values(certificate_ends=ends).returning(Host.id)
-    return tx.session.scalar(noted) is not None
+def renews(tx: Transaction, host_id: str, ends: datetime) -> str | None:
+    """Note until when a host's next certificate is valid; return its enrolment, None where it is not of this cloud."""
+    noted = update(Host).where(Host.id == host_id).values(certificate_ends=ends).returning(Host.enrolment)
+    return tx.session.scalar(noted)
+
+
+def note_enrolment(tx: Transaction, host: Host, enrolment: str) -> None:
+    """Have the homes of the volumes that a host uses admit its certificates of this enrolment, and no others."""
+    host.enrolment = enrolment
+    tx.session.flush()
+    used = select(Volume).where(Volume.attached_host_id == host.id, Volume.export_port.is_not(None))
+    for volume in tx.session.scalars(used).all():
+        desired_state.refresh_volume(tx, volume)
+
+
+def take_enrolment(tx: Transaction, host_id: str, begin: datetime, presented: str) -> None:
+    """Note by which enrolment a host has the certificate that it presents, valid from `begin`, if that is not known.
+
+    The database may be a restored one, of before it, or have been an earlier release's since.
+    """
+    host = tx.session.get(Host, host_id)
+    if host is not None and host.enrolment != presented:
+        host.certified = begin
+        note_enrolment(tx, host, presented)
 
 
 def sessions(tx: Transaction, host_ids: Collection[str]) -> dict[str, int]:

@@ -8,7 +8,6 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -31,7 +30,7 @@ from stead_controller.hosts.feed import Feed, Stream
 from stead_controller.hosts.first_reports import FirstReports
 from stead_controller.hosts.liveness import Liveness
 from stead_controller.hosts.measurements import MeasurementIntake
-from stead_controller.hosts.peers import FORMER, certificate_begin, former, require_host, require_present_host
+from stead_controller.hosts.peers import FORMER, Presented, former, presented, require_host, require_present_host
 from stead_controller.hosts.report_intake import ReportIntake, SessionOver
 from stead_controller.hosts.traced_changes import record_report
 from stead_controller.metrics.datum import Store
@@ -194,7 +193,7 @@ class HostLink:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
         if not self._serves:
             await context.abort(grpc.StatusCode.UNAVAILABLE, _AWAY)
-        taken, is_newer, session = await self._hellos.run((host_id, hello.hello, certificate_begin(context)))
+        taken, is_newer, session = await self._hellos.run((host_id, hello.hello, presented(context, host_id)))
         if taken is facts.Taken.REMOVED:
             await context.abort(grpc.StatusCode.NOT_FOUND, _REMOVED)
         if taken is facts.Taken.FORMER:
@@ -225,9 +224,10 @@ class HostLink:
         """Sign another certificate for the calling host."""
         host_id = await require_present_host(context, self._database)
         ends = self._clock() + VALIDITY
-        if not await self._database.run(lambda tx: facts.renews(tx, host_id, ends)):
+        enrolment = await self._database.run(lambda tx: facts.renews(tx, host_id, ends))
+        if enrolment is None:
             await context.abort(grpc.StatusCode.PERMISSION_DENIED, _REMOVED)
-        certificate = self._authority.sign_host(request.csr_pem, host_id)
+        certificate = self._authority.sign_host(request.csr_pem, host_id, enrolment)
         return pb.RenewCertificateResponse(certificate_pem=certificate, ca_pem=self._authority.ca_pem)
 
     async def AttachmentCredentials(  # noqa: N802 - the name of the RPC
@@ -308,13 +308,17 @@ class HostLink:
                 stream.failing.discard((status.kind, status.id))
 
     def _take_facts(
-        self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello, datetime]]
+        self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello, Presented]]
     ) -> list[tuple[facts.Taken, bool, int | None]]:
         """Store hosts' facts; return of each how it is regarded, if it has what is unknown here, its session."""
-        refused = former(tx, {(host_id, begin) for host_id, _, begin in hellos})
-        present = [(host_id, hello) for host_id, hello, begin in hellos if (host_id, begin) not in refused]
+        refused = former(tx, {(host_id, shown.begin) for host_id, _, shown in hellos})
+        is_former = [(host_id, shown.begin) in refused for host_id, _, shown in hellos]
+        present = [(host_id, hello) for (host_id, hello, _), is_it in zip(hellos, is_former, strict=True) if not is_it]
         found = iter(facts.take_facts(tx, present, self._cloud, self._clock(), self._database.id))
-        taken = [facts.Taken.FORMER if (host_id, begin) in refused else next(found) for host_id, _, begin in hellos]
+        taken = [facts.Taken.FORMER if is_it else next(found) for is_it in is_former]
+        for (host_id, _, shown), is_it in zip(hellos, is_former, strict=True):
+            if not is_it:
+                facts.take_enrolment(tx, host_id, shown.begin, shown.enrolment)
         here = epoch_of(tx)
         ahead = [is_ahead(tx, _known(hello), hello.desired_epoch, here=here) for _, hello, _ in hellos]
         tx.flush()

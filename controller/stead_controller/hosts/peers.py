@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 from sqlalchemy import select
@@ -22,16 +22,24 @@ async def require_host(context: grpc.aio.ServicerContext[Any, Any]) -> str:
 
 async def require_present_host(context: grpc.aio.ServicerContext[Any, Any], database: Database) -> str:
     """Return the id of the calling host; also ends the call for a certificate that it was given before it enrolled."""
-    host_id, begin = await require_host(context), certificate_begin(context)
+    host_id = await require_host(context)
+    begin = presented(context, host_id).begin
     if await database.run(lambda tx: former(tx, {(host_id, begin)}), writes=False):
         await context.abort(grpc.StatusCode.PERMISSION_DENIED, FORMER)
     return host_id
 
 
-def certificate_begin(context: grpc.aio.ServicerContext[Any, Any]) -> datetime:
-    """Return the start of the validity of the certificate that the peer presented."""
+class Presented(NamedTuple):
+    """The certificate of a host that calls: the start of its validity, and by which enrolment the host has it."""
+
+    begin: datetime
+    enrolment: str
+
+
+def presented(context: grpc.aio.ServicerContext[Any, Any], host_id: str) -> Presented:
+    """Return what counts of the certificate that this host has presented."""
     [certificate] = context.auth_context()["x509_pem_cert"]
-    return tls.lifetime(certificate)[0]
+    return Presented(tls.lifetime(certificate)[0], tls.enrolment_of(certificate, host_id))
 
 
 def former(tx: Transaction, presented: Collection[tuple[str, datetime]]) -> set[tuple[str, datetime]]:

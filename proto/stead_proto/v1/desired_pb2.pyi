@@ -408,21 +408,25 @@ class VolumeExport(_message.Message):
     CLIENT_HOST_ID_FIELD_NUMBER: _builtins.int
     PORT_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    CLIENT_ENROLMENT_FIELD_NUMBER: _builtins.int
     client_host_id: _builtins.str
     port: _builtins.int
     """TCP, on the home host's underlay address"""
     generation: _builtins.int
     """grows with each attachment: what an earlier one was served must have ended first"""
+    client_enrolment: _builtins.str
+    """by which that host has its certificate: one of before is refused; empty: by its first"""
     def __init__(
         self,
         *,
         client_host_id: _builtins.str = ...,
         port: _builtins.int = ...,
         generation: _builtins.int = ...,
+        client_enrolment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_host_id", b"client_host_id", "generation", b"generation", "port", b"port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_enrolment", b"client_enrolment", "client_host_id", b"client_host_id", "generation", b"generation", "port", b"port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -21,6 +21,7 @@ from tests.support import box
 
 VOLUME = "vol-0123456789abcdef0"
 HOME, CLIENT, STRANGER = "host-00000000000000001", "host-00000000000000002", "host-00000000000000003"
+MARK = "0123456789abcdef"  # of an enrolment
 PORT = limits.EXPORT_PORTS[0]
 MIB = 1 << 20
 SIZE = 64 * MIB

@@ -24,6 +24,7 @@ from stead_proto.nbd.wire import NbdError
 from tests.host.exports.conftest import (
     CLIENT,
     HOME,
+    MARK,
     MIB,
     PORT,
     SIZE,
@@ -182,6 +183,29 @@ def test_a_guest_is_let_in_by_what_it_was_given_for_just_this_attachment(world: 
     with pytest.raises(NbdError) as gone:
         secured.is_there(server, 5)
     assert not isinstance(gone.value, secured.NotAdmittedError)
+
+
+def test_a_host_that_enrolled_again_is_let_in_by_its_certificate_of_now_alone(world: World) -> None:
+    """Nobody waits for that: the processes stay, and what is connected, until the host takes its new one."""
+    source = joined(world)
+    write(source, 7, 0, MIB)
+    processes, former, present = daemons_of(world.root), world.client.identity, world.authority.issue_host(CLIENT, MARK)
+    server = secured.Server("127.0.0.1", PORT, tls.host_server_name(HOME))
+    again = replace(world.export(), client_enrolment=MARK)
+    for export, admitted, refused in ((world.export(), former, present), (again, present, former)):
+        world.home.daemons.serve(export)
+        assert secured.size_of(server, VOLUME, admitted, 5) == SIZE
+        with pytest.raises(secured.NotAdmittedError):
+            secured.size_of(server, VOLUME, refused, 5)
+        assert holds(source, 7, 0, MIB)
+    assert daemons_of(world.root) == processes
+    world.client.identity = present
+    world.client.daemons.connect(world.remote())
+    assert holds(source, 7, 0, MIB)
+    world.home.daemons.serve(replace(again, generation=2))
+    assert secured.size_of(server, VOLUME, present, 5) == SIZE
+    with pytest.raises(secured.NotAdmittedError):
+        secured.size_of(server, VOLUME, former, 5)
 
 
 def test_a_client_believes_the_home_alone(world: World) -> None:

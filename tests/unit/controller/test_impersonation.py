@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from stead_agent.disks.attachment_credentials import AttachmentCredentials, NoCredentialsError
-from stead_controller.db.tables import StoragePool, Volume
+from stead_controller.db.tables import Host, StoragePool, Volume
 from stead_controller.hosts.peers import FORMER
 from stead_controller.operator import recording
 from stead_controller.operator.recording import OperatorCall
@@ -37,6 +37,7 @@ DENIED = grpc.StatusCode.PERMISSION_DENIED
 ROOM = {"total": 1 << 40, "free": 1 << 40}
 TRIES = 5
 EXPIRED = dt.timedelta(seconds=-1)
+MARK = "0123456789abcdef"
 
 
 def methods(services):
@@ -152,10 +153,12 @@ async def test_a_certificate_from_before_a_host_enrolled_is_refused_and_one_from
     host_id, host = await cloud.enrol()
     real, shift = certificates._now, dt.timedelta(hours=-1)
     monkeypatch.setattr(certificates, "_now", lambda: real() + shift)
-    former = cloud.controller.authority.issue_host(host_id)
+    former = cloud.controller.authority.issue_host(host_id, "f" * 16)
     shift = dt.timedelta(hours=1)
-    renewed = cloud.controller.authority.issue_host(host_id)
-    said = {}
+    renewed = cloud.controller.authority.issue_host(
+        host_id, MARK
+    )  # of an enrolment that a restored database does not know
+    said, learned = {}, {}
     for name, identity in {"former": former, "present": host, "renewed": renewed}.items():
         channel = await cloud.channel(tls.channel_to_controller(address(cloud), identity))
         stub = host_pb2_grpc.HostLinkStub(channel)
@@ -165,6 +168,8 @@ async def test_a_certificate_from_before_a_host_enrolled_is_refused_and_one_from
             said[name] = type(await stream.read())
         except grpc.aio.AioRpcError as refusal:
             said[name] = refusal.details()
+        row = await cloud.controller.database.run(lambda tx: tx.session.get_one(Host, host_id), writes=False)
+        learned[name] = row.enrolment
         asked = {method.name: await code_of(channel, method) for method in methods(HOSTS)}
         refused = {method for method, code in asked.items() if code is DENIED}
         with pytest.raises(grpc.aio.AioRpcError) as answer:
@@ -173,6 +178,10 @@ async def test_a_certificate_from_before_a_host_enrolled_is_refused_and_one_from
             (set(asked) - {"Session"}, True) if name == "former" else ({"AttachmentCredentials"}, False)
         ), name
     assert said == {"former": FORMER, "present": pb.HostUpdate, "renewed": pb.HostUpdate}
+    assert learned == {"former": "", "present": "", "renewed": MARK}
+    assert row.certified == tls.lifetime(renewed.certificate_pem)[0]
+    answer = await stub.RenewCertificate(pb.RenewCertificateRequest(csr_pem=new_signing_request("x")[1]))
+    assert tls.enrolment_of(answer.certificate_pem, host_id) == MARK
 
 
 async def test_a_host_gets_credentials_of_the_attachment_that_it_has_and_no_other(cloud):

@@ -216,6 +216,10 @@ def test_hosts_know_each_other_by_names_that_no_operator_can_have() -> None:
     names = host.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == [tls.host_server_name("h-1")] == ["h-1.host.stead.internal"]
     assert _as_written_by_gnutls(host) == tls.subject_of_host("h-1")
+    again = authority.issue_host("h-1", mark := "0" * tls.ENROLMENT_LENGTH).certificate_pem
+    assert _as_written_by_gnutls(x509.load_pem_x509_certificate(again)) == tls.subject_of_host("h-1", mark)
+    assert [tls.enrolment_of(again, each) for each in ("h-1", "-1", "1", "h-2")] == [mark, "", "", ""]
+    assert tls.enrolment_of(authority.issue_host("h-1").certificate_pem, "h-1") == ""
     operator = x509.load_pem_x509_certificate(authority.issue_operator("h-1").certificate_pem)
     assert _as_written_by_gnutls(operator) != tls.subject_of_host("h-1")
 

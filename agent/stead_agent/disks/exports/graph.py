@@ -73,7 +73,7 @@ def serving(export: Export, address: str, credentials: Path) -> Iterator[Command
 
 
 def admit_again(export: Export) -> Iterator[Command]:
-    """Yield the commands with which a daemon of an earlier agent, which admits only the host, admits its guest as well.
+    """Yield the commands with which a daemon admits the clients of now, and no others, by connections of now on.
 
     The server looks up the authorization object by name with each connection (QEMU's crypto/tlssession.c).
     """
@@ -90,7 +90,7 @@ def _clients(export: Export) -> Command:
 def clients(export: Export) -> list[str]:
     """List the subjects of the certificates that a home admits."""
     attachment = tls.subject_of_attachment(export.volume_id, export.generation, export.client_host_id)
-    return [tls.subject_of_host(export.client_host_id), attachment]
+    return [tls.subject_of_host(export.client_host_id, export.client_enrolment), attachment]
 
 
 def flushes_each_write(disk_format: str) -> bool:

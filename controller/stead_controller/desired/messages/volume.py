@@ -10,7 +10,7 @@ from stead_proto.v1 import desired_pb2 as pb
 _GIB: Final = 1 << 30
 
 
-def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
+def of_volume(tx: Transaction, volume: Volume, *, is_read: bool) -> pb.Volume:
     """A volume for its home host, with its key while it is read; exported where another host may use it."""
     iops, throughput = _limits(volume)
     message = pb.Volume(
@@ -32,11 +32,13 @@ def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
         ),
     )
     if volume.attached_host_id not in (None, volume.host_id):
+        client = tx.session.get(Host, volume.attached_host_id)
         message.export.CopyFrom(
             pb.VolumeExport(
                 client_host_id=volume.attached_host_id,
                 port=volume.export_port or 0,
                 generation=volume.generation,
+                client_enrolment=client.enrolment if client is not None else "",
             )
         )
     return message
@@ -45,7 +47,7 @@ def of_volume(volume: Volume, *, is_read: bool) -> pb.Volume:
 def of_used_volume(tx: Transaction, volume: Volume) -> pb.Volume:
     """A volume for the host of its instance: its own, or one that its home host exports."""
     if volume.attached_host_id == volume.host_id:
-        return of_volume(volume, is_read=True)
+        return of_volume(tx, volume, is_read=True)
     iops, throughput = _limits(volume)
     home = tx.session.get(Host, volume.host_id)
     return pb.Volume(

@@ -94,6 +94,8 @@ async def test_a_known_host_enrols_again_and_stays_what_it_is(known):
     assert known.authority.has_signed(answer.certificate_pem)
     row = known.row(one)
     assert row.certified == tls.lifetime(answer.certificate_pem)[0]
+    assert row.enrolment == tls.enrolment_of(answer.certificate_pem, one) != ""
+    assert known.run(facts.renews, one, NOW + VALIDITY) == row.enrolment
     assert (row.state, row.zone, row.labels, row.schedulable) == ("down", "us-east-1b", {"rack": "7"}, False)
     assert (row.pool_address, row.certificate_ends) == ("198.18.0.0", NOW + VALIDITY)
     assert known.row(other).certificate_ends is None
@@ -201,12 +203,12 @@ async def test_until_when_a_host_has_a_certificate_and_may_join_is_known(known):
     known.token(one, 2 * HOUR)
     known.token(other, 3 * HOUR)
     assert known.run(host_records.show_host, CLOUD, one).joins_until == NOW + 2 * HOUR
-    assert known.run(facts.renews, one, NOW + HOUR)
+    assert known.run(facts.renews, one, NOW + HOUR) == ""
     assert known.row(one).certificate_ends == NOW + HOUR
     assert known.row(other).certificate_ends is None
-    assert not known.run(facts.renews, "h-0123456789abcdef9", NOW)
+    assert known.run(facts.renews, "h-0123456789abcdef9", NOW) is None
     new = await known.enrol(known.token())
-    assert known.row(new.host_id).certificate_ends == NOW + VALIDITY
+    assert (known.row(new.host_id).certificate_ends, known.row(new.host_id).enrolment) == (NOW + VALIDITY, "")
 
 
 async def test_an_operator_makes_a_token_for_a_host_in_the_zone_that_it_is_in(known, database):
