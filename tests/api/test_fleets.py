@@ -177,6 +177,19 @@ def spot_asked(*overrides, on_demand=0, spot=1, **given):
     return asked(*overrides) | {"TargetCapacitySpecification": capacity} | given
 
 
+def test_a_spot_instance_costs_no_more_than_its_override_says(api):
+    make(api)
+    dear, cheap = {"InstanceType": "t3.micro", "MaxPrice": "0.002"}, {"InstanceType": "m5.large", "MaxPrice": "9"}
+    answer = api.ec2.create_fleet(**spot_asked(dear, cheap, on_demand=1))
+    assert [(one["InstanceType"], one["Lifecycle"]) for one in answer["Instances"]] == [
+        ("t3.micro", "on-demand"),
+        ("m5.large", "spot"),
+    ]
+    assert failed(answer) == {"t3.micro": "SpotMaxPriceTooLow"}
+    shown = described(api, answer["FleetId"])["LaunchTemplateConfigs"]
+    assert [config["Overrides"][0]["MaxPrice"] for config in shown] == ["0.002", "9"]
+
+
 def test_a_minimum_or_nothing(api):
     make(api)
     pools = [{"InstanceType": "t3.nano"}, {"InstanceType": "t3.micro"}]

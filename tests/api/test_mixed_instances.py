@@ -55,6 +55,20 @@ def test_a_policy_shares_capacity_between_markets_and_prefers_its_first_type(api
     assert [one["InstanceType"] for one in left] == ["t3.micro"]
 
 
+def test_spot_instances_cost_no_more_than_the_policy_says(api, groups):
+    shares = {
+        "OnDemandBaseCapacity": 1,
+        "OnDemandPercentageAboveBaseCapacity": 0,
+        "SpotAllocationStrategy": "capacity-optimized-prioritized",
+        "SpotMaxPrice": "0.002",
+    }
+    types = [{"InstanceType": "t3.micro"}, {"InstanceType": "stead.tiny"}]
+    create(groups, types, InstancesDistribution=shares, DesiredCapacity=2)
+    assert groups.shown()["MixedInstancesPolicy"]["InstancesDistribution"]["SpotMaxPrice"] == "0.002"
+    groups.up()
+    assert launched(api, groups) == {("t3.micro", "on-demand"): 1, ("stead.tiny", "spot"): 1}
+
+
 def test_a_weight_is_how_much_of_the_capacity_an_instance_is(api, groups):
     create(groups, [{"InstanceType": "stead.tiny", "WeightedCapacity": "2"}], DesiredCapacity=4)
     groups.up()
@@ -103,5 +117,6 @@ def test_policies_that_say_nothing_sensible_are_refused(api, groups):
     refused("ValidationError", InstancesDistribution={"SpotAllocationStrategy": "prioritized"})
     refused("ValidationError", InstancesDistribution={"OnDemandPercentageAboveBaseCapacity": 101})
     refused("ValidationError", InstancesDistribution={"OnDemandBaseCapacity": -1})
-    refused("UnsupportedOperation", InstancesDistribution={"SpotMaxPrice": "1"})
+    refused("UnsupportedOperation", InstancesDistribution={"SpotInstancePools": 1})
+    refused("ValidationError", InstancesDistribution={"SpotMaxPrice": "cheap"})
     refused("ValidationError", LaunchConfigurationName="small")

@@ -34,6 +34,7 @@ _SPOT: Final = {
     "lowest-price": False,
     "price-capacity-optimized": False,
 }
+_MOST: Final = "SpotMaxPrice"  # that an hour may cost; without it, what the type costs then
 _MOST_OVERRIDES: Final = 40
 _MOST_WEIGHT: Final = 999
 
@@ -76,9 +77,9 @@ def _override(tx: Transaction, caller: Caller, given: Mapping[str, Any]) -> dict
 
 
 def _distribution(given: Mapping[str, Any]) -> dict[str, Any]:
-    for name in ("SpotInstancePools", "SpotMaxPrice", "DistributionSegments"):
+    for name in ("SpotInstancePools", "DistributionSegments"):
         if given.get(name):
-            raise Unsupported(f"The parameter {name} is not supported: Spot Instances have no prices here.")
+            raise Unsupported(f"The parameter {name} is not supported: all pools are of the same hosts.")
     found: dict[str, Any] = {
         name: default if given.get(name) is None else given[name] for name, default in _DEFAULTS.items()
     }
@@ -87,6 +88,8 @@ def _distribution(given: Mapping[str, Any]) -> dict[str, Any]:
             raise InvalidParameter(f"The {name} {found[name]} is not one of {', '.join(known)}.")
     if found["OnDemandBaseCapacity"] < 0 or not 0 <= found["OnDemandPercentageAboveBaseCapacity"] <= 100:
         raise InvalidParameter("The InstancesDistribution is not a base of 0 or more and a percentage from 0 to 100.")
+    if given.get(_MOST):
+        found[_MOST] = given[_MOST]
     return found
 
 
@@ -115,7 +118,8 @@ def pools(tx: Transaction, caller: Caller, policy: Mapping[str, Any], wanted: Wa
         specification = templates.to_find(override.get(_SPECIFICATION, template[_SPECIFICATION]))
         own = {name: override[name] for name in ("InstanceType", "InstanceRequirements", "ImageId") if name in override}
         weight = float(override.get("WeightedCapacity", 1))
-        one = {**own, **place, "WeightedCapacity": weight, "Priority": float(number)}
+        price = policy["InstancesDistribution"].get(_MOST)
+        one = {**own, **place, "WeightedCapacity": weight, "Priority": float(number), "MaxPrice": price}
         configs.append({_SPECIFICATION: specification, "Overrides": [one]})
     kind = "spot" if wanted.spot else "on-demand"
     asked: dict[str, Any] = {

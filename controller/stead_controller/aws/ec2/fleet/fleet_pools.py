@@ -118,7 +118,7 @@ def pools(tx: Transaction, caller: Caller, params: Params, *, spot: bool) -> lis
             if tags:
                 shared["TagSpecifications"] = tags
             if spot:
-                shared["InstanceMarketOptions"] = {"MarketType": "spot"}
+                shared["InstanceMarketOptions"] = {"MarketType": "spot", **_most(override)}
             own = _own(override, template) | shared
             for way in _ways(tx, caller, override, template):
                 number = len(found)
@@ -187,6 +187,12 @@ def _tags(params: Params, *, spot: bool) -> list[Any]:
     """Return the tags of what is launched; those of Spot requests are for Spot Instances alone."""
     others = {"fleet"} if spot else {"fleet", "spot-instances-request"}
     return [one for one in params.get("TagSpecifications", ()) if one.get("ResourceType") not in others]
+
+
+def _most(override: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an override says of the most that an hour of a Spot Instance may cost."""
+    price = override.get("MaxPrice")
+    return {"SpotOptions": {"MaxPrice": price}} if price else {}
 
 
 def _required(params: Mapping[str, Any], name: str) -> Any:

@@ -49,6 +49,9 @@ def overrides_view(pools: Sequence[PoolParameters]) -> list[Result]:
 def _asked_view(pool: PoolParameters) -> Result:
     version = {"LaunchTemplateId": pool.template.id, "Version": str(pool.template.number)}
     override = {name: value for name in _SHOWN if (value := pool.override.get(name)) is not None}
+    price = pool.params.get("InstanceMarketOptions", {}).get("SpotOptions", {}).get("MaxPrice")
+    if price:  # not read of the override: without Spot Instances it has no effect, and is refused
+        override["MaxPrice"] = price
     group = pool.override.get("Placement", {}).get("GroupName")
     if group:
         override["Placement"] = {"GroupName": group}

@@ -79,7 +79,7 @@ def _read(call: Call, params: Params) -> tuple[FleetRequest, FleetPools]:
     market_options.check_interruption(params.get("SpotOptions", {}), "one-time")
     given = {one: fleet_pools.pools(call.tx, call.caller, params, spot=one) for one in targets.markets}
     pools = FleetPools(*([_pool(call, one) for one in given.get(market, ())] for market in (False, True)))
-    config = _config(params, given[targets.markets[0]])
+    config = _config(params, given[targets.markets[-1]])
     return FleetRequest(on_demand, spot, config, tags, repeatable("CreateFleet", params)), pools
 
 
