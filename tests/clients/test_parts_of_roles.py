@@ -1,4 +1,4 @@
-"""What roles do first: they leave alone what an operator has configured; and what `rotate.yml` does of one alone."""
+"""What roles do first: they leave alone what an operator has configured."""
 
 import json
 import re
@@ -36,7 +36,6 @@ def failed(tmp_path):
         (tmp_path / name).mkdir()
         for file in files:
             (tmp_path / name / file).touch()
-    _program(tmp_path / "rotated" / "stead", '{"controller": "started"}')
     own = f"{tmp_path}/{{{{ inventory_hostname }}}}"
     plays = [
         {
@@ -50,12 +49,9 @@ def failed(tmp_path):
         for task, hosts in (
             ({"include_tasks": f"{_ROLES}/monitoring/tasks/refuse.yml"}, _VERIFIED),
             ({"include_tasks": f"{_ROLES}/virtual_address/tasks/refuse.yml"}, _KEEPALIVED),
-            ({"include_role": {"name": "controller", "tasks_from": "run"}}, ("rotated",)),
         )
     ]
-    groups = {"all": [*_VERIFIED, *_KEEPALIVED], "controller": ["rotated"], "agents": ["rotated"]}
-    inventory = {name: {"hosts": dict.fromkeys(hosts)} for name, hosts in groups.items()}
-    inventory["controller"]["vars"] = {"ansible_host": "192.0.2.1"}
+    inventory = {"all": {"hosts": dict.fromkeys([*_VERIFIED, *_KEEPALIVED])}}
     (tmp_path / "inventory.json").write_text(json.dumps(inventory))
     (tmp_path / "play.yml").write_text(json.dumps(plays))
     [strategies] = outside_clients.folder_of("ansible").glob(
@@ -69,7 +65,7 @@ def failed(tmp_path):
             "play.yml",
         ],
         cwd=tmp_path,
-        env=clean_environment(HOME=str(tmp_path), ANSIBLE_NOCOLOR="1", ANSIBLE_ROLES_PATH=str(_ROLES), **mitogen),
+        env=clean_environment(HOME=str(tmp_path), ANSIBLE_NOCOLOR="1", **mitogen),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -86,9 +82,8 @@ def _program(path, says):
     path.chmod(0o755)
 
 
-def test_configurations_of_others_stay_and_the_controller_runs(failed):
+def test_configurations_of_others_stay(failed):
     counts, said = failed
-    good = dict.fromkeys(("bare", "removed", "empty", "ours", "rotated"), "0")
+    good = dict.fromkeys(("bare", "removed", "empty", "ours"), "0")
     assert counts == good | {"others": "1", "foreign": "1"}, said
     assert said.count('"msg": "This machine') == 2, said
-    assert "changed: [rotated]" in said, said
