@@ -48,6 +48,11 @@ def _word(value: bool) -> str:
     return "true" if value else "false"
 
 
+def _number(value: float) -> tuple[str, ...]:
+    """Write a number as answers have it, and as people do: 2375.0 and 2375."""
+    return tuple(dict.fromkeys((str(value), f"{value:g}")))
+
+
 @cache
 def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
     """Return what a type answers to each filter; all requests share it, so it must not be changed."""
@@ -93,7 +98,7 @@ def facts(kind: InstanceType) -> dict[str, tuple[str, ...]]:
             "nitro-tpm-info.supported-versions": ("2.0",),
             "nitro-tpm-support": ("supported",),
             "processor-info.supported-architecture": (kind.architecture,),
-            "processor-info.sustained-clock-speed-in-ghz": (str(kind.clock_speed),) if kind.clock_speed else (),
+            "processor-info.sustained-clock-speed-in-ghz": _number(kind.clock_speed) if kind.clock_speed else (),
             "reboot-migration-support": ("unsupported",),
             "supported-boot-mode": kind.boot_modes,
             "supported-root-device-type": kind.root_device_types,
@@ -115,10 +120,10 @@ def _ebs(kind: InstanceType) -> dict[str, tuple[str, ...]]:
         figures = {
             "baseline-bandwidth-in-mbps": (str(ebs.baseline_mbps),),
             "baseline-iops": (str(ebs.baseline_iops),),
-            "baseline-throughput-in-mbps": (str(ebs.baseline_mbps / 8),),
+            "baseline-throughput-in-mbps": _number(ebs.baseline_mbps / 8),
             "maximum-bandwidth-in-mbps": (str(ebs.max_mbps),),
             "maximum-iops": (str(ebs.max_iops),),
-            "maximum-throughput-in-mbps": (str(ebs.max_mbps / 8),),
+            "maximum-throughput-in-mbps": _number(ebs.max_mbps / 8),
         }
     return {f"ebs-info.ebs-optimized-info.{name}": figures.get(name, ()) for name in _EBS}
 
