@@ -257,6 +257,20 @@ def release(tx):
         host.cpus_reserved = host.memory_reserved = 0
 
 
+def test_an_override_names_its_placement_group_by_either_name(api):
+    groups = {
+        name: api.ec2.create_placement_group(GroupName=name, Strategy="cluster")["PlacementGroup"]["GroupId"]
+        for name in ("mine", "yours")
+    }
+    make(api, InstanceType="m5.large", Placement={"GroupName": "mine"})
+    for named, expected in ({"GroupName": "yours"}, "yours"), ({"GroupId": groups["yours"]}, "yours"), ({}, "mine"):
+        answer = api.ec2.create_fleet(**asked({"AvailabilityZone": "us-east-1a", "Placement": named}))
+        assert answer["Errors"] == []
+        [launch] = answer["Instances"]
+        [found] = api.ec2.describe_instances(InstanceIds=launch["InstanceIds"])["Reservations"][0]["Instances"]
+        assert found["Placement"]["GroupName"] == expected
+
+
 def test_an_override_changes_devices_of_the_template_and_adds_others(api):
     """By their names; and of a device only what it says."""
     disks = [

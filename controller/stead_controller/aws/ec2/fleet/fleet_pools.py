@@ -25,6 +25,7 @@ _SAME: Final = (
     "MetadataOptions",
 )
 _PLACES: Final = ("AvailabilityZone", "AvailabilityZoneId")
+_GROUPS: Final = ("GroupName", "GroupId")
 _REQUIREMENTS: Final = "InstanceRequirements"
 _MOST_TYPES: Final = 20  # of those that have what an override requires: those that take least of a host
 _INTERFACES: Final = "NetworkInterfaces"
@@ -237,11 +238,12 @@ def _own(override: Mapping[str, Any], template: Template) -> dict[str, Any]:
     """
     own = {name: value for name in _SAME if (value := override.get(name)) is not None}
     place = {name: value for name in _PLACES if (value := override.get(name)) is not None}
-    group = override.get("Placement", {}).get("GroupName")
-    if group:
-        place["GroupName"] = group
-    if place:
-        own["Placement"] = {**template.data.get("Placement", {}), **place}
+    given = override.get("Placement", {})
+    group = {name: value for name in _GROUPS if (value := given.get(name))}
+    if place or group:
+        others = _GROUPS if group else ()  # the template's group may have been named the other way
+        below = {name: value for name, value in template.data.get("Placement", {}).items() if name not in others}
+        own["Placement"] = {**below, **place, **group}
     devices = override.get(_DEVICES)
     if devices is not None:
         own[_DEVICES] = _devices(devices, template.data.get(_DEVICES, ()))

@@ -52,7 +52,7 @@ def _asked_view(pool: PoolParameters) -> Result:
     price = pool.params.get("InstanceMarketOptions", {}).get("SpotOptions", {}).get("MaxPrice")
     if price:  # not read of the override: without Spot Instances it has no effect, and is refused
         override["MaxPrice"] = price
-    group = pool.override.get("Placement", {}).get("GroupName")
+    group = pool.override.get("Placement", {}).get("GroupName")  # an id has no place in EC2's answer
     if group:
         override["Placement"] = {"GroupName": group}
     return {"LaunchTemplateSpecification": version, "Overrides": override}
