@@ -382,7 +382,7 @@ class Controller:
         self._every(_ROOM_SECONDS, self._take_room)
         self._every(_NETWORKS_SECONDS, self._link.send_host_addresses)
         self._every(_NETWORKS_SECONDS, self._link.awaited.send)
-        self._every(_LIVENESS_SECONDS, self._write_liveness)
+        self._every(_LIVENESS_SECONDS, self._link.write_liveness)
         give_back = partial(asyncio.to_thread, resident.give_back)
         for cleaning in (give_back, self._trail.remove_old):
             self._every(_HOUSEKEEPING_SECONDS, cleaning)
@@ -558,9 +558,6 @@ class Controller:
         for path in folder.iterdir():
             if path.name not in known:
                 await asyncio.to_thread(shutil.rmtree, path)
-
-    async def _write_liveness(self) -> None:
-        await self._liveness.write(self.database)
 
     async def _clean_up(self) -> None:
         look = self._clock_steps.look()

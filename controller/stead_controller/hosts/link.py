@@ -147,8 +147,17 @@ class HostLink:
         """Tell whether a host has said to this controller that all it has uses certificates of these authorities."""
         return self._certified.get(host_id) == authorities_digest(self._authority.ca_pem)
 
+    async def write_liveness(self) -> None:
+        """Store which hosts live and how far they are; to be called periodically.
+
+        A host whose stream is here may be another controller's by its row, which stored a Hello late, as after a pause:
+        what only this one could ask it would be refused there. It says Hello again.
+        """
+        for host_id in await self._liveness.write(self._database):
+            self._end_session(host_id)
+
     def _end_session(self, host_id: str) -> None:
-        """End the session of a removed host, if it has one here: its agent connects again and learns of the removal."""
+        """End the session of a host, if it has one here: its agent connects again, or learns that it was removed."""
         stream = self._feed.find(host_id)
         if stream is not None:
             stream.end()

@@ -15,6 +15,7 @@ from typing import Final
 from sqlalchemy import bindparam, case, or_, select, update
 
 from stead_controller.clock import Clock
+from stead_controller.db.prepared import Prepared
 from stead_controller.db.session import Database, Transaction
 from stead_controller.db.tables import Host, Instance
 from stead_controller.hosts import pools
@@ -61,8 +62,10 @@ class Liveness:
         heard.sent = max(heard.sent, sent)
         heard.reached = max(heard.reached, reached)
 
-    async def write(self, database: Database) -> None:
+    async def write(self, database: Database) -> set[str]:
         """Write what was reported since the last time, and mark silent hosts down; one transaction.
+
+        Returns the hosts that reported here and are another controller's, by the last Hello that was stored.
 
         What is lost with the process is reported again: each agent says after its Hello how far it is.
         """
@@ -72,7 +75,7 @@ class Liveness:
         silent = {host_id: at for host_id, (moment, at) in self._last.items() if moment < since}
         alive = self._last.keys() - silent.keys()
         # Behind many calls it would be so late that another controller takes hosts of this one for silent.
-        went_down = await database.run(
+        went_down, elsewhere = await database.run(
             lambda tx: _write(tx, heard, limit, silent, alive, here=database.id), urgent=True
         )
         for host_id, at in silent.items():
@@ -80,6 +83,7 @@ class Liveness:
                 del self._last[host_id]
         for host_id in went_down:
             _log.warning("host_down", extra={"host": host_id})
+        return elsewhere
 
 
 def _later(name: str) -> object:
@@ -87,6 +91,9 @@ def _later(name: str) -> object:
     return case((column < bindparam(f"new_{name}"), bindparam(f"new_{name}")), else_=column)
 
 
+_ELSEWHERE: Final = Prepared(
+    select(Host.id).where(Host.id.in_(bindparam("ids", expanding=True)), Host.controller_id != bindparam("here"))
+)
 # Of a host that is at another controller by now this one may have only what it was told before, as after a pause.
 _HEARD: Final = (
     update(Host)
@@ -116,13 +123,16 @@ def _write(
     alive: Collection[str],
     *,
     here: str,
-) -> list[str]:
-    """Write what was reported to this controller, whose id is `here`, and mark silent hosts down; return those.
+) -> tuple[list[str], set[str]]:
+    """Write what was reported to this controller, whose id is `here`; return who is marked down, and who is elsewhere.
 
+    The room of pools of those at another controller is not written: it knows better after a pause of this one.
     `silent` hosts last reported to this process at that time, and are down unless another controller heard of them
     since; `alive` ones are not, whatever their rows say; others are when their rows have not changed since `limit`.
     """
+    elsewhere: set[str] = set()
     if heard:
+        elsewhere.update(host_id for (host_id,) in _ELSEWHERE.all(tx.connection, {"ids": sorted(heard), "here": here}))
         rows = [
             {
                 "host_id": host_id,
@@ -135,7 +145,13 @@ def _write(
         ]
         tx.session.connection().execute(_HEARD, rows)
         pools.note_room(
-            tx, [(host_id, pool) for host_id, each in sorted(heard.items()) for pool in each.pools.values()]
+            tx,
+            [
+                (host_id, pool)
+                for host_id, each in sorted(heard.items())
+                if host_id not in elsewhere
+                for pool in each.pools.values()
+            ],
         )
     late = or_(Host.last_seen < limit, Host.id.in_(list(silent)))
     found = select(Host.id, Host.last_seen).where(Host.state == "up", late).with_for_update()
@@ -147,4 +163,4 @@ def _write(
     if down:
         tx.session.execute(update(Host).where(Host.id.in_(down)).values(state="down"))
         tx.events.update(tx.session.scalars(select(Instance.id).where(Instance.host_id.in_(down))))
-    return down
+    return down, elsewhere

@@ -2,6 +2,7 @@
 
 import pytest
 
+from stead_controller.db.tables import Host
 from stead_controller.db.wakes import Wakes
 from stead_controller.hosts.feed import Stream
 from stead_controller.hosts.first_reports import FirstReports
@@ -12,6 +13,7 @@ from stead_controller.metrics.http_engine import HttpEngine
 from stead_proto.certificates import Authority
 from stead_proto.digests import digest_of
 from stead_proto.v1 import host_pb2 as pb
+from tests.support import rows
 from tests.support.rows import CLOUD, NOW
 
 
@@ -77,6 +79,19 @@ async def test_the_stream_of_a_removed_host_ends_wherever_it_was_removed(link, d
     database.wake(Wakes(removed_hosts={"h-1", "h-3"}))
     assert [pb.HostUpdate.FromString(each) async for each in streams[0].updates()] == []
     assert [stream.ended for stream in streams] == [True, False]
+
+
+async def test_a_host_whose_late_hello_another_controller_stored_says_it_again(link, database, run, world):
+    quiet = rows.host(hostname="box2", controller_id="another")  # of which nothing was heard here
+    run(lambda tx: tx.session.add(quiet))
+    streams = [Stream(host_id, 0, "") for host_id in (world.host_id, quiet.id)]
+    for each in streams:
+        link._feed.join(each)
+    for where, has_ended in ((None, False), (database.id, False), ("another", True)):
+        run(lambda tx, where=where: setattr(tx.session.get_one(Host, world.host_id), "controller_id", where))
+        link._liveness.seen(world.host_id)
+        await link.write_liveness()
+        assert [each.ended for each in streams] == [has_ended, False]
 
 
 async def test_whose_request_it_was_is_known_of_what_another_controller_committed(database, link):

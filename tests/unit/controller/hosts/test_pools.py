@@ -4,7 +4,7 @@ import asyncio
 
 from sqlalchemy import select
 
-from stead_controller.db.tables import InstanceStoreDisk, StoragePool, Volume
+from stead_controller.db.tables import Host, InstanceStoreDisk, StoragePool, Volume
 from stead_controller.hosts import pools
 from stead_controller.hosts.liveness import Liveness
 from stead_proto.v1 import host_pb2 as pb
@@ -105,3 +105,8 @@ def test_heartbeats_report_the_free_space(database, run, world, statements):
     assert not beat(GIB)  # no news
     assert beat(2 * GIB)
     assert stored(run, world.host_id)["main"].free == 2 * GIB
+    for where, free in (("another", 2 * GIB), (database.id, 3 * GIB)):
+        run(lambda tx, where=where: setattr(tx.session.get_one(Host, world.host_id), "controller_id", where))
+        beat(free + 1)
+        beat(3 * GIB)
+        assert stored(run, world.host_id)["main"].free == free, "a paused one was late: the other knows better"
