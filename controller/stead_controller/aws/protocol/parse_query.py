@@ -1,7 +1,8 @@
 """Converts form parameters such as `Filter.1.Value.2=x` to the dict of an operation's input shape.
 
 A shape is compiled once to a closure over its members' closures. A list accepts any indices, in their numeric order:
-some clients count from zero and some leave gaps, so an index is a sort key and never a size.
+some clients count from zero and some leave gaps, so an index is a sort key and never a size. EC2 also takes the only
+value of a list without an index, as Salt and scripts write it: `Owner=self`, `Filter.1.Value=x`.
 
 An empty string without a meaning (`protocol/empty_values.py`) is left out of EC2's parameters, and so is a structure
 that contains nothing else.
@@ -170,11 +171,16 @@ class QueryParsers:
 
     def _list(self, shape: ListShape) -> Parser:
         names = cast("Mapping[str, Any]", shape.serialization)
-        parse = partial(_parse_list, self._compile(shape.member), shape.metadata.get("max"))
-        if self._ec2 or names.get("flattened"):
+        element = self._compile(shape.member)
+        parse = partial(_parse_list, element, shape.metadata.get("max"))
+        if self._ec2 and isinstance(shape.member, ListShape | MapShape | StructureShape):
             return parse
-        element = cast("Mapping[str, str]", shape.member.serialization).get("name", "member")
-        return partial(_parse_wrapped, element, parse)
+        if self._ec2:
+            return partial(_parse_values, element, parse)
+        if names.get("flattened"):
+            return parse
+        name = cast("Mapping[str, str]", shape.member.serialization).get("name", "member")
+        return partial(_parse_wrapped, name, parse)
 
     def _map(self, shape: MapShape) -> Parser:
         key_name = cast("Mapping[str, str]", shape.key.serialization).get("name", "key")
@@ -212,6 +218,10 @@ def _parse_list(parse: Parser, most: int | None, node: Node, path: str) -> list[
     if most is not None and len(ordered) > most:
         raise InvalidParameter(f"The parameter {path} may have at most {most} elements")
     return [parse(child, f"{path}.{name}") for _, (name, child) in sorted(ordered.items())]
+
+
+def _parse_values(parse: Parser, parse_list: Parser, node: Node, path: str) -> list[Any]:
+    return [parse(node, path)] if isinstance(node, str) and node else parse_list(node, path)
 
 
 def _parse_wrapped(element: str, parse: Parser, node: Node, path: str) -> Any:

@@ -39,6 +39,8 @@ def parse(operation: str, body: str | bytes, service: str = "ec2", **options: An
         ("DescribeInstances", "InstanceId.10=i-b&InstanceId.9=i-a", {"InstanceIds": ["i-a", "i-b"]}),
         ("DescribeInstances", "InstanceId.9999999999=i-b&InstanceId.5=i-a", {"InstanceIds": ["i-a", "i-b"]}),
         ("DescribeInstances", "InstanceId=", {"InstanceIds": []}),
+        ("DescribeInstances", "InstanceId=i-a", {"InstanceIds": ["i-a"]}),
+        ("DescribeInstances", "Filter.1.Name=x&Filter.1.Value=a", {"Filters": [{"Name": "x", "Values": ["a"]}]}),
         ("DescribeInstances", "Filter.1.Name=x&Filter.1.Value.1=a+b%20c%2B", {"Filters": [{"Name": "x", "Values": ["a b c+"]}]}),
         ("DescribeInstances", "DryRun=TRUE&MaxResults=5", {"DryRun": True, "MaxResults": 5}),
         ("RunInstances", "MinCount=1&MaxCount=1&SecurityGroup.1=web", {"MinCount": 1, "MaxCount": 1, "SecurityGroups": ["web"]}),
@@ -64,7 +66,8 @@ def test_reads(operation: str, body: str, expected: dict[str, Any]) -> None:
         ("DescribeInstances", "InstanceId.٣=1", UnknownParameter, "InstanceId"),
         ("DescribeInstances", "InstanceId.11111111111=1", UnknownParameter, "InstanceId"),
         ("DescribeInstances", "InstanceId.1=a&InstanceId.01=b", InvalidParameter, "InstanceId.1"),
-        ("DescribeInstances", "InstanceId=i-a", InvalidParameter, "InstanceId"),
+        ("DescribeInstances", "InstanceId=i-a&InstanceId.1=i-b", BadRequest, "InstanceId"),
+        ("DescribeInstances", "Filter=x", InvalidParameter, "Filter must be a list"),
         ("DescribeInstances", "Filter.1=x", InvalidParameter, "Filter.1"),
         ("DescribeInstances", "Filter.1.Name=x&Filter.1=y", BadRequest, "Filter.1"),
         ("DescribeInstances", "Filter.1=y&Filter.1.Name=x", BadRequest, "Filter.1"),
@@ -166,6 +169,8 @@ def test_the_query_protocol_reads_lists_and_maps() -> None:
     assert parse("TagUser", "UserName=u&Tags=", "iam") == {"UserName": "u", "Tags": []}
     with pytest.raises(UnknownParameter):
         parse("TagUser", "UserName=u&Tags.1.Key=a", "iam")
+    with pytest.raises(InvalidParameter):
+        parse("UntagUser", "UserName=u&TagKeys=a", "iam")
     with pytest.raises(UnknownParameter):
         parse("TagUser", "UserName=u&Tags.member.1.Key=a&Tags.member.1.Value=b&Tags.x=c", "iam")
 
