@@ -479,6 +479,12 @@ def tell(
             has_blocks=has_database,
             virtual_address=address,
         )
+        for is_told, what_for in (
+            (operator.monitors, "prometheus: alerts"),
+            (controllers < 2 or address, "keepalived: the address of all"),
+        ):
+            if not is_told:
+                _note(f"not told, as its package is not on this machine: {what_for}")
         if controllers > 1:
             _step("what several controllers lack is said", lambda: refused(operator))
         _step("bare machines become a cloud", lambda: operator.play("site.yml"))
