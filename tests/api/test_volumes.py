@@ -428,6 +428,12 @@ def test_a_full_pool(api, volume_id, instance_id):
     report(api, desired.KIND_VOLUME, volume_id, volume=pb.VolumeStatus())
     assert status() == ("ok", [])
     api.ec2.enable_volume_io(VolumeId=volume_id)
+    report(api, desired.KIND_VOLUME, volume_id, volume=pb.VolumeStatus(full=True, stalled=True))
+    api.ec2.detach_volume(VolumeId=volume_id)
+    settle(api, instance_id, plugged=[volume_id])
+    assert status() == ("impaired", ["stalled", "stalled"])
+    settle(api, instance_id)
+    assert status() == ("ok", []), "no guest waits any more"
 
 
 def test_a_full_pool_of_another_host(api, volume_id, instance_id):

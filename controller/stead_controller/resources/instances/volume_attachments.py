@@ -345,6 +345,7 @@ def settle_detached(tx: Transaction, volume: Volume, now: datetime) -> None:
     volume.state = "available"
     volume.instance_id = volume.device_name = volume.attachment_state = volume.attach_time = None
     volume.attached_host_id = volume.export_port = None
+    volume.full_since = volume.stalled_since = None  # no guest waits for it any more, and no host says so of none
     volume.delete_on_termination = False
     tx.session.flush()
     if ends:
