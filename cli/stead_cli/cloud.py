@@ -61,7 +61,9 @@ def controller_program(settings: Settings) -> Program:
         *traces.controller_options(settings),
     ]
     unit = units.controller_unit(command, settings.controller_dir, log)
-    return replace(_program(settings, "controller", command, unit, settings.controller_dir), has_stand_by=True)
+    return replace(
+        _program(settings, "controller", command, unit, settings.controller_dir), has_stand_by=True, succeeds=True
+    )
 
 
 def database_options(settings: Settings) -> list[str]:
@@ -247,7 +249,7 @@ def _load_first(controller: Program) -> None:
     pid = processes.find(controller)
     if processes.is_as_wanted(controller, pid) if pid is not None else not services.has_systemd():
         return
-    command: list[str | Path] = [sys.executable, "-c", "import stead_controller.__main__ as it; it.load()"]
+    command: list[str | Path] = [sys.executable, "-c", "import stead_controller.__main__ as it; it.load_all()"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CliError(f"the controller cannot be loaded:\n{done.stderr.strip()[-1500:]}")

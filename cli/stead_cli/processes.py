@@ -18,11 +18,13 @@ from typing import Final
 from stead_cli import release, services
 from stead_cli.errors import CliError
 from stead_cli.settings import replace_text
+from stead_cli.waiting import wait_for
 from stead_proto import alone
 from stead_proto.process_identity import identity_of
 
 _STOP_SECONDS: Final = 20.0
 _KILL_SECONDS: Final = 5.0
+_SUCCEED_SECONDS: Final = 120.0  # it loads modules, which takes 3 s of a processor, and ends the former one
 _MOST_STAND_BYS: Final = 3  # one took the place of what was just ended; more than that is somebody who starts it again
 
 
@@ -39,6 +41,7 @@ class Program:
     unit_text: str = ""
     lock_file: Path | None = None  # held by the program as long as it runs (`stead_proto.alone`)
     has_stand_by: bool = False  # when it is killed, a process of its group takes its place
+    succeeds: bool = False  # told so by `alone.SUCCEEDS`, it ends the one that holds its lock file once it is loaded
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,10 @@ def ensure(program: Program, start_it: "Callable[[Program], None] | None" = None
         return Began.RAN
     main = services.main_process(program.unit) if program.unit and start_it in (None, start) else None
     if main is not None and main == pid:
-        services.restart(program.unit, program.unit_text)
+        (services.reload if program.succeeds else services.restart)(program.unit, program.unit_text)
+        return Began.REPLACED
+    if pid is not None and program.succeeds and start_it in (None, start) and not _is_unit(program):
+        _succeed(program)
         return Began.REPLACED
     if pid is not None:
         stop(program)
@@ -108,29 +114,69 @@ def start(program: Program) -> None:
     program.log_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     program.pid_file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     program.log_file.touch(mode=0o640)
-    if program.unit and services.has_systemd():
+    if _is_unit(program):
         services.start(program.unit, program.unit_text)
     else:
         _start_detached(program)
 
 
-def _start_detached(program: Program) -> None:
-    with program.log_file.open("ab") as log:
-        process = subprocess.Popen(
-            [str(word) for word in program.command],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd="/",
-            env=environment(),
-            start_new_session=True,
+def _is_unit(program: Program) -> bool:
+    return bool(program.unit) and services.has_systemd()
+
+
+def _succeed(program: Program) -> None:
+    """Start the program beside the one that runs, and return once it has taken its place.
+
+    Raises CliError where it does not: what runs then runs on, unless it was ended already.
+    """
+    process = _begin(program, **{alone.SUCCEEDS: "1"})
+    try:
+        wait_for(
+            lambda: (
+                process.poll() is not None or (program.lock_file and alone.holder(program.lock_file)) == process.pid
+            ),
+            _SUCCEED_SECONDS,
+            lambda: CliError(f"the {program.name} has not taken the place of the one that runs"),
         )
+        _require_running(process, program)
+        note(program, process.pid)
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        process.poll()
+    process.returncode = 0  # see `_start_detached`
+
+
+def _require_running(process: "subprocess.Popen[bytes]", program: Program) -> None:
+    if process.poll() is not None:
+        raise CliError(
+            f"the {program.name} ended; the end of {program.log_file}:\n{last_lines(program.log_file)}",
+            f"all of it: ./stead logs {program.name}",
+        )
+
+
+def _start_detached(program: Program) -> None:
+    process = _begin(program)
     try:
         note(program, process.pid)
     finally:
         process.poll()  # reaps a process that was killed because its pid file could not be written
     # Popen would warn when it is garbage-collected while its process runs, which is intended here.
     process.returncode = 0
+
+
+def _begin(program: Program, **variables: str) -> "subprocess.Popen[bytes]":
+    with program.log_file.open("ab") as log:
+        return subprocess.Popen(
+            [str(word) for word in program.command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            env={**environment(), **variables},
+            start_new_session=True,
+        )
 
 
 def note(program: Program, pid: int) -> None:
@@ -151,7 +197,7 @@ def note(program: Program, pid: int) -> None:
 
 def _note_again(program: Program, pid: int) -> None:
     """Write the pid file of a program that was found only by its lock, for users who may not open the lock file."""
-    if program.unit and services.has_systemd():
+    if _is_unit(program):
         return
     running = _hold_noted(program)
     if running is not None:

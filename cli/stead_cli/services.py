@@ -68,6 +68,14 @@ def restart(unit: str, text: str) -> None:
     _must("restart", unit)
 
 
+def reload(unit: str, text: str) -> None:
+    """Write the unit with this text, and let what it names take the place of what runs, by its ExecReload=."""
+    write(unit, text)
+    _must("daemon-reload")
+    _must("enable", unit)
+    _must("reload", unit)
+
+
 def remove(unit: str) -> bool:
     """Stop the unit and remove it; tell whether it ran."""
     file = _FOLDER / unit

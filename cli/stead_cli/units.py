@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from stead_cli import release
+from stead_proto import alone
 
 _TEMPLATE: Final = """\
 # Written by `stead up`, removed by `stead down`.
@@ -70,6 +71,8 @@ StartLimitIntervalSec=0"""
 
 _CONTROLLER_SERVICE: Final = """\
 TimeoutStopSec=20
+# Another release, or this one anew, takes its place once it is loaded (controller/stead_controller/succession.py).
+ExecReload=/usr/bin/env {succeeds}=1 {command}
 # Its processes replace each other, whoever kills one of them (controller/stead_controller/main_process.py).
 OOMPolicy=continue
 NotifyAccess=all
@@ -138,6 +141,8 @@ def controller_unit(command: Sequence[str | Path], state: Path, log: Path) -> st
     program = Path(command[0])
     is_roots = all(path.stat().st_uid == 0 for path in (program, *program.parents) if path.exists())
     service = _CONTROLLER_SERVICE.format(
+        succeeds=alone.SUCCEEDS,
+        command=_command(command),
         state=_word(state),
         logs=_word(log.parent),
         private_tmp="no" if public else "yes",
@@ -156,7 +161,7 @@ def backup_unit(about: str, commands: Sequence[Sequence[str | Path]], state: Pat
 
     It needs a network where the database is on a server.
     """
-    lines = "\n".join(f"ExecStart={' '.join(_argument(word) for word in words)}" for words in commands)
+    lines = "\n".join(f"ExecStart={_command(words)}" for words in commands)
     named = f"{release.VARIABLE}={release.current()}"
     return _BACKUP.format(
         about=_plain(about),
@@ -173,9 +178,12 @@ def backup_timer(about: str, at: str) -> str:
 
 
 def _render(unit: str, service: str, command: Sequence[str | Path], log: Path) -> str:
-    words = " ".join(_argument(word) for word in command)
     named = f"{release.VARIABLE}={release.current()}"
-    return _TEMPLATE.format(unit=unit, service=service, command=words, log=_plain(log), release=named)
+    return _TEMPLATE.format(unit=unit, service=service, command=_command(command), log=_plain(log), release=named)
+
+
+def _command(words: Sequence[str | Path]) -> str:
+    return " ".join(_argument(word) for word in words)
 
 
 def _argument(word: str | Path) -> str:

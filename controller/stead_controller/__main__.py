@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from stead_controller import allocator, clock, logs, main_process, supervisor
+from stead_controller import allocator, clock, logs, main_process, succession, supervisor
 from stead_controller.backup.command_line import backup
 from stead_controller.secrets import core_dumps
 from stead_controller.settings import Settings
@@ -300,7 +300,7 @@ def _loading() -> Iterator[None]:
 
 
 def load() -> None:
-    """Load all modules that serve; who only wants them compiled may do so, too: systemd lets `run` read them alone."""
+    """Load all modules that serve."""
     with _loading():
         from sqlalchemy.orm import configure_mappers  # noqa: PLC0415 - see _loading
 
@@ -309,6 +309,14 @@ def load() -> None:
 
         operations.load()
         configure_mappers()
+
+
+def load_all() -> None:
+    """Load what changes a database, too, for who wants all compiled: systemd lets `run` read modules alone."""
+    load()
+    from stead_controller.db import migrate  # noqa: PLC0415 - see _loading
+
+    migrate.load()
 
 
 @click.group()
@@ -329,7 +337,10 @@ def init(**options: Any) -> None:
 @cli.command(context_settings={"auto_envvar_prefix": "STEAD"})
 @_with_settings
 def run(**options: Any) -> None:
-    """Serve until SIGTERM; a process that is killed is replaced, unless all are at once."""
+    """Serve until SIGTERM; a process that is killed is replaced, unless all are at once.
+
+    With STEAD_SUCCEEDS in the environment it takes the place of one that serves, once it has loaded all.
+    """
     core_dumps.forbid()
     # Its library prints a line outside our logs for each failed handshake, unless it is loaded with this.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
@@ -339,10 +350,16 @@ def run(**options: Any) -> None:
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = settings.state_dir / alone.FILE_NAME
     try:
-        held = alone.take(lock)
+        if succession.is_wanted():
+            load()
+            with succession.beside_the_former():
+                held = succession.take(lock)
+            handler.reopen()  # the former one may have put the file aside
+        else:
+            held = alone.take(lock)
+            load()
     except alone.TakenError as error:
         raise click.ClickException(f"another controller: {error}") from error
-    load()
     from stead_controller.controller import Controller  # noqa: PLC0415 - see load
     from stead_controller.db.outages import OutageRecords  # noqa: PLC0415 - see load
 

@@ -21,6 +21,11 @@ _DIRECTORY: Final = "RUNTIME_DIRECTORY"
 _log: Final = logging.getLogger(__name__)
 
 
+def is_of_systemd(environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the calling process is of a unit of systemd, which hears which one is the main process."""
+    return _SOCKET in environment
+
+
 def followed_by(process: int, environment: Mapping[str, str] = os.environ) -> None:
     """Note the process that follows this one; what cannot be written is logged: systemd would start all anew."""
     if _SOCKET not in environment or _DIRECTORY not in environment:

@@ -15,6 +15,8 @@ from typing import Final
 
 FILE_NAME: Final = "running"  # in a program's state directory
 SERVING_FILE_NAME: Final = "serving"  # the same of the controller's process that serves, which its parent replaces
+SUCCEEDS: Final = "STEAD_SUCCEEDS"
+"""An environment variable: set, a program that can do so takes the place of the one that holds its file."""
 _PROGRAM, _STAND_BY = 0, 1  # the bytes of the file
 _FLOCK: Final = "hhqqi0q"  # struct flock with 64-bit off_t: type, whence, start, length, process id
 

@@ -48,6 +48,7 @@ def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
     machine.must("pkill", "-KILL", "--parent", controller)
     wait_for(lambda: machine.run(stead, "status").returncode == 0, "another process serves", 120, poll=2)
     assert _main_process(machine, UNITS[0]) == controller, "systemd had nothing to do"
+    _another_takes_its_place(machine)
     _parents_are_replaced(machine)
 
     machine.must("systemctl", "restart", "stead-agent")
@@ -88,6 +89,21 @@ def test_a_cloud_comes_back_by_itself(machine: Machine) -> None:
     assert _states(machine) == ["inactive"] * 2
     assert machine.run("ls", *(f"/etc/systemd/system/{unit}" for unit in (*UNITS, *BACKUP))).returncode != 0
     assert _lasting_processes(machine) == []
+
+
+def _another_takes_its_place(machine: Machine) -> None:
+    """Reload the controller's unit: another process is its main one, systemd's child, and the unit never stopped."""
+    unit, stead = UNITS[0], str(BIN / "stead")
+    former, since = _main_process(machine, unit), _shown(machine, unit, "ActiveEnterTimestampMonotonic")
+    machine.must("systemctl", "reload", unit)
+    later = _main_process(machine, unit)
+    assert later != former
+    assert machine.must("ps", "-o", "ppid=", "-p", later).strip() == "1"
+    wait_for(lambda: machine.run(stead, "status").returncode == 0, "the other one serves", 120, poll=2)
+    assert _main_process(machine, unit) == later
+    assert machine.run("ps", "-p", former).returncode != 0
+    assert _shown(machine, unit, "ActiveEnterTimestampMonotonic") == since
+    assert "not our child" not in machine.must("journalctl", "--unit", unit)
 
 
 def _parents_are_replaced(machine: Machine) -> None:

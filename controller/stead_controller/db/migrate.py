@@ -9,11 +9,20 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine
 
 from stead_controller.db.tables import Base
 
 _MIGRATIONS = Path(__file__).resolve().parent / "migrations"
+
+
+def load() -> None:
+    """Load all migrations, which compiles those that were not."""
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    for _ in ScriptDirectory.from_config(config).walk_revisions():
+        pass
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:

@@ -56,7 +56,7 @@ def test_one_that_runs_as_it_should_is_left_alone(program: Program) -> None:
     assert processes.find(program) == pid
 
 
-@pytest.mark.parametrize("case", ["main", "not main", "in its own way", "no unit"])
+@pytest.mark.parametrize("case", ["main", "succeeds", "not main", "in its own way", "no unit"])
 def test_a_units_process_runs_on_until_all_is_ready_for_the_next(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
@@ -74,16 +74,79 @@ def test_a_units_process_runs_on_until_all_is_ready_for_the_next(
     monkeypatch.setattr(services, "has_systemd", lambda: True)
     monkeypatch.setattr(services, "main_process", lambda _unit: 1 if case == "not main" else pid)
     name, began = "" if case == "no unit" else "sleeper.service", list[Program]()
-    unit = replace(program, unit=name, unit_text="a unit", command=[*program.command, "another"])
+    others = [*program.command, "another"]
+    unit = replace(program, unit=name, unit_text="a unit", command=others, succeeds=case in {"succeeds", "not main"})
     ensured = processes.ensure(unit, began.append) if case == "in its own way" else processes.ensure(unit)
     assert (ensured, began) == (Began.REPLACED, [unit] if case == "in its own way" else [])
     if case == "main":
         assert (tmp_path / name).read_text(encoding="utf-8") == "a unit"
         assert asked == [("daemon-reload", True), ("enable", name, True), ("restart", name, True)]
+    elif case == "succeeds":
+        assert (tmp_path / name).read_text(encoding="utf-8") == "a unit"
+        assert asked == [("daemon-reload", True), ("enable", name, True), ("reload", name, True)]
     elif case == "not main":
         assert asked[-1] == ("enable", "--now", name, False)
     else:
         assert asked == []
+
+
+_SUCCEEDS = """
+import os, pathlib, signal, sys, time
+from stead_proto import alone
+lock = pathlib.Path(sys.argv[1])
+if alone.SUCCEEDS in os.environ:
+    exec(sys.argv[2])
+    os.kill(alone.holder(lock), signal.SIGTERM)
+    while alone.holder(lock): time.sleep(0.01)
+held = alone.take(lock)
+print("up", flush=True)
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("before", ["pass", "sys.exit('it cannot be loaded')"])
+def test_one_that_succeeds_another_ends_that_by_itself(program: Program, tmp_path: Path, before: str) -> None:
+    words = [sys.executable, "-c", _SUCCEEDS, str(tmp_path / "running")]
+    former = replace(program, command=[*words, "former"], lock_file=tmp_path / "running", succeeds=True)
+    processes.ensure(former)
+    _awake(former)
+    pid, later = processes.find(former), replace(former, command=[*words, before])
+    if before == "pass":
+        assert processes.ensure(later) == Began.REPLACED
+        assert processes.find(later) not in {pid, None}
+        _awake(later, 2)
+        assert processes.ensure(later) == Began.RAN
+    else:
+        with pytest.raises(CliError, match="it cannot be loaded"):
+            processes.ensure(later)
+        assert processes.find(former) == pid
+        assert processes.ensure(former) == Began.RAN
+
+
+def test_one_that_does_not_come_to_succeed_is_killed(
+    program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_SUCCEED_SECONDS", 0.2)
+    words = [sys.executable, "-c", _SUCCEEDS, str(tmp_path / "running")]
+    former = replace(program, command=[*words, "former"], lock_file=tmp_path / "running", succeeds=True)
+    processes.ensure(former)
+    _awake(former)
+    left = tmp_path / "left"
+    later = replace(former, command=[*words, f"os.mkfifo({str(left)!r}); open({str(left)!r}, 'w')"])
+    with pytest.raises(CliError, match="has not taken the place"):
+        processes.ensure(later)
+    assert processes.ensure(former) == Began.RAN
+    if left.exists():  # it came that far
+        wait_for(lambda: not _has_words(str(left)), 10, lambda: CliError("it is still there"))
+
+
+def _has_words(part: str) -> bool:
+    """Tell whether a process has these words in its command line."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has ended
+            if part.encode() in path.read_bytes():
+                return True
+    return False
 
 
 @pytest.mark.parametrize("change", ["release", "options"])

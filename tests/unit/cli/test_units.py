@@ -41,6 +41,15 @@ def test_both_come_back_after_a_crash_and_at_each_boot(programs: tuple[Program, 
         )
 
 
+def test_the_controller_alone_takes_the_place_of_what_runs(programs: tuple[Program, Program]) -> None:
+    service = _options(programs[0].unit_text)["Service"]
+    words = [str(word) for word in programs[0].command]
+    assert shlex.split(service["ExecReload"]) == ["/usr/bin/env", "STEAD_SUCCEEDS=1", *words]
+    assert service["NotifyAccess"] == "all"
+    assert [program.succeeds for program in programs] == [True, False]
+    assert "ExecReload" not in _options(programs[1].unit_text)["Service"]
+
+
 def test_names_differ_between_clouds(programs: tuple[Program, Program], tmp_path: Path) -> None:
     assert [program.unit for program in programs] == ["stead-controller.service", "stead-agent.service"]
     other = cloud.agent_program(Settings(tmp_path))
