@@ -88,6 +88,9 @@ def volume_export(resource: Resource, source: volumes.VolumeSource) -> exports.E
         generation=body.export.generation,
         client_host_id=body.export.client_host_id,
         client_enrolment=body.export.client_enrolment,
+        client_former_enrolment=(
+            body.export.client_former_enrolment if body.export.HasField("client_former_enrolment") else None
+        ),
         port=body.export.port,
         disk=Layer(source.source, source.format),
         base=source.base,

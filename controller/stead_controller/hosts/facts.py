@@ -44,16 +44,37 @@ def renews(tx: Transaction, host_id: str, ends: datetime) -> str | None:
 
 
 def note_enrolment(tx: Transaction, host: Host, enrolment: str) -> None:
-    """Have the homes of the volumes that a host uses admit its certificates of this enrolment, and no others."""
+    """Have the homes of the volumes that a host uses admit its certificates of this enrolment, too.
+
+    Those of before are admitted until the host says that all that it runs has others (`settle_enrolment`): what reaches
+    a volume by one of them could not connect again, and its guest would wait.
+    """
+    if host.former_enrolment is None:
+        host.former_enrolment = host.enrolment
     host.enrolment = enrolment
+    _send_used_volumes(tx, host)
+
+
+def settle_enrolment(tx: Transaction, host_id: str) -> None:
+    """Have the homes of the volumes that a host uses admit no certificate of before its last enrolment any more."""
+    host = tx.session.get(Host, host_id)
+    if host is not None and host.former_enrolment is not None:
+        host.former_enrolment = None
+        _send_used_volumes(tx, host)
+
+
+def _send_used_volumes(tx: Transaction, host: Host) -> None:
+    """Write the volumes of other hosts that a host uses, for their homes."""
     tx.session.flush()
     used = select(Volume).where(Volume.attached_host_id == host.id, Volume.export_port.is_not(None))
     for volume in tx.session.scalars(used).all():
         desired_state.refresh_volume(tx, volume)
 
 
-def take_enrolment(tx: Transaction, host_id: str, begin: datetime, presented: str) -> None:
-    """Note by which enrolment a host has the certificate that it presents, valid from `begin`, if that is not known.
+def take_enrolment(tx: Transaction, host_id: str, begin: datetime, presented: str) -> bool:
+    """Tell whether certificates of before a host's enrolment are admitted still.
+
+    Notes by which enrolment a host has the certificate that it presents, valid from `begin`, if that is not known.
 
     The database may be a restored one, of before it, or have been an earlier release's since.
     """
@@ -61,6 +82,7 @@ def take_enrolment(tx: Transaction, host_id: str, begin: datetime, presented: st
     if host is not None and host.enrolment != presented:
         host.certified = begin
         note_enrolment(tx, host, presented)
+    return host is not None and host.former_enrolment is not None
 
 
 def sessions(tx: Transaction, host_ids: Collection[str]) -> dict[str, int]:

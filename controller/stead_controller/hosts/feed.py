@@ -44,6 +44,7 @@ class Stream:
     epoch: str
     known: int = 0
     session: int | None = None
+    unsettled: bool = False  # what runs on the host may have a certificate of before it enrolled again
     vpc_ids: set[str] = field(default_factory=set)
     failing: set[tuple[int, str]] = field(default_factory=set)
     sent: int = 0

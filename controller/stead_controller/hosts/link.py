@@ -202,7 +202,9 @@ class HostLink:
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the first message must be a Hello")
         if not self._serves:
             await context.abort(grpc.StatusCode.UNAVAILABLE, _AWAY)
-        taken, is_newer, session = await self._hellos.run((host_id, hello.hello, presented(context, host_id)))
+        taken, is_newer, session, unsettled = await self._hellos.run(
+            (host_id, hello.hello, presented(context, host_id))
+        )
         if taken is facts.Taken.REMOVED:
             await context.abort(grpc.StatusCode.NOT_FOUND, _REMOVED)
         if taken is facts.Taken.FORMER:
@@ -215,7 +217,9 @@ class HostLink:
             self._first_reports.came(host_id)
         _log.info("host_connected", extra={"host": host_id, "revision": hello.hello.revision})
         stream = Stream(host_id, hello.hello.revision, hello.hello.desired_epoch, _known(hello.hello), session)
+        stream.unsettled = unsettled
         self._begin(stream, hello.hello)
+        await self._settle(stream, hello.hello.certified)
         await self.awaited.begin(stream, hello.hello)
         self._feed.join(stream)
         receiver = asyncio.create_task(self._receive(stream, request_iterator))
@@ -277,6 +281,7 @@ class HostLink:
                             future.set_result(report.answer)
                     case "certified":
                         self._certified[stream.host_id] = report.certified.authorities
+                        await self._settle(stream, report.certified.authorities)
                     case "measurements":
                         self._liveness.seen(stream.host_id)
                         storing = asyncio.create_task(self._store(stream, report.measurements))
@@ -290,6 +295,12 @@ class HostLink:
             _log.exception("host_report_failed", extra={"host": stream.host_id})
         finally:
             stream.end()
+
+    async def _settle(self, stream: Stream, certified: bytes) -> None:
+        """Have no certificate of before a host enrolled again admitted, if all that runs there has one of these."""
+        if stream.unsettled and certified == authorities_digest(self._authority.ca_pem):
+            stream.unsettled = False
+            await self._database.run(lambda tx: facts.settle_enrolment(tx, stream.host_id))
 
     async def _store(self, stream: Stream, measurements: pb.Measurements) -> None:
         """Store measurements, and say so; the host sends again what is not said to be stored."""
@@ -318,21 +329,25 @@ class HostLink:
 
     def _take_facts(
         self, tx: Transaction, hellos: Sequence[tuple[str, pb.Hello, Presented]]
-    ) -> list[tuple[facts.Taken, bool, int | None]]:
-        """Store hosts' facts; return of each how it is regarded, if it has what is unknown here, its session."""
+    ) -> list[tuple[facts.Taken, bool, int | None, bool]]:
+        """Store hosts' facts; return of each how it is regarded, if it has what is unknown here, its session.
+
+        At last whether it is still to say that all that runs on it has a certificate of after it enrolled again.
+        """
         refused = former(tx, {(host_id, shown.begin) for host_id, _, shown in hellos})
         is_former = [(host_id, shown.begin) in refused for host_id, _, shown in hellos]
         present = [(host_id, hello) for (host_id, hello, _), is_it in zip(hellos, is_former, strict=True) if not is_it]
         found = iter(facts.take_facts(tx, present, self._cloud, self._clock(), self._database.id))
         taken = [facts.Taken.FORMER if is_it else next(found) for is_it in is_former]
-        for (host_id, _, shown), is_it in zip(hellos, is_former, strict=True):
-            if not is_it:
-                facts.take_enrolment(tx, host_id, shown.begin, shown.enrolment)
+        unsettled = [
+            not is_it and facts.take_enrolment(tx, host_id, shown.begin, shown.enrolment)
+            for (host_id, _, shown), is_it in zip(hellos, is_former, strict=True)
+        ]
         here = epoch_of(tx)
         ahead = [is_ahead(tx, _known(hello), hello.desired_epoch, here=here) for _, hello, _ in hellos]
         tx.flush()
         sessions = facts.sessions(tx, {host_id for host_id, _ in present})
-        return list(zip(taken, ahead, [sessions.get(host_id) for host_id, _, _ in hellos], strict=True))
+        return list(zip(taken, ahead, [sessions.get(host_id) for host_id, _, _ in hellos], unsettled, strict=True))
 
     def _committed(self, tx: Wakes) -> None:
         """Wake the feed when a transaction has changed desired state; called in the thread that committed."""

@@ -409,6 +409,7 @@ class VolumeExport(_message.Message):
     PORT_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     CLIENT_ENROLMENT_FIELD_NUMBER: _builtins.int
+    CLIENT_FORMER_ENROLMENT_FIELD_NUMBER: _builtins.int
     client_host_id: _builtins.str
     port: _builtins.int
     """TCP, on the home host's underlay address"""
@@ -416,6 +417,8 @@ class VolumeExport(_message.Message):
     """grows with each attachment: what an earlier one was served must have ended first"""
     client_enrolment: _builtins.str
     """by which that host has its certificate: one of before is refused; empty: by its first"""
+    client_former_enrolment: _builtins.str
+    """admitted, too, until all that runs there has a certificate of now"""
     def __init__(
         self,
         *,
@@ -423,12 +426,15 @@ class VolumeExport(_message.Message):
         port: _builtins.int = ...,
         generation: _builtins.int = ...,
         client_enrolment: _builtins.str = ...,
+        client_former_enrolment: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_client_former_enrolment", b"_client_former_enrolment", "client_former_enrolment", b"client_former_enrolment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_enrolment", b"client_enrolment", "client_host_id", b"client_host_id", "generation", b"generation", "port", b"port"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_client_former_enrolment", b"_client_former_enrolment", "client_enrolment", b"client_enrolment", "client_former_enrolment", b"client_former_enrolment", "client_host_id", b"client_host_id", "generation", b"generation", "port", b"port"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__client_former_enrolment: _TypeAlias = _typing.Literal["client_former_enrolment"]  # noqa: Y015
+    _WhichOneofArgType__client_former_enrolment: _TypeAlias = _typing.Literal["_client_former_enrolment", b"_client_former_enrolment"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__client_former_enrolment) -> _WhichOneofReturnType__client_former_enrolment | None: ...
 
 Global___VolumeExport: _TypeAlias = VolumeExport  # noqa: Y015
 

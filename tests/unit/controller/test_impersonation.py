@@ -155,9 +155,7 @@ async def test_a_certificate_from_before_a_host_enrolled_is_refused_and_one_from
     monkeypatch.setattr(certificates, "_now", lambda: real() + shift)
     former = cloud.controller.authority.issue_host(host_id, "f" * 16)
     shift = dt.timedelta(hours=1)
-    renewed = cloud.controller.authority.issue_host(
-        host_id, MARK
-    )  # of an enrolment that a restored database does not know
+    renewed = cloud.controller.authority.issue_host(host_id, MARK)  # which a restored database does not know
     said, learned = {}, {}
     for name, identity in {"former": former, "present": host, "renewed": renewed}.items():
         channel = await cloud.channel(tls.channel_to_controller(address(cloud), identity))
@@ -179,9 +177,34 @@ async def test_a_certificate_from_before_a_host_enrolled_is_refused_and_one_from
         ), name
     assert said == {"former": FORMER, "present": pb.HostUpdate, "renewed": pb.HostUpdate}
     assert learned == {"former": "", "present": "", "renewed": MARK}
-    assert row.certified == tls.lifetime(renewed.certificate_pem)[0]
+    assert (row.certified, row.former_enrolment) == (tls.lifetime(renewed.certificate_pem)[0], "")
     answer = await stub.RenewCertificate(pb.RenewCertificateRequest(csr_pem=new_signing_request("x")[1]))
     assert tls.enrolment_of(answer.certificate_pem, host_id) == MARK
+
+
+async def test_former_certificates_are_admitted_nowhere_once_a_host_has_said_that_it_uses_none(cloud):
+    """It says so in its session, and again at its next Hello, as a controller may have died over it."""
+    host_id, host = await cloud.enrol()
+    database, digest = cloud.controller.database, tls.authorities_digest(cloud.controller.authority.ca_pem)
+
+    def former(tx):
+        return tx.session.get_one(Host, host_id).former_enrolment
+
+    def enrolled_again(tx):
+        tx.session.get_one(Host, host_id).former_enrolment = "e" * 16
+
+    for hello, report, settles in ((b"", b"of others", False), (b"", digest, True), (digest, b"of others", True)):
+        await database.run(enrolled_again)
+        channel = await cloud.channel(tls.channel_to_controller(address(cloud), host))
+        stream = host_pb2_grpc.HostLinkStub(channel).Session()
+        said = pb.Hello(facts=pb.HostFacts(hostname="box"), certified=hello)
+        await stream.write(pb.HostReport(hello=said))
+        await stream.write(pb.HostReport(certified=pb.Certified(authorities=report)))
+        await stream.write(pb.HostReport(measurements=pb.Measurements(number=1)))
+        async with asyncio.timeout(DEADLINE):
+            while (await stream.read()).stored.number != 1:
+                pass
+            assert (await database.run(former, writes=False) is None) is settles
 
 
 async def test_a_host_gets_credentials_of_the_attachment_that_it_has_and_no_other(cloud):

@@ -90,7 +90,10 @@ def _clients(export: Export) -> Command:
 def clients(export: Export) -> list[str]:
     """List the subjects of the certificates that a home admits."""
     attachment = tls.subject_of_attachment(export.volume_id, export.generation, export.client_host_id)
-    return [tls.subject_of_host(export.client_host_id, export.client_enrolment), attachment]
+    enrolments = [export.client_enrolment]
+    if export.client_former_enrolment is not None:
+        enrolments.append(export.client_former_enrolment)
+    return [*(tls.subject_of_host(export.client_host_id, each) for each in enrolments), attachment]
 
 
 def flushes_each_write(disk_format: str) -> bool:

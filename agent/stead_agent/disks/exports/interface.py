@@ -33,6 +33,7 @@ class Export:
     base: Layer | None = None  # below it, read-only
     encryption_key: bytes = field(default=b"", repr=False)  # empty: it is not encrypted
     client_enrolment: str = ""  # by which the other host has its certificate: one of before is not admitted
+    client_former_enrolment: str | None = None  # but for this one, which its processes may still have
     confirmed_by: bytes = b""  # the authorities, a digest, of the controller that has named it
     """Where these are not the host's own, its process keeps the certificate that it has: its client may not trust the
     authorities of the host's new one."""

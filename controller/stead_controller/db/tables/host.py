@@ -79,6 +79,7 @@ class Host(Base):
     certificate_ends: Mapped[datetime | None]  # of the last one that it was given; NULL: not known
     certified: Mapped[datetime | None]  # the begin of the one that it enrolled for: earlier ones count no more
     enrolment: Mapped[str] = mapped_column(String(16), default="")  # in its certificates since it enrolled again
+    former_enrolment: Mapped[str | None] = mapped_column(String(16))  # in those that what runs on it may still have
 
 
 class RemovedHost(Base):

@@ -39,6 +39,7 @@ def of_volume(tx: Transaction, volume: Volume, *, is_read: bool) -> pb.Volume:
                 port=volume.export_port or 0,
                 generation=volume.generation,
                 client_enrolment=client.enrolment if client is not None else "",
+                client_former_enrolment=client.former_enrolment if client is not None else None,
             )
         )
     return message

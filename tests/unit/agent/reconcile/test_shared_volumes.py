@@ -62,8 +62,12 @@ def test_a_volume_is_served_once_no_guest_of_the_host_has_it(bench: Bench, sende
     assert bench.host.world.objects.exports["vol-2"].client_host_id == "host-2"
     again = _served()
     again.volume.export.client_enrolment = "0123456789abcdef"
-    bench.settle(sender.change(again))
-    assert bench.host.world.objects.exports["vol-2"].client_enrolment == "0123456789abcdef"
+    for former in (None, ""):
+        if former is not None:
+            again.volume.export.client_former_enrolment = former
+        bench.settle(sender.change(again))
+        export = bench.host.world.objects.exports["vol-2"]
+        assert (export.client_enrolment, export.client_former_enrolment) == ("0123456789abcdef", former)
     bench.settle(sender.change(make.volume("vol-2", base_id="", size=SIZE), _machine("vol-1", "vol-2")))
     assert bench.host.world.objects.exports == {}
     assert bench.machine("i-1").volume_ids == ["vol-1", "vol-2"]

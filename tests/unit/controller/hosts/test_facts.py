@@ -5,11 +5,14 @@ from dataclasses import replace
 import pytest
 
 from stead_controller.db.tables import Host
+from stead_controller.desired import desired_state
 from stead_controller.errors import NoCapacity
-from stead_controller.hosts.facts import take_facts
+from stead_controller.hosts.facts import note_enrolment, settle_enrolment, take_facts
 from stead_controller.placement.need import Need
 from stead_controller.resources.host_capacity import capacity
 from stead_proto.v1 import host_pb2 as pb
+from tests.support import rows
+from tests.support.attached_volumes import Place
 from tests.support.rows import CLOUD, GIB, NOW
 
 EXACT = replace(CLOUD, cpu_overcommit=1.0, memory_kept=0)
@@ -80,3 +83,30 @@ def test_its_processors_and_memory_nodes(says):
     assert [tuple(node) for node in found.numa_nodes] == [(0, "0-3", GIB), (1, "4-7", 2 * GIB)]
     older = says()
     assert (older.cores, older.cpu_model, older.cpu_features, older.numa_nodes) == (0, "", "", [])
+
+
+def test_the_homes_of_its_volumes_are_told_that_a_host_enrolled_again(run, world, monkeypatch):
+    other = rows.host(hostname="box2")
+    run(lambda tx: tx.session.add(other))
+    place = Place(run, world, other.id)
+    here, there = place.launch(), place.launch(host_id=other.id)
+    used = place.remote(there)
+    place.attached(there, host_id=place.other_host)  # which is at home there
+    place.remote(here, host_id=place.other_host)  # which another host uses
+    assert place.sent(used).export.client_enrolment == "", "it has enrolled once"
+    told, tell = [], desired_state.refresh_volume
+    monkeypatch.setattr(desired_state, "refresh_volume", lambda tx, volume: (told.append(volume.id), tell(tx, volume)))
+
+    def admitted():
+        export = place.sent(used).export
+        return export.client_enrolment, export.client_former_enrolment if export.HasField(
+            "client_former_enrolment"
+        ) else None
+
+    for mark, first in (("0" * 16, ""), ("1" * 16, "")):  # again, before what runs there has had the first
+        place.run(lambda tx, mark=mark: note_enrolment(tx, tx.session.get_one(Host, place.other_host), mark))
+        assert admitted() == (mark, first)
+    place.run(settle_enrolment, place.other_host)
+    assert admitted() == ("1" * 16, None)
+    place.run(settle_enrolment, place.other_host)
+    assert told == [used] * 3

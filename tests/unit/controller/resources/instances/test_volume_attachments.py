@@ -8,7 +8,6 @@ from sqlalchemy import select
 
 from stead_controller.catalog.instance_type import InstanceType
 from stead_controller.db.tables import (
-    Host,
     HostError,
     HostResource,
     Instance,
@@ -21,7 +20,6 @@ from stead_controller.db.tables import (
 )
 from stead_controller.desired import desired_state
 from stead_controller.errors import InvalidParameter, LimitExceeded, MalformedId, NoCapacity, NotFound, WrongState
-from stead_controller.hosts.facts import note_enrolment
 from stead_controller.resources.instances import volume_attachments
 from stead_proto import limits
 from stead_proto.v1 import desired_pb2 as desired
@@ -84,18 +82,6 @@ def test_a_volume_of_another_host_is_served_to_the_instances(place, there):
     assert place.sent(volume_id, place.other_host).remote.home_host_id == place.world.host_id
     assert volume_id in place.machine_has(there)
     assert place.run(lambda tx: tx.session.get(Snapshot, snapshot.id)).host_id == place.other_host
-
-
-def test_the_homes_of_its_volumes_are_told_that_a_host_enrolled_again(place, here, there, monkeypatch):
-    used = place.remote(there)
-    place.attached(there, host_id=place.other_host)  # which is at home there
-    place.remote(here, host_id=place.other_host)  # which another host uses
-    assert place.sent(used).export.client_enrolment == "", "it has enrolled once"
-    told, tell = [], desired_state.refresh_volume
-    monkeypatch.setattr(desired_state, "refresh_volume", lambda tx, volume: (told.append(volume.id), tell(tx, volume)))
-    place.run(lambda tx: note_enrolment(tx, tx.session.get_one(Host, place.other_host), "0123456789abcdef"))
-    assert told == [used]
-    assert place.sent(used).export.client_enrolment == "0123456789abcdef"
 
 
 @pytest.mark.parametrize("state", ["pending", "stopping", "shutting-down", "terminated"])

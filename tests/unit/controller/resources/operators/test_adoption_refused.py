@@ -543,6 +543,16 @@ def test_one_thread_for_each_core_may_be_said_or_not():
     assert adopted_state.differing(two, one) == ["threads_per_core"]
 
 
+def test_by_which_certificate_a_volume_is_used_may_differ_but_not_by_whom():
+    def of(**export):
+        return desired.Resource(volume=desired.Volume(export=desired.VolumeExport(**export)))
+
+    had = of(client_host_id="h-1", client_enrolment="0" * 16, client_former_enrolment="")
+    assert adopted_state.differing(had, of(client_host_id="h-1")) == []
+    assert adopted_state.differing(had, of(client_host_id="h-2")) == ["export"]
+    assert adopted_state.differing(had, desired.Resource(volume=desired.Volume())) == ["export"]
+
+
 def test_a_sealed_key_is_the_same_wherever_it_stands():
     had = desired.Resource(volume=desired.Volume(sealed_key=b"k"))
     assert adopted_state.differing(had, desired.Resource(volume=desired.Volume(encryption_key=b"k"))) == []
