@@ -64,7 +64,8 @@ def _check_ratio(name: str, ratio: float | None, most: float) -> None:
 
 def _check_reserve(host: Host, reserve: int) -> None:
     if host.memory and reserve >= host.memory:
-        raise InvalidParameter(f"{host.id} has {host.memory} bytes of memory: {reserve} cannot be left for itself.")
+        has, kept = host.memory >> 20, reserve >> 20  # MiB, as they are given
+        raise InvalidParameter(f"{host.id} has {has} MiB of memory: {kept} MiB cannot be left for itself.")
 
 
 def _labels(host: Host, asked: HostChange) -> dict[str, str]:

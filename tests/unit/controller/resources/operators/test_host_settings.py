@@ -95,6 +95,11 @@ def test_a_host_that_has_said_nothing_yet_may_have_any_reserve(run, world):
     assert change(run, world.host_id, reserve_memory=GIB).host.reserve_memory == GIB
 
 
+def test_a_reserve_is_refused_in_the_unit_in_which_it_is_given(run, host_id):
+    with pytest.raises(InvalidParameter, match="has 8192 MiB of memory: 9216 MiB cannot be left for itself"):
+        change(run, host_id, reserve_memory=9 * GIB)
+
+
 def test_labels_are_set_replaced_and_removed(run, host_id):
     change(run, host_id, labels={"rack": "7", "disk": "nvme"})
     change(run, host_id, labels={"rack": "8", "spare": ""}, removed_labels=["disk", "never"])
