@@ -247,12 +247,20 @@ def _load_first(controller: Program) -> None:
     One that cannot even be loaded raises CliError, and nothing was stopped.
     """
     pid = processes.find(controller)
-    if processes.is_as_wanted(controller, pid) if pid is not None else not services.has_systemd():
+    if processes.is_as_wanted(controller, pid) if pid is not None else not services.has_systemd() or _is_compiled():
         return
     command: list[str | Path] = [sys.executable, "-c", "import stead_controller.__main__ as it; it.load_all()"]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CliError(f"the controller cannot be loaded:\n{done.stderr.strip()[-1500:]}")
+
+
+def _is_compiled() -> bool:
+    """Tell whether what is loaded last was: of a release that ran here, and that nobody should await now."""
+    spec = importlib.util.find_spec("stead_controller")
+    folders = spec.submodule_search_locations if spec is not None else None
+    steps = [path for folder in folders or () for path in Path(folder, "db/migrations/versions").glob("*.py")]
+    return bool(steps) and all(Path(importlib.util.cache_from_source(str(path))).exists() for path in steps)
 
 
 def ended(program: Program) -> bool:

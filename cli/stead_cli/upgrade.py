@@ -39,6 +39,8 @@ class _Place(Protocol):
     """Where programs are: a checkout, or releases beside each other."""
 
     @property
+    def is_beside(self) -> bool: ...
+    @property
     def launcher(self) -> Path: ...
     def programs_of(self, name: str) -> Path: ...
     def present(self) -> Version: ...
@@ -150,15 +152,42 @@ class _Upgrade:
         Where that cannot be, because another controller uses it or for what it has, CliError is raised; `runs_else`
         starts what ran until now again.
         """
-        if noted.revision and self._revision() not in ("", noted.revision):
-            with self.steps.step("the database is as before"):
-                processes.stop(cloud.controller_program(self.chosen))
-                try:
-                    self._controller(self.place.present().name, "database", "downgrade", *self._state, noted.revision)
-                except CliError:
-                    if runs_else:
-                        self._start()
-                    raise
+        present = self.place.present().name
+        if not noted.revision or self._revision() in ("", noted.revision):
+            self._start_former(noted)
+            return
+        words = ("database", "downgrade", *self._state, "--when-free", noted.revision)
+        undoing = self._begin(present, *words)  # it loads meanwhile
+        if runs_else and self.place.is_beside:
+            self._start_former_while(undoing, noted, present)
+            return
+        with self.steps.step("the database is as before"):
+            processes.stop(cloud.controller_program(self.chosen))
+            try:
+                _end(undoing)
+            except CliError:
+                if runs_else:
+                    self._start()
+                raise
+        self._start_former(noted)
+
+    def _start_former_while(self, undoing: "subprocess.Popen[str]", noted: Note, present: str) -> None:
+        """Start what ran before beside what runs; in between, when neither serves, the database is changed."""
+        failed = None
+        try:
+            self._start_former(noted)
+        except CliError as error:
+            failed = error
+        try:
+            _end(undoing)
+        except CliError:
+            self._move(present)
+            self._start()
+            raise
+        if failed is not None:  # it came before the database was as it needs it
+            self._start()
+
+    def _start_former(self, noted: Note) -> None:
         self._move(noted.before)
         self.place.settle(Version(noted.before, noted.branch), moves=False)
         self._start()
@@ -200,11 +229,12 @@ class _Upgrade:
             return ""
 
     def _controller(self, name: str, *words: str) -> str:
+        return _end(self._begin(name, *words))
+
+    def _begin(self, name: str, *words: str) -> "subprocess.Popen[str]":
         command: list[str | Path] = [self.place.programs_of(name) / "stead-controller", *words]
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            raise CliError(f"stead-controller {words[0]} {words[1]}: {done.stderr.strip()[-1000:]}")
-        return done.stdout.strip()
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
 
     @property
     def _note_file(self) -> Path:
@@ -218,6 +248,15 @@ class _Upgrade:
 
     def _write(self, note: Note) -> None:
         replace_text(self._note_file, json.dumps(asdict(note), indent=2) + "\n")
+
+
+def _end(process: "subprocess.Popen[str]") -> str:
+    """Return what a program of the controller has said; raises CliError where it fails."""
+    said, wrong = process.communicate()
+    if process.returncode != 0:
+        words = process.args[1:3] if isinstance(process.args, list) else []
+        raise CliError(f"stead-controller {' '.join(map(str, words))}: {wrong.strip()[-1000:]}")
+    return said.strip()
 
 
 def note_file(chosen: Settings) -> Path:

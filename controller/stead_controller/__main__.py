@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stead_controller.db.schema import Run
 
 _LOCK_SECONDS: Final = 15.0
+_ENDS_SECONDS: Final = 90.0  # as long as systemd waits for what it has told to end
 # Settings that say how to reach what another one names.
 _OF_OTHERS: Final = {
     "block_endpoint": "block_bucket",
@@ -410,9 +411,9 @@ def _take_over(held: int, lock: Path, pid_file: Path | None) -> None:
     main_process.is_this(pid_file)
 
 
-def _lock_serving(path: Path) -> None:
+def _lock_serving(path: Path, seconds: float = _LOCK_SECONDS) -> None:
     """Lock what the serving process holds; wait for one whose parent was killed, which is about to die, too."""
-    deadline = time.monotonic() + _LOCK_SECONDS
+    deadline = time.monotonic() + seconds
     while True:
         try:
             alone.take(path)
@@ -471,8 +472,9 @@ def revision(state_dir: Path, database_url: str) -> None:
 
 @database.command(context_settings={"auto_envvar_prefix": "STEAD"})
 @_of_a_database
+@click.option("--when-free", is_flag=True, help="Wait until the controller has ended, and keep another from serving.")
 @click.argument("revision", default="")
-def downgrade(state_dir: Path, database_url: str, revision: str) -> None:
+def downgrade(state_dir: Path, database_url: str, revision: str, *, when_free: bool) -> None:
     """Go back to the database of an earlier release, by default the one before the last upgrade.
 
     Run it by the newer release, then start the earlier one. What that has no place for is lost; a copy stays.
@@ -482,6 +484,8 @@ def downgrade(state_dir: Path, database_url: str, revision: str) -> None:
 
     opened = Database(Settings(state_dir=state_dir, database_url=database_url).database)
     try:
+        if when_free:
+            _lock_serving(state_dir / alone.SERVING_FILE_NAME, _ENDS_SECONDS)
         went = downgrade_to(opened.engine, revision, copies=state_dir)
         click.echo(f"The database has the revision {went}.")
     except DowngradeError as error:

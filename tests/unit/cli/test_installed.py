@@ -18,7 +18,8 @@ from stead_cli.installed import Installed
 from stead_cli.steps import Steps
 
 # In the place of Python an environment's programs, which say in a file what they were asked. The release's text says
-# with which status its launcher and its `pip` end, and the database's revision is that of the release that ran last.
+# with which status its launcher and its `pip` end, and the database's revision is that of the release that ran last. It
+# is undone while the former one starts.
 _PYTHON = """#!/bin/sh
 umask 022
 mkdir -p .venv/bin
@@ -36,7 +37,13 @@ case "${0##*/} $2" in
 "stead-controller newest") echo "$revision" ;;
 "stead-controller revision") cat "$STEAD_STATE_DIR/revision" ;;
 pip*) echo "a hash differs" >&2; exit "$installs" ;;
-"stead "*) [ "$1" != up ] || echo "$revision" >"$STEAD_STATE_DIR/revision"; exit "$runs" ;;
+"stead-controller downgrade")
+  until [ -e "$STEAD_STATE_DIR/up" ]; do :; done
+  [ ! -e "$STEAD_STATE_DIR/shared" ] || { echo another one uses it >&2; exit 1; } ;;
+"stead "*)
+  [ "$1" != up ] || { echo "$revision" >"$STEAD_STATE_DIR/revision"; touch "$STEAD_STATE_DIR/up"; }
+  ! rm "$STEAD_STATE_DIR/early" 2>/dev/null || exit 1
+  exit "$runs" ;;
 esac
 """
 _ASKED_OF_PIP = (
@@ -131,15 +138,34 @@ def test_another_release_is_installed_beside_and_runs_then(world):
 def test_the_way_back_has_the_database_of_before_and_is_gone_once(world):
     world.run(world.file("stead-2", time=200))
     world.asked()
+    (world.folder / "state/up").unlink()
     done = world.run("--back")
-    assert (done.exit_code, world.used, world.stopped) == (0, "stead-1", ["controller"]), done.output
-    assert world.asked() == [
-        "stead-2 stead-controller database revision",
-        "stead-2 stead-controller database downgrade stead-1",
+    assert (done.exit_code, world.used, world.stopped) == (0, "stead-1", []), done.output
+    assert sorted(world.asked()) == [
         "stead-1 stead up",
+        "stead-2 stead-controller database downgrade --when-free stead-1",
+        "stead-2 stead-controller database revision",
     ]
     again = world.run("--back")
     assert (again.exit_code, "nothing says what ran here before" in again.output) == (1, True)
+
+
+def test_where_the_database_cannot_go_back_what_ran_runs_again(world):
+    world.run(world.file("stead-2", time=200))
+    (world.folder / "state/shared").touch()
+    world.asked()
+    done = world.run("--back")
+    assert (done.exit_code, world.used, "another one uses it" in done.output) == (1, "stead-2", True)
+    assert world.asked()[-1] == "stead-2 stead up"
+
+
+def test_a_former_release_that_came_before_its_database_is_started_again(world):
+    world.run(world.file("stead-2", time=200))
+    world.asked()
+    (world.folder / "state/early").touch()
+    done = world.run("--back")
+    assert (done.exit_code, world.used) == (0, "stead-1"), done.output
+    assert world.asked().count("stead-1 stead up") == 2
 
 
 def test_what_a_playbook_has_upgraded_is_gone_back_from_too(world):
@@ -150,11 +176,11 @@ def test_what_a_playbook_has_upgraded_is_gone_back_from_too(world):
     (world.folder / "state/revision").write_text("stead-2")
     world.asked()
     assert world.run("--back").exit_code == 0
-    assert world.asked() == [
-        "stead-1 stead-controller database newest",
-        "stead-2 stead-controller database revision",
-        "stead-2 stead-controller database downgrade stead-1",
+    assert sorted(world.asked()) == [
         "stead-1 stead up",
+        "stead-1 stead-controller database newest",
+        "stead-2 stead-controller database downgrade --when-free stead-1",
+        "stead-2 stead-controller database revision",
     ]
     assert "nothing says what ran here before" in world.run("--back").output
     world.run(world.file("stead-2", time=200))
@@ -168,12 +194,12 @@ def test_what_a_playbook_has_upgraded_is_gone_back_from_too(world):
 
 def test_what_does_not_start_is_gone_back_from(world):
     done = world.run(world.file("stead-2", time=200, runs=1))
-    assert (done.exit_code, world.used) == (1, "stead-1")
+    assert (done.exit_code, world.used, world.stopped) == (1, "stead-1", ["controller"])
     assert "stead-2 does not run here, and stead-1 runs again" in done.output
     assert world.asked()[3:] == [
         "stead-2 stead up",
         "stead-2 stead-controller database revision",
-        "stead-2 stead-controller database downgrade stead-1",
+        "stead-2 stead-controller database downgrade --when-free stead-1",
         "stead-1 stead up",
     ]
 

@@ -1,7 +1,9 @@
 """The units of systemd for controller and agent."""
 
 import configparser
+import importlib.util
 import os
+import py_compile
 import shlex
 import shutil
 import subprocess
@@ -163,3 +165,34 @@ def test_up_and_down_where_systemd_runs(tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / program.unit).exists()
     assert machine.calls[-2:] == [("disable", "--now", program.unit), ("daemon-reload",)]
     assert not processes.stop(program)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_what_was_compiled_once_is_not_loaded_before_it_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    """Nobody answers then; systemd lets a controller write nothing that it compiles, so one that is new is loaded."""
+    versions = tmp_path / "stead_controller/db/migrations/versions"
+    versions.mkdir(parents=True)
+    (tmp_path / "stead_controller/__init__.py").touch()
+    for name in ("first.py", "second.py"):
+        (versions / name).touch()
+    loaded: list[object] = []
+
+    def load(command: list[object], **_: object) -> "subprocess.CompletedProcess[str]":
+        loaded.append(command[-1])
+        return subprocess.CompletedProcess([], 0, "", "")
+
+    spec = importlib.util.spec_from_file_location(
+        "stead_controller",
+        tmp_path / "stead_controller/__init__.py",
+        submodule_search_locations=[str(tmp_path / "stead_controller")],
+    )
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
+    monkeypatch.setattr(services, "has_systemd", lambda: True)
+    monkeypatch.setattr(processes, "find", lambda _program: None)
+    monkeypatch.setattr(subprocess, "run", load)
+    for path in versions.glob("*.py") if compiled else [versions / "first.py"]:
+        py_compile.compile(str(path))
+    cloud._load_first(cloud.controller_program(Settings(tmp_path)))
+    assert len(loaded) == (not compiled)

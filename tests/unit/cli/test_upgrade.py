@@ -103,7 +103,7 @@ def test_it_goes_back_with_the_database_of_before_and_that_once(world):
     assert done.exit_code == 0, done.output
     assert world.at == (first, "main")
     assert world.stopped == ["controller"]
-    assert world.asked() == ["controller database revision", "controller database downgrade r1", "stead up"]
+    assert world.asked() == ["controller database revision", "controller database downgrade --when-free r1", "stead up"]
     again = world.run("--back")
     assert again.exit_code == 1
     assert "nothing says what ran here before" in again.output
@@ -117,7 +117,7 @@ def test_where_the_database_cannot_go_back_what_ran_runs_again(world):
     done = world.run("--back")
     assert (done.exit_code, "another one uses it" in done.output, world.at) == (1, True, after)
     assert world.stopped == ["controller"]
-    assert world.asked() == ["controller database revision", "controller database downgrade r1", "stead up"]
+    assert world.asked() == ["controller database revision", "controller database downgrade --when-free r1", "stead up"]
 
 
 def test_a_database_that_has_not_changed_is_left_alone(world):
@@ -141,7 +141,7 @@ def test_what_does_not_start_is_gone_back_from(world):
     assert f"{broken[:12]} does not run here, and {before[0][:12]} runs again" in done.output
     assert world.at == before
     assert world.asked()[1:] == [
-        "stead up", "controller database revision", "controller database downgrade r1", "stead up",
+        "stead up", "controller database revision", "controller database downgrade --when-free r1", "stead up",
     ]  # fmt: skip
     assert world.run("--back").exit_code == 1, "there is nothing to go back from"
     assert world.run("next").exit_code == 0
@@ -190,7 +190,7 @@ def test_one_that_was_killed_may_go_elsewhere_and_still_leads_back_to_where_it_b
     world.asked()
     assert world.run("--back").exit_code == 0
     assert world.at == before
-    assert "controller database downgrade r1" in world.asked()
+    assert "controller database downgrade --when-free r1" in world.asked()
 
 
 def test_after_one_that_is_done_the_next_is_what_was_fetched(world):

@@ -3,15 +3,19 @@
 import errno
 import os
 import sqlite3
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
+from stead_controller import __main__ as main
 from stead_controller.__main__ import cli
 from stead_controller.db import schema
 from stead_controller.db.downgrade import DowngradeError, downgrade_to
 from stead_controller.db.session import Database
+from stead_proto import alone
 from tests.unit.controller.db.conftest import revisions
 
 OLD = revisions()[-2]
@@ -45,6 +49,30 @@ def test_it_goes_back_to_before_the_last_upgrade_and_up_again(database, tmp_path
     with database.engine.connect() as connection:
         assert connection.execute(text("SELECT id FROM accounts ORDER BY id")).scalars().all() == ["1", "2"]
     assert copies(tmp_path) == [f"stead.sqlite.of-{OLD}"], "of now, not of the first upgrade"
+
+
+_SERVES = """
+import pathlib, signal, sys
+from stead_proto import alone
+alone.take(pathlib.Path(sys.argv[1]))
+print("it serves", flush=True)
+signal.pause()
+"""
+
+
+def test_it_waits_until_nobody_serves(database, tmp_path, monkeypatch):
+    monkeypatch.setattr(main, "_ENDS_SECONDS", 0.1)
+    words = ["database", "downgrade", f"--state-dir={tmp_path}", "--when-free", OLD]
+    command = [sys.executable, "-c", _SERVES, str(tmp_path / alone.SERVING_FILE_NAME)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout.readline() == "it serves\n"
+        done = CliRunner().invoke(cli, words)
+        assert (done.exit_code, "another controller serves" in done.output) == (1, True)
+        assert schema.revision_of(database.engine) == schema.newest()
+        server.kill()
+    database.close()
+    monkeypatch.setattr(main, "_ENDS_SECONDS", 60)
+    assert CliRunner().invoke(cli, words).output == f"The database has the revision {OLD}.\n"
 
 
 @pytest.mark.parametrize("revision", ["nonsense", "ffffffffffff"])
