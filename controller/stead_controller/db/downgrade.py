@@ -51,9 +51,7 @@ def downgrade_to(engine: Engine, revision: str = "", *, copies: Path | None = No
     except DowngradeError:
         copy.unlink()
         raise
-    for other in schema.copies_of(file):
-        if other != copy:
-            other.unlink()
+    schema.keep_only(copy, file)
     return target
 
 

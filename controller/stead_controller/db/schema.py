@@ -139,8 +139,15 @@ def _revisions() -> tuple[set[str], set[str]]:
 
 
 def copies_of(database: Path) -> list[Path]:
-    """List the copies that upgrades and downgrades have left beside a database."""
-    return sorted(database.parent.glob(f"{database.name}.of-*"))
+    """List the copies that upgrades and downgrades have left beside a database; not what a killed one has begun."""
+    return sorted(path for path in database.parent.glob(f"{database.name}.of-*") if path.suffix.startswith(".of-"))
+
+
+def keep_only(copy: Path, database: Path) -> None:
+    """Remove all copies beside a database but one, and what killed ones have begun."""
+    for other in database.parent.glob(f"{database.name}.of-*"):
+        if other != copy:
+            other.unlink()
 
 
 def write_copy(engine: Engine, target: Path) -> None:
@@ -171,9 +178,7 @@ def _keep_copy(engine: Engine, database: Path, revision: str) -> None:
             "again, or the former release, which can use the database as it is."
         ) from error
     _log.info("database_copied", extra={"file": str(target), "seconds": round(time.monotonic() - began, 1)})
-    for other in copies_of(database):
-        if other != target:
-            other.unlink()
+    keep_only(target, database)
 
 
 def write_copy_of(engine: Engine, target: Path, revision: str) -> None:

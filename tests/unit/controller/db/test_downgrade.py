@@ -75,6 +75,17 @@ def test_it_waits_until_nobody_serves(database, tmp_path, monkeypatch):
     assert CliRunner().invoke(cli, words).output == f"The database has the revision {OLD}.\n"
 
 
+def test_what_a_killed_copy_has_begun_names_no_revision_and_goes(database, tmp_path):
+    begun = [tmp_path / f"stead.sqlite.of-{revision}.copy-4711" for revision in (OLD, "c0ffee")]
+    for path in begun:
+        path.touch()
+    assert downgrade_to(database.engine) == OLD
+    assert [path for path in begun if path.exists()] == []
+    begun[0].touch()
+    schema.bring_up_to_date(database.engine)
+    assert not begun[0].exists()
+
+
 @pytest.mark.parametrize("revision", ["nonsense", "ffffffffffff"])
 def test_what_is_no_earlier_revision_is_refused(database, tmp_path, revision):
     before = copies(tmp_path)
