@@ -298,6 +298,13 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     return replace(loaded, **absolute)
 
 
+def kept(environment: Mapping[str, str] = os.environ) -> tuple[dict[str, str], list[str]]:
+    """Return an environment that changes no setting of a cloud, and the names of what was left out for that."""
+    names = {f"STEAD_{name.upper()}" for name in _REMEMBERED}
+    left_out = sorted(name for name, value in environment.items() if name in names and value)
+    return {name: value for name, value in environment.items() if name not in names}, left_out
+
+
 def _check_bucket(loaded: Settings) -> None:
     """Raise CliError for what names no bucket, or has a password: whoever lists processes reads arguments."""
     if not _BUCKET.fullmatch(loaded.bucket):

@@ -61,17 +61,21 @@ def upgrade(to: str, output: str, *, back: bool) -> None:
 
     Of an installed release, TO is the file of another one, which `stead release` has made.
 
-    Guests run on. If the programs of TO do not start, those of before run again, with the database as it was.
+    Guests run on. If the programs of TO do not start, those of before run again, with the database as it was. Settings
+    stay as they are: `stead up` changes them.
     """
     cloud.require_root("an upgrade")
-    chosen = settings.load()
+    environment, left_out = settings.kept()
+    chosen = settings.load(environment)
     cloud.refuse_rig(chosen)
     if back and to:
         raise CliError("--back takes neither commit nor file: it goes to what ran before")
     steps = Steps()
     place = Checkout(CHECKOUT) if release.installed_version() is None else Installed.here(steps)
-    work = _Upgrade(chosen, place, steps)
+    work = _Upgrade(chosen, place, steps, environment)
     work.require_running()
+    if left_out:
+        say(f"An upgrade changes no setting: {', '.join(left_out)} is for `stead up`, afterwards.")
     with work.alone():
         before = work.place.present()
         work.place.require_clean()
@@ -85,6 +89,7 @@ class _Upgrade:
     chosen: Settings
     place: _Place
     steps: Steps
+    environment: dict[str, str]
 
     def require_running(self) -> None:
         """Raise CliError where nothing of the cloud runs here: nobody would see whether the new one works."""
@@ -200,7 +205,13 @@ class _Upgrade:
         """Start the programs of what is here now, by its own launcher, which installs what it needs."""
         words = ["join", self.chosen.controller_address] if self._is_host_alone else ["up", *self._without_host]
         with self.steps.step("its programs run"):
-            done = subprocess.run([self.place.launcher, *words], stdin=subprocess.DEVNULL, stdout=_STDERR, check=False)
+            done = subprocess.run(
+                [self.place.launcher, *words],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=_STDERR,
+                check=False,
+            )
             if done.returncode != 0:
                 raise CliError(f"`stead {words[0]}` failed, see above")
 
@@ -234,7 +245,9 @@ class _Upgrade:
     def _begin(self, name: str, *words: str) -> "subprocess.Popen[str]":
         command: list[str | Path] = [self.place.programs_of(name) / "stead-controller", *words]
         pipe = subprocess.PIPE
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
+        return subprocess.Popen(
+            command, env=self.environment, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True
+        )
 
     @property
     def _note_file(self) -> Path:

@@ -559,6 +559,16 @@ def _step[Done](what: str, work: Callable[[], Done]) -> Done:
     return done
 
 
+def enter_box(clients: tuple[str, ...]) -> None:
+    """Fetch what these clients need, and enter a box; ends this program where something is missing."""
+    micro.build()
+    outside_clients.fetch(clients)
+    for name in clients:
+        if why := outside_clients.why_missing(name):
+            raise SystemExit(why)
+    box.enter()
+
+
 def main() -> None:
     """Fetch what is needed, enter a box, and tell it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -567,12 +577,7 @@ def main() -> None:
     parser.add_argument("--mitogen", action="store_true", help="in a third of the time, not as operators do it")
     parser.add_argument("--brief", action="store_true", help="a cloud, and then what changes it, from a backup on")
     options = parser.parse_args()
-    micro.build()
-    outside_clients.fetch(CLIENTS)
-    for name in CLIENTS:
-        if why := outside_clients.why_missing(name):
-            raise SystemExit(why)
-    box.enter()
+    enter_box(CLIENTS)
     with tempfile.TemporaryDirectory(prefix="stead-rack-") as folder:
         what: Literal["all", "short"] = "short" if options.mitogen else "all"
         tell(Path(folder), options.machines, what, options.controllers, is_brief=options.brief)

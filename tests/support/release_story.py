@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from stead_cli.settings import Settings
-from tests.support import box, micro, outside_clients
 from tests.support.rack import GATEWAY, POOL, Server, copy_to, rack
-from tests.support.rack_story import Guest, Operator, launch
+from tests.support.rack_story import Guest, Operator, enter_box, launch
 from tests.support.releases import NEXT_REVISION, another_release, make_release
 from tests.support.watchers import api_asked, pinged
 
@@ -57,7 +56,7 @@ def _live(operator: Operator, server: Server, guest: Guest, first: str) -> dict[
 
     def upgrade(what: str, *words: str, status: int = 0) -> str:
         with pinged(guest.address) as ping, api_asked(watched) as api:
-            done = server.machine.run("env", _UPLINK, "stead", "upgrade", *words, timeout=300)
+            done = server.machine.run("env", "STEAD_UPLINK=none", "stead", "upgrade", *words, timeout=300)
         print(done.stderr, file=sys.stderr)
         assert done.returncode == status, done.stderr
         assert ping.answers == ping.asked > 10, ping
@@ -67,7 +66,8 @@ def _live(operator: Operator, server: Server, guest: Guest, first: str) -> dict[
     before = _revision(server)
     upgrade("upgrade", f"/root/{first}-next.tar")
     assert (_used(server), _revision(server)) == (f"{first}-next", NEXT_REVISION)
-    assert all(f"/opt/stead/{first}-next/" in unit for unit in _units(server)), _units(server)
+    later = [unit.replace(f"/opt/stead/{first}/", f"/opt/stead/{first}-next/") for unit in ran]
+    assert _units(server) == later != ran, "an upgrade changes no setting, whatever the environment says"
     volume = operator.account().client("ec2").create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
 
     upgrade("back", "--back")
@@ -100,12 +100,7 @@ def _units(server: Server) -> list[str]:
 
 def main() -> None:
     """Fetch what is needed, enter a box, and tell it."""
-    micro.build()
-    outside_clients.fetch(CLIENTS)
-    for name in CLIENTS:
-        if why := outside_clients.why_missing(name):
-            raise SystemExit(why)
-    box.enter()
+    enter_box(CLIENTS)
     with tempfile.TemporaryDirectory(prefix="stead-release-") as temporary:
         json.dump({name: round(seconds, 2) for name, seconds in live(Path(temporary)).items()}, sys.stdout)
         print()

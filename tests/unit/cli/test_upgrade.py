@@ -15,7 +15,7 @@ from tests.support.copied_checkout import commit, git
 # What these programs are asked is in a file; the launcher of a release that does not start ends with 1, and the
 # database's revision is that of the release that ran last.
 _LAUNCHER = """#!/bin/sh
-echo "stead $*" >>"$STEAD_STATE_DIR/asked"
+echo "stead $*${{STEAD_UPLINK:+ with $STEAD_UPLINK}}" >>"$STEAD_STATE_DIR/asked"
 [ "$1" != up ] || echo {revision} >"$STEAD_STATE_DIR/revision"
 exit {status}
 """
@@ -93,6 +93,22 @@ def test_it_runs_another_commit_whose_branch_is_checked_out_then(world):
     assert world.at == (newer, "next")
     assert world.asked() == ["controller database newest", "stead up"]
     assert world.stopped == [], "the new `up` replaces what runs, when its own can be loaded"
+
+
+def test_settings_stay_whatever_the_environment_says(world, monkeypatch):
+    monkeypatch.setenv("STEAD_UPLINK", "none")
+    monkeypatch.setenv("STEAD_HTTP_PORT", "")
+    done = world.run("next", "--output", "json")
+    assert "An upgrade changes no setting: STEAD_UPLINK is for `stead up`" in done.stderr
+    assert world.asked() == ["controller database newest", "stead up"]
+    monkeypatch.delenv("STEAD_UPLINK")
+    assert "changes no setting" not in world.run("--back").output
+
+
+def test_a_setting_of_the_environment_does_not_say_where_the_controller_is(world, monkeypatch):
+    monkeypatch.setenv("STEAD_CONTROLLER_ADDRESS", "192.0.2.1")
+    world.run("next")
+    assert world.asked() == ["controller database newest", "stead up"]
 
 
 def test_it_goes_back_with_the_database_of_before_and_that_once(world):
@@ -227,7 +243,7 @@ def test_who_moved_the_checkout_by_hand_cannot_go_back(world):
 
 def test_a_host_of_another_machines_cloud_joins_anew(world, monkeypatch):
     chosen = settings.load()
-    monkeypatch.setattr(settings, "load", lambda: replace(chosen, controller_address="192.0.2.1"))
+    monkeypatch.setattr(settings, "load", lambda _environment: replace(chosen, controller_address="192.0.2.1"))
     monkeypatch.setattr(processes, "find", lambda program: 1 if program.name == "agent" else None)
     assert world.run("next").exit_code == 0
     assert world.asked() == ["stead join 192.0.2.1"]
