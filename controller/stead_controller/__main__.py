@@ -353,6 +353,8 @@ def run(**options: Any) -> None:
     try:
         if succession.is_wanted():
             load()
+            if settings.has_server:
+                supervisor.apart(partial(_prepare, settings))
             with succession.beside_the_former():
                 held = succession.take(lock)
             handler.reopen()  # the former one may have put the file aside
@@ -381,6 +383,18 @@ def run(**options: Any) -> None:
     _start_traces(settings)
     asyncio.run(_serve(Controller, settings))
     traces.stop()
+
+
+def _prepare(settings: Settings) -> None:
+    """Do what an upgrade of a server's database needs and can have beforehand."""
+    from stead_controller.db import schema  # noqa: PLC0415 - see load
+    from stead_controller.db.session import Database  # noqa: PLC0415 - see load
+
+    opened = Database(settings.database)
+    try:
+        schema.prepare(opened.engine, settings.state_dir)
+    finally:
+        opened.close()
 
 
 def _initialise(settings: Settings, run_apart: "Run | None" = None) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy import MetaData, create_engine, inspect, text
 
 from stead_controller.backup import other_database, server_databases
 from stead_controller.backup.repository import BackupError, revision_of
-from stead_controller.db import migrate, schema, server_rows
+from stead_controller.db import migrate, schema, server_copy, server_rows
 from stead_controller.db.session import Database
 from stead_controller.db.tables import Base
 from stead_controller.desired import revisions
@@ -413,12 +413,18 @@ def test_the_copy_is_there_before_the_schema_changes_and_has_all_rows(older, tmp
     assert rows_of(f"sqlite:///{file}") == before
     assert sum(map(len, before.values())) > 50
 
-    # What the former release does meanwhile is in the copy of the next try.
+    # What the former release does meanwhile is in the copy of the next try, also if its tables were made before.
+    schema.prepare(database.engine, tmp_path / "nowhere")
+    schema.prepare(database.engine, tmp_path)
+    assert f"{file.name}.empty" in copies_in(tmp_path)
     with database.engine.begin() as connection:
         connection.execute(text("UPDATE hosts SET hostname = 'since'"))
     before = rows_of(database.engine.url)
-    schema.bring_up_to_date(database.engine, copies=tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(server_copy, "_make", None)
+        schema.bring_up_to_date(database.engine, copies=tmp_path)
     assert migrate.differences(database.engine) == []
+    schema.prepare(database.engine, tmp_path)  # there is nothing to upgrade any more
     assert copies_in(tmp_path) == ["stead.sqlite.before-postgresql", file.name]
     assert rows_of(f"sqlite:///{file}") == before
 

@@ -66,6 +66,21 @@ def bring_up_to_date(engine: Engine, run: Run = here, *, copies: Path | None = N
     run(change)
 
 
+def prepare(engine: Engine, copies: Path) -> None:
+    """Prepare the copy of a server's database that `bring_up_to_date` will make, while another release serves.
+
+    What fails is logged: then all of it is made later.
+    """
+    from stead_controller.db import server_copy  # noqa: PLC0415 - see above
+
+    try:
+        present = revision_of(engine)
+        if present is not None and present != newest() and knows(present):
+            server_copy.prepare(copy_of(copies / FILE, present), present)
+    except (OSError, SQLAlchemyError, sqlite3.Error):
+        _log.exception("copy_not_prepared")
+
+
 def _change(engine: Engine, present: str | None) -> None:
     if present is None:
         from stead_controller.db.new_schema import make  # noqa: PLC0415 - see above

@@ -6,6 +6,7 @@ server again.
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -15,17 +16,37 @@ from sqlalchemy.pool import NullPool
 from stead_controller.db import migrate, server_rows
 
 
+def prepare(target: Path, revision: str) -> None:
+    """Make the tables of a copy while a controller still serves: that takes longer than the rows of most clouds."""
+    _whole_at(_empty(target), lambda new: _make(new, revision))
+
+
 def write(engine: Engine, target: Path, revision: str) -> None:
     """Copy a server's database, which has some revision, as it is in one snapshot, whole or not at all.
 
     Nobody is kept from writing. Raises OSError, sqlite3.Error, SQLAlchemyError and RowsChangedError.
     """
+
+    def fill(new: Path) -> None:
+        if _empty(target).exists():
+            _empty(target).replace(new)
+        else:
+            _make(new, revision)
+        _fill(engine, new)
+
+    _whole_at(target, fill)
+
+
+def _empty(target: Path) -> Path:
+    return target.with_name(f"{target.name}.empty")
+
+
+def _whole_at(target: Path, make: Callable[[Path], None]) -> None:
     new = target.with_name(f"{target.name}.copy-{os.getpid()}")
     new.unlink(missing_ok=True)
     os.close(os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     try:
-        _make(new, revision)
-        _fill(engine, new)
+        make(new)
         with new.open("rb") as file:
             os.fsync(file.fileno())
         new.replace(target)
