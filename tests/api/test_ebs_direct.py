@@ -174,6 +174,10 @@ def test_what_cannot_be_written(api, ebs, compose):
     for snapshot in (ABSENT, snapshot_id):
         api.refused("ResourceNotFoundException", theirs.put_snapshot_block, SnapshotId=snapshot, **written(0, content))
     api.refused("ValidationException", ebs.list_snapshot_blocks, SnapshotId=snapshot_id)
+    volume_id = api.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
+    of_volume = api.ec2.create_snapshot(VolumeId=volume_id)["SnapshotId"]
+    api.run(lambda tx: setattr(tx.session.get_one(Snapshot, of_volume), "state", "completed"))
+    api.refused("ValidationException", complete, SnapshotId=of_volume, ChangedBlocksCount=0)
     put(SnapshotId=snapshot_id, **written(0, content, Progress=30))
     put(SnapshotId=snapshot_id, **written(0, content))
     assert api.ec2.describe_snapshots(SnapshotIds=[snapshot_id])["Snapshots"][0]["Progress"] == "30%"
@@ -181,9 +185,11 @@ def test_what_cannot_be_written(api, ebs, compose):
     wrong = {"Checksum": checksum(b""), "ChecksumAlgorithm": "SHA256", "ChecksumAggregationMethod": "LINEAR"}
     api.refused("ValidationException", complete, SnapshotId=snapshot_id, ChangedBlocksCount=1, **wrong)
     complete(SnapshotId=snapshot_id, ChangedBlocksCount=1)
-    api.refused("ValidationException", complete, SnapshotId=snapshot_id, ChangedBlocksCount=1)
+    assert complete(SnapshotId=snapshot_id, ChangedBlocksCount=1)["Status"] == "pending"
+    api.refused("ResourceNotFoundException", theirs.complete_snapshot, SnapshotId=snapshot_id, ChangedBlocksCount=1)
     api.refused("ValidationException", put, SnapshotId=snapshot_id, **written(0, content))
     compose()
+    assert complete(SnapshotId=snapshot_id, ChangedBlocksCount=1)["Status"] == "completed"
     assert read(ebs, snapshot_id) == {0: content}
     for bad in (
         {"VolumeSize": 1, "Timeout": 4321},
@@ -212,6 +218,7 @@ def test_a_snapshot_without_writes_fails(api, ebs):
     api.run(written_snapshots.fail_late, last + timedelta(minutes=9))
     assert state() == "pending"
     api.run(written_snapshots.fail_late, last + timedelta(minutes=10))
+    assert ebs.complete_snapshot(SnapshotId=snapshot_id, ChangedBlocksCount=1)["Status"] == "error"
     assert state() == "error"
     api.refused("ValidationException", ebs.put_snapshot_block, SnapshotId=snapshot_id, **written(0, noise()))
     asyncio.run(api.blocks.collect())

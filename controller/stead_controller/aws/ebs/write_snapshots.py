@@ -81,14 +81,17 @@ def put_snapshot_block(call: Call, params: Params) -> Then:
 
 @operation("CompleteSnapshot", service="ebs")
 def complete_snapshot(call: Call, params: Params) -> Result:
-    """End the writing of a snapshot."""
-    snapshot = written_snapshots.find_open(call.tx, call.caller, params["SnapshotId"])
+    """End the writing of a snapshot; asked again, say how far it is, for which Nodepool's builders wait."""
     checksum = params.get("Checksum")
     if checksum is not None:
         _check_algorithm(params)
         if params.get("ChecksumAggregationMethod") != "LINEAR":
             raise InvalidParameter("ChecksumAggregationMethod must be LINEAR.")
     ending = Ending(params["ChangedBlocksCount"], None if checksum is None else _digest(checksum))
+    status = written_snapshots.status_of_ended(call.tx, call.caller, params["SnapshotId"])
+    if status is not None:
+        return {"Status": status}
+    snapshot = written_snapshots.find_open(call.tx, call.caller, params["SnapshotId"])
     written_snapshots.end(call.tx, snapshot, ending, call.now)
     return {"Status": "pending"}
 

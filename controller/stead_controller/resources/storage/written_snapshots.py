@@ -127,6 +127,13 @@ def _key(tx: Transaction, caller: Caller, cloud: Cloud, asked: Start, parent: Sn
     return ebs_encryption.key_for(tx, cloud, caller.account_id, None, encrypted=asked.encrypted, key=asked.kms_key_id)
 
 
+def status_of_ended(tx: Transaction, caller: Caller, snapshot_id: str) -> str | None:
+    """Say how far a started snapshot of the caller is whose writing has ended, else None; raises as `find_open`."""
+    snapshot = snapshots.find_own(tx, caller, snapshot_id)
+    is_ended = snapshot.write_timeout is not None and (snapshot.ended is not None or snapshot.state != "pending")
+    return snapshot.state if is_ended else None
+
+
 def find_open(tx: Transaction, caller: Caller, snapshot_id: str) -> Snapshot:
     """Return a started snapshot of the caller that may still be written; raises MalformedId, NotFound, WrongState."""
     snapshot = snapshots.find_own(tx, caller, snapshot_id)
