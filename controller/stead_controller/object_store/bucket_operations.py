@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final
 
-from stead_controller.errors import BadRequest, InUse, NotAuthorized
+from stead_controller.errors import AlreadyExists, BadRequest, InUse, NotAuthorized
 from stead_controller.object_store import absent_settings, answers, bucket_settings, condition_keys, recording, versions
 from stead_controller.object_store.access import arn_of
 from stead_controller.object_store.addressing import check_bucket_name, check_key, check_token, path_of
@@ -21,6 +21,10 @@ from stead_controller.resources.storage import buckets
 
 _MOST_LISTED: Final = 10_000
 _GONE: Final = 404
+_OWN: Final = "BucketAlreadyOwnedByYou"
+_ALLOWS_AGAIN: Final = (
+    "us-east-1"  # S3's first region: https://docs.aws.amazon.com/AmazonS3/latest/API/API_CreateBucket.html
+)
 _AT_ONCE: Final = 50  # decisions
 
 
@@ -66,11 +70,16 @@ async def create_bucket(exchange: Exchange, means: Means) -> Answer:
     if wanted and wanted != means.region and not (wanted == "EU" and means.region == "eu-west-1"):
         text = f"The {wanted} location constraint is incompatible for the region of this endpoint, {means.region}."
         raise BadRequest(text, code="IllegalLocationConstraintException")
-    bucket = await means.transactions.run(lambda tx: buckets.claim(tx, exchange.asked, name, exchange.now))
+    try:
+        bucket = await means.transactions.run(lambda tx: buckets.claim(tx, exchange.asked, name, exchange.now))
+    except AlreadyExists as refusal:
+        if tags or means.region != _ALLOWS_AGAIN or refusal.code != _OWN:
+            raise
+        return Answer(headers={"Location": f"/{name}"})
     try:
         await send_short(means.backend, Ask("PUT", path_of(bucket.backend_name)))
     except BackendRefusal as refusal:
-        if refusal.code != "BucketAlreadyOwnedByYou":  # it is ours: an earlier attempt got this far
+        if refusal.code != _OWN:  # it is ours: an earlier attempt got this far
             raise
     if tags:
         await _tag_new(means, bucket, tags, exchange.now)

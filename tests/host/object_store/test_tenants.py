@@ -9,6 +9,7 @@ from botocore.exceptions import ClientError
 
 from stead_controller.aws.token_buckets import TokenBuckets
 from stead_controller.errors import Unavailable
+from stead_controller.object_store import bucket_operations
 from stead_controller.object_store.concurrency_limit import AtOnce
 from tests.host.object_store.conftest import ROLE_KEY
 
@@ -43,7 +44,7 @@ def document(*statements):
     return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
-def test_a_bucket_is_its_owners(store, bucket):
+def test_a_bucket_is_its_owners(store, bucket, monkeypatch):
     other = store.other.client("s3")
     for call, more in (
         (other.get_object, {"Key": "open/a"}),
@@ -59,6 +60,10 @@ def test_a_bucket_is_its_owners(store, bucket):
     refused("403", other.head_bucket, Bucket=bucket)
     refused("403", other.head_object, Bucket=bucket, Key="open/a")
     refused("BucketAlreadyExists", other.create_bucket, Bucket=bucket)
+    store.s3.create_bucket(Bucket=bucket)  # as S3 answers in us-east-1
+    tagged = {"Tags": [{"Key": "a", "Value": "b"}]}
+    refused("BucketAlreadyOwnedByYou", store.s3.create_bucket, Bucket=bucket, CreateBucketConfiguration=tagged)
+    monkeypatch.setattr(bucket_operations, "_ALLOWS_AGAIN", "us-east-2")
     refused("BucketAlreadyOwnedByYou", store.s3.create_bucket, Bucket=bucket)
     refused("NoSuchBucket", other.list_objects_v2, Bucket=f"{bucket}-none")
     assert bucket not in [each["Name"] for each in other.list_buckets()["Buckets"]]
