@@ -179,6 +179,19 @@ def test_security_groups_of_a_running_instance(api, instance_id):
     api.refused("SecurityGroupsPerInterfaceLimitExceeded", modify, InstanceId=instance_id, Groups=[*many, web])
     api.refused("InvalidGroup.NotFound", modify, InstanceId=instance_id, Groups=[api.world.other.group_id])
     api.refused("InvalidGroup.NotFound", modify, InstanceId=instance_id, Groups=["sg-00000000000000000"])
+    far = api.ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    there = api.ec2.create_security_group(GroupName="there", Description="d", VpcId=far)["GroupId"]
+    said = api.refused("InvalidGroup.NotFound", modify, InstanceId=instance_id, Groups=[there])
+    assert "belong to different networks" in said
+    said = api.refused(
+        "InvalidParameter",
+        api.ec2.run_instances,
+        ImageId=api.world.image_id,
+        MinCount=1,
+        MaxCount=1,
+        SecurityGroupIds=[web, there],
+    )
+    assert said.startswith(f"Security group {there} and subnet subnet-")
     api.refused("InvalidGroupId.Malformed", modify, InstanceId=instance_id, Groups=["default"])
     api.refused("MissingParameter", modify, InstanceId=instance_id, Attribute="groupSet")
 

@@ -91,7 +91,7 @@ def _plan_one(
             f"The associatePublicIPAddress parameter cannot be specified in the IPv6 only subnet '{subnet.id}'"
         )
     named = interface_groups.ids_of(tx, caller, subnet.vpc_id, request.group_names)
-    group_ids = interface_groups.choose(tx, caller, subnet.vpc_id, (*request.group_ids, *named))
+    group_ids = interface_groups.choose(tx, caller, subnet.vpc_id, (*request.group_ids, *named), subnet.id)
     public = request.associate_public_address
     if public is None:
         public = alone and subnet.map_public_address

@@ -7,7 +7,7 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from stead_controller.db.prepared import Prepared
 from stead_controller.db.tables import InterfaceGroup, NetworkInterface, SecurityGroup
-from stead_controller.errors import NotFound
+from stead_controller.errors import InvalidParameter, NotFound
 from stead_controller.request import lookup
 from stead_controller.request.caller import Caller
 from stead_controller.request.transaction import Transaction
@@ -23,20 +23,36 @@ _DEFAULT: Final = Prepared(
 _JOIN: Final = Prepared(insert(InterfaceGroup))
 
 
-def choose(tx: Transaction, caller: Caller, vpc_id: str, group_ids: Sequence[str]) -> tuple[str, ...]:
+def choose(
+    tx: Transaction, caller: Caller, vpc_id: str, group_ids: Sequence[str], subnet_id: str | None = None
+) -> tuple[str, ...]:
     """Check ids of groups and remove duplicates, or return the VPC's default group when none is given.
 
-    Raises MalformedId, NotFound for a group that is not the caller's in this VPC, LimitExceeded.
+    `subnet_id` is the one that a launch names. Raises MalformedId, NotFound for a group that is not the caller's,
+    InvalidParameter for one of another VPC, LimitExceeded.
     """
     wanted = tuple(dict.fromkeys(group_ids))
     if not wanted:
         return (_default(tx, caller, vpc_id),)
-    here = (SecurityGroup.account_id == caller.account_id, SecurityGroup.vpc_id == vpc_id)
-    lookup.require(tx, "security-group", SecurityGroup.id, wanted, *here)
+    own = SecurityGroup.account_id == caller.account_id
+    try:
+        lookup.require(tx, "security-group", SecurityGroup.id, wanted, own, SecurityGroup.vpc_id == vpc_id)
+    except NotFound as absent:
+        lookup.require(tx, "security-group", SecurityGroup.id, absent.missing, own)
+        raise _elsewhere(absent.missing[0], subnet_id) from absent
     most = quotas.limit(tx, caller.account_id, quotas.SECURITY_GROUPS_PER_INTERFACE)
     if len(wanted) > most:
         raise quotas.exceeded(quotas.SECURITY_GROUPS_PER_INTERFACE, most)
     return wanted
+
+
+def _elsewhere(group_id: str, subnet_id: str | None) -> InvalidParameter:
+    if subnet_id is not None:
+        text = f"Security group {group_id} and subnet {subnet_id} belong to different networks."
+        return InvalidParameter(text, code="InvalidParameter")
+    return InvalidParameter(
+        "You have specified two resources that belong to different networks.", code="InvalidGroup.NotFound"
+    )
 
 
 def ids_of(tx: Transaction, caller: Caller, vpc_id: str, names: Sequence[str]) -> list[str]:
