@@ -1,7 +1,7 @@
 """A session at a guest's serial port: bytes between its terminal and a call of the controller, both ways.
 
 terminal -> readable -> ConsoleText ->      what the guest writes; a controller that is slow misses some of it
-terminal <- written  <- ConsoleKeys <-      what is typed; a guest that does not read makes it wait
+terminal <- written  <- ConsoleKeys <-      what is typed; it waits for a guest, but not for one that does not read
 """
 
 import asyncio
@@ -20,6 +20,7 @@ _log = Log(__name__)
 
 _PIECE: Final = 4096
 _MOST_PIECES: Final = 256  # that wait for the controller
+_DEAF_SECONDS: Final = 10.0  # a guest that reads nothing for so long misses what is typed meanwhile
 
 
 async def serve(stub: "host_pb2_grpc.HostLinkAsyncStub", session_id: str, terminal: int) -> None:
@@ -47,6 +48,7 @@ class _Port:
         self._terminal = terminal
         self._loop = asyncio.get_running_loop()
         self._is_open = True
+        self._is_deaf = False
         self.pieces: asyncio.Queue[bytes] = asyncio.Queue()
         self._loop.add_reader(terminal, self._readable)
 
@@ -63,20 +65,29 @@ class _Port:
             self.pieces.put_nowait(piece)
 
     async def write(self, content: bytes) -> None:
-        """Write all of it, as fast as the guest reads; raises OSError when its end is gone."""
+        """Write it as fast as the guest reads; what is left when it does not is lost. OSError when its end is gone.
+
+        Else a guest could keep the session, and what is still to be typed in it, for as long as it lives.
+        """
         while content:
             try:
                 content = content[os.write(self._terminal, content) :]
+                self._is_deaf = False
             except BlockingIOError:
-                await self._room()
+                if self._is_deaf or not await self._has_room():
+                    return
 
-    async def _room(self) -> None:
+    async def _has_room(self) -> bool:
         has_room = asyncio.Event()
         self._loop.add_writer(self._terminal, has_room.set)
         try:
-            await has_room.wait()
+            async with asyncio.timeout(_DEAF_SECONDS):
+                await has_room.wait()
+        except TimeoutError:
+            self._is_deaf = True
         finally:
             self._loop.remove_writer(self._terminal)
+        return not self._is_deaf
 
     def close(self) -> None:
         if self._is_open:

@@ -19,7 +19,8 @@ from stead_controller.hosts.peers import require_present_host
 from stead_proto.v1 import host_pb2 as pb
 
 _JOIN_SECONDS: Final = 20.0
-_MOST_PIECES: Final = 256  # that wait for a slow reader; then the agent waits
+_MOST_PIECES: Final = 256  # that wait for a slow reader; then the agent, or who types, waits
+_LARGEST: Final = 1 << 16  # bytes that an agent sends at a time: ours sends less
 
 
 class ConsoleSession:
@@ -31,24 +32,28 @@ class ConsoleSession:
         self.id = secrets.token_urlsafe(24)
         self.joined = asyncio.Event()
         self.text: asyncio.Queue[bytes] = asyncio.Queue(_MOST_PIECES)  # an empty one is the end
-        self.keys: asyncio.Queue[bytes] = asyncio.Queue()  # likewise
+        self.keys: asyncio.Queue[bytes] = asyncio.Queue(_MOST_PIECES)  # likewise
         self._has_ended = False
 
     async def read(self) -> bytes:
         """Return what the guest wrote next; empty when the session has ended."""
         return b"" if self._has_ended and self.text.empty() else await self.text.get()
 
-    def write(self, keys: bytes) -> None:
-        """Type something."""
+    async def write(self, keys: bytes) -> None:
+        """Type something, once there is room for it."""
         if keys:
-            self.keys.put_nowait(keys)
+            await self.keys.put(keys)
+
+    async def typed(self) -> bytes:
+        """Return what was typed next; empty when the session has ended."""
+        return b"" if self._has_ended and self.keys.empty() else await self.keys.get()
 
     def end(self) -> None:
         """End it for both sides."""
         self._has_ended = True
-        if not self.text.full():
-            self.text.put_nowait(b"")
-        self.keys.put_nowait(b"")
+        for queue in (self.text, self.keys):
+            if not queue.full():
+                queue.put_nowait(b"")
 
 
 class Consoles:
@@ -108,7 +113,7 @@ class Consoles:
         session.joined.set()
         receiver = asyncio.create_task(_receive(session, request_iterator))
         try:
-            while keys := await session.keys.get():
+            while keys := await session.typed():
                 yield pb.ConsoleKeys(content=keys)
         finally:
             receiver.cancel()
@@ -119,6 +124,8 @@ async def _receive(session: ConsoleSession, texts: AsyncIterator[pb.ConsoleText]
     """Take what the guest writes, until its machine or the call ends."""
     try:
         async for text in texts:
+            if len(text.content) > _LARGEST:
+                break
             if text.content:
                 await session.text.put(text.content)
     finally:

@@ -47,6 +47,6 @@ async def _type(requests: AsyncIterator[pb.OpenConsoleRequest], session: Console
     """Carry what is typed, until the operator's end of input."""
     try:
         async for request in requests:
-            session.write(request.content)
+            await session.write(request.content)
     finally:
         session.end()

@@ -128,7 +128,7 @@ async def _type(ssh: Any, process: Any, session: ConsoleSession) -> None:
                 keys = await process.stdin.read(_PIECE)
             except (ssh.TerminalSizeChanged, ssh.BreakReceived, ssh.SignalReceived):
                 continue  # a serial port knows none of them
-            session.write(keys)
+            await session.write(keys)
     except (ssh.Error, OSError) as error:
         _log.info("serial_console_left", extra={"reason": str(error)})
     finally:

@@ -94,8 +94,8 @@ async def test_text_and_keys_go_both_ways_until_the_person_leaves(bench: Bench) 
         call.say(content=b"")  # which is no end
         call.say(content=b"login: ")
         assert await session.read() == b"login: "
-        session.write(b"")  # likewise
-        session.write(b"root\n")
+        await session.write(b"")  # likewise
+        await session.write(b"root\n")
         await until(lambda: call.typed)
     assert call.typed == [b"root\n"]
     await asyncio.wait_for(call.task, 60)
@@ -204,6 +204,29 @@ async def test_what_a_slow_reader_has_not_read_makes_the_agent_wait(
         await until(session.text.full)
         assert call.said.qsize() >= 5
         assert [await session.read() for _ in range(9)] == [b"%d" % number for number in range(9)]
+
+
+async def test_who_types_waits_for_the_agent_and_all_that_was_typed_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MOST_PIECES", 2)
+    session = ConsoleSession(HOST)
+    for keys in (b"a", b"b"):
+        await session.write(keys)
+    third = asyncio.create_task(session.write(b"c"))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not third.done()
+    assert await session.typed() == b"a"
+    await asyncio.wait_for(third, 60)
+    session.end()
+    assert [await asyncio.wait_for(session.typed(), 10) for _ in range(3)] == [b"b", b"c", b""]
+
+
+async def test_an_agent_that_sends_too_much_at_a_time_ends_the_session(bench: Bench) -> None:
+    async with bench.session() as (session, call):
+        call.say(content=b"x" * (1 << 16))
+        call.say(content=b"x" * ((1 << 16) + 1))
+        assert [len(await asyncio.wait_for(session.read(), 60)) for _ in range(2)] == [1 << 16, 0]
+        await asyncio.wait_for(call.task, 60)
 
 
 async def test_when_the_person_leaves_the_agents_text_is_no_longer_read(bench: Bench) -> None:
