@@ -73,7 +73,7 @@ def _essence(resource: pb.Resource, kind: str) -> Message:
     if isinstance(body, pb.Volume) and body.sealed_key:
         body.encryption_key = body.sealed_key
         body.ClearField("sealed_key")
-    if isinstance(body, pb.Volume) and body.HasField("export"):  # by whom it is used, not by which certificate
+    if isinstance(body, pb.Volume):  # by whom it is used, not by which certificate
         body.export.ClearField("client_enrolment")
         body.export.ClearField("client_former_enrolment")
     if isinstance(body, pb.Machine):

@@ -12,6 +12,7 @@ from stead_controller.metrics.engine_store import EngineStore
 from stead_controller.metrics.http_engine import HttpEngine
 from stead_proto.certificates import Authority
 from stead_proto.digests import digest_of
+from stead_proto.tls import authorities_digest
 from stead_proto.v1 import host_pb2 as pb
 from tests.support import rows
 from tests.support.rows import CLOUD, NOW
@@ -92,6 +93,16 @@ async def test_a_host_whose_late_hello_another_controller_stored_says_it_again(l
         link._liveness.seen(world.host_id)
         await link.write_liveness()
         assert [each.ended for each in streams] == [has_ended, False]
+
+
+async def test_a_host_that_has_nothing_to_settle_costs_no_write_when_it_is_certified(link, statements):
+    stream, digest = Stream("h-1", 0, ""), authorities_digest(link._authority.ca_pem)
+    await link._settle(stream, digest)
+    assert statements == []
+    stream.unsettled = True
+    await link._settle(stream, digest)
+    assert statements != []
+    assert not stream.unsettled
 
 
 async def test_whose_request_it_was_is_known_of_what_another_controller_committed(database, link):
