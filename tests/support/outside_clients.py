@@ -47,6 +47,7 @@ RECIPES: Final = {
     # Mitogen runs Ansible's modules in forks of one interpreter; else each module would load boto3 itself.
     "ansible": Recipe(python=("ansible==12.3.0", "boto3==1.44.5", "mitogen==0.3.54")),
     "ansible-lint": Recipe(python=("ansible-lint==26.10.1",)),
+    "aws-nuke": Recipe(debian=("aws-nuke",)),
     "aws-cli-2": Recipe(debian=("awscli",)),
     "cloud-custodian": Recipe(python=("boto3==1.43.103", "c7n==0.9.53")),
     "duckdb": Recipe(python=("duckdb==2.0.1",)),
