@@ -265,6 +265,9 @@ def scalar_parser(shape: Shape) -> Parser:
 def _text(node: Node, path: str) -> str:
     if isinstance(node, str):
         return node
+    only = node.get("1")
+    if len(node) == 1 and isinstance(only, str):  # the old boto asks for a console by `InstanceId.1`
+        return only
     raise UnknownParameter(f"{path}.{next(iter(node))}")
 
 
