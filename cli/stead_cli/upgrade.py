@@ -163,8 +163,10 @@ class _Upgrade:
             return
         words = ("database", "downgrade", *self._state, "--when-free", noted.revision)
         undoing = self._begin(present, *words)  # it loads meanwhile
-        if runs_else and self.place.is_beside:
-            self._start_former_while(undoing, noted, present)
+        if self.place.is_beside:
+            if not runs_else:
+                processes.stop(cloud.controller_program(self.chosen))  # which systemd starts again and again
+            self._start_former_while(undoing, noted, present, runs_else=runs_else)
             return
         with self.steps.step("the database is as before"):
             processes.stop(cloud.controller_program(self.chosen))
@@ -176,7 +178,9 @@ class _Upgrade:
                 raise
         self._start_former(noted)
 
-    def _start_former_while(self, undoing: "subprocess.Popen[str]", noted: Note, present: str) -> None:
+    def _start_former_while(
+        self, undoing: "subprocess.Popen[str]", noted: Note, present: str, *, runs_else: bool
+    ) -> None:
         """Start what ran before beside what runs; in between, when neither serves, the database is changed."""
         failed = None
         try:
@@ -187,7 +191,10 @@ class _Upgrade:
             _end(undoing)
         except CliError:
             self._move(present)
-            self._start()
+            if runs_else:
+                self._start()
+            else:
+                processes.stop(cloud.controller_program(self.chosen))  # the former one, which refuses this database
             raise
         if failed is not None:  # it came before the database was as it needs it
             self._start()
