@@ -493,12 +493,14 @@ def downgrade(state_dir: Path, database_url: str, revision: str, *, when_free: b
 
     Run it by the newer release, then start the earlier one. What that has no place for is lost; a copy stays.
     """
+    from stead_controller.db import schema  # noqa: PLC0415 - see _loading
     from stead_controller.db.downgrade import DowngradeError, downgrade_to  # noqa: PLC0415 - see _loading
     from stead_controller.db.session import Database  # noqa: PLC0415 - see _loading
 
     opened = Database(Settings(state_dir=state_dir, database_url=database_url).database)
     try:
         if when_free:
+            schema.prepare(opened.engine, state_dir, goes_back=True)
             _lock_serving(state_dir / alone.SERVING_FILE_NAME, _ENDS_SECONDS)
         went = downgrade_to(opened.engine, revision, copies=state_dir)
         click.echo(f"The database has the revision {went}.")

@@ -426,6 +426,8 @@ def test_the_copy_is_there_before_the_schema_changes_and_has_all_rows(older, tmp
     assert migrate.differences(database.engine) == []
     schema.prepare(database.engine, tmp_path)  # there is nothing to upgrade any more
     assert copies_in(tmp_path) == ["stead.sqlite.before-postgresql", file.name]
+    schema.prepare(database.engine, tmp_path, goes_back=True)
+    assert f"stead.sqlite.of-{schema.newest()}.empty" in copies_in(tmp_path)
     assert rows_of(f"sqlite:///{file}") == before
 
 

@@ -66,16 +66,18 @@ def bring_up_to_date(engine: Engine, run: Run = here, *, copies: Path | None = N
     run(change)
 
 
-def prepare(engine: Engine, copies: Path) -> None:
-    """Prepare the copy of a server's database that `bring_up_to_date` will make, while another release serves.
+def prepare(engine: Engine, copies: Path, *, goes_back: bool = False) -> None:
+    """Prepare the copy that `bring_up_to_date`, or a downgrade, will make, while a controller still serves.
 
-    What fails is logged: then all of it is made later.
+    That of a file needs nothing. What fails is logged: then all of it is made later.
     """
+    if engine.dialect.name == "sqlite":
+        return
     from stead_controller.db import server_copy  # noqa: PLC0415 - see above
 
     try:
         present = revision_of(engine)
-        if present is not None and present != newest() and knows(present):
+        if present is not None and knows(present) and (goes_back or present != newest()):
             server_copy.prepare(copy_of(copies / FILE, present), present)
     except (OSError, SQLAlchemyError, sqlite3.Error):
         _log.exception("copy_not_prepared")
