@@ -79,7 +79,6 @@ def take(lock: Path, stop_seconds: float = _STOP_SECONDS) -> int:
 
     Raises alone.TakenError where it cannot be ended, and OSError.
     """
-    told: set[int] = set()
     kill_at = time.monotonic() + stop_seconds
     while True:
         try:
@@ -89,22 +88,19 @@ def take(lock: Path, stop_seconds: float = _STOP_SECONDS) -> int:
                 raise
         pid = alone.holder(lock)
         if pid is not None:
-            _end(pid, lock, told, kill_at)
+            _end(pid, lock, kill_at)
         time.sleep(_POLL_SECONDS)
 
 
-def _end(pid: int, lock: Path, told: set[int], kill_at: float) -> None:
-    """Tell a holder of the lock to end, once, or kill it from `kill_at` on, and wait for it until then."""
+def _end(pid: int, lock: Path, kill_at: float) -> None:
+    """Tell a holder of the lock to end, and wait for it until `kill_at`, or kill it from then on."""
     with contextlib.ExitStack() as stack, contextlib.suppress(ProcessLookupError):  # it ended just now
         handle = os.pidfd_open(pid)
         stack.callback(os.close, handle)
         if alone.holder(lock) != pid:  # from here on the process id is no other's
             return
-        if time.monotonic() >= kill_at:
-            signal.pidfd_send_signal(handle, signal.SIGKILL)
-        elif pid not in told:
-            told.add(pid)
-            signal.pidfd_send_signal(handle, signal.SIGTERM)
+        is_late = time.monotonic() >= kill_at
+        signal.pidfd_send_signal(handle, signal.SIGKILL if is_late else signal.SIGTERM)
         poller = select.poll()
         poller.register(handle, select.POLLIN)
         poller.poll(max(kill_at - time.monotonic(), _POLL_SECONDS) * 1000)

@@ -75,7 +75,7 @@ def test_a_units_process_runs_on_until_all_is_ready_for_the_next(
     monkeypatch.setattr(services, "main_process", lambda _unit: 1 if case == "not main" else pid)
     name, began = "" if case == "no unit" else "sleeper.service", list[Program]()
     others = [*program.command, "another"]
-    unit = replace(program, unit=name, unit_text="a unit", command=others, succeeds=case in {"succeeds", "not main"})
+    unit = replace(program, unit=name, unit_text="a unit", command=others, succeeds=case not in {"main", "no unit"})
     ensured = processes.ensure(unit, began.append) if case == "in its own way" else processes.ensure(unit)
     assert (ensured, began) == (Began.REPLACED, [unit] if case == "in its own way" else [])
     if case == "main":
