@@ -116,6 +116,9 @@ def test_one_that_succeeds_another_ends_that_by_itself(program: Program, tmp_pat
         assert processes.find(later) not in {pid, None}
         _awake(later, 2)
         assert processes.ensure(later) == Began.RAN
+        began = list[Program]()
+        assert processes.ensure(replace(later, command=[*words, "else"]), began.append) == Began.REPLACED
+        assert (len(began), processes.find(later)) == (1, None), "who starts it in another way finds nobody there"
     else:
         with pytest.raises(CliError, match="it cannot be loaded"):
             processes.ensure(later)
