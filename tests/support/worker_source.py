@@ -1,7 +1,8 @@
 """The processes that share the tests (pytest-xdist's workers) are forks of one that has collected them already.
 
-To load all tests and what they import takes nine seconds of a processor, to collect them once more two. A worker has a
-program between it and pytest, since pytest starts its workers by a command:
+To load all tests and what they import takes nine seconds of a processor, to collect them once more two. Clients of
+others are fetched beside the tests from then on. A worker has a program between it and pytest, since pytest starts its
+workers by a command:
 
     python -m tests.support.worker_source NUMBER ARGUMENTS…    # forks workers for who connects to this socket
     python -I -S tests/support/worker.py SOCKET                # gives one its standard input and output, waits for its end
@@ -25,6 +26,8 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+
+from tests.support import outside_clients
 
 _ROOT: Final = Path(__file__).resolve().parents[2]
 _WORKER: Final = Path(__file__).with_name("worker.py")
@@ -85,19 +88,33 @@ def _become(asking: socket.socket) -> None:
     exec(eval(sys.stdin.readline()), main.__dict__)
 
 
+class _Named:
+    """Which clients of others the collected tests name."""
+
+    def __init__(self) -> None:
+        self.clients: set[str] = set()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self.clients = outside_clients.named(session.items)
+
+
 def main(number: int, arguments: list[str]) -> None:
     """Collect the tests, then fork workers."""
-    with socket.socket(fileno=number) as listening:
-        said = io.StringIO()
+    with socket.socket(fileno=number) as listening, contextlib.ExitStack() as ends:
+        said, named = io.StringIO(), _Named()
         with contextlib.redirect_stdout(said):
-            status = pytest.main([*_QUIETLY, *arguments])
+            status = pytest.main([*_QUIETLY, *arguments], plugins=[named])
         if status not in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
             sys.stderr.write(said.getvalue())  # the workers say it, too
         gc.freeze()  # forks need not look for garbage in it
         assert len(list(Path("/proc/self/task").iterdir())) == 1, (
             "a thread of a process that forks is in none of its forks"
         )
+        if named.clients and os.geteuid() == 0:
+            ends.callback(outside_clients.fetch_beside(named.clients))
         asking = _serve(listening)
+        if asking is not None:
+            ends.pop_all()  # they are for the process that began it
     if asking is not None:
         _become(asking)
 
