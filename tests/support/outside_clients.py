@@ -72,6 +72,7 @@ RECIPES: Final = {
         ),
     ),
     "libcloud": Recipe(python=("apache-libcloud==3.9.1",)),
+    "object-store": Recipe(python=("obstore==0.12.1", "pyarrow==26.0.1")),
     "prometheus": Recipe(debian=("prometheus",)),
     "rclone": Recipe(debian=("rclone",)),
     "restic": Recipe(debian=("restic",)),

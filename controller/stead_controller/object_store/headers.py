@@ -89,6 +89,7 @@ ANSWERED: Final = frozenset(
 # Headers that are read here or request only the default; by lower-case name, with where, or why there is no effect.
 READ: Final[Mapping[str, str]] = {
     "x-amz-acl": "_check: the one ACL that there is",
+    "x-amz-api-version": "_ONLY: the one version of S3's API, which the SDK for C++ names in each request",
     "x-amz-bucket-namespace": "_ONLY: the one namespace that there is",
     "x-amz-bucket-object-lock-enabled": "bucket_operations.create_bucket",
     "x-amz-bypass-governance-retention": "_check: no object is locked",
@@ -117,6 +118,7 @@ SMALLEST_MOVED: Final = {"x-amz-transition-default-minimum-object-size": "all_st
 
 # Values that request only the default.
 _ONLY: Final[Mapping[str, tuple[str, ...]]] = {
+    "x-amz-api-version": ("2006-03-01",),
     "x-amz-bucket-namespace": ("global",),
     **{name: (value,) for name, value in SMALLEST_MOVED.items()},
 }

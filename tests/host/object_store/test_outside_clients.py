@@ -182,3 +182,57 @@ fs.rm(bucket, recursive=True)
     python = client("s3fs") / "venv/bin/python"
     said = run(store, python, "-c", program, bucket, folder=tmp_path)
     assert said.splitlines() == [f"{6 << 20} {11 << 20} ['{bucket}/a/file']", f"['{bucket}/b']"]
+
+
+@pytest.mark.client("object-store")
+def test_pyarrow(store, bucket, tmp_path):
+    """The AWS SDK for C++, by which pandas, Spark and others read tables."""
+    program = """
+import os, sys
+from pyarrow import fs
+bucket, endpoint = sys.argv[1], os.environ["AWS_ENDPOINT_URL"].removeprefix("https://")
+s3 = fs.S3FileSystem(
+    endpoint_override=endpoint, region="us-east-1", tls_ca_file_path=os.environ["AWS_CA_BUNDLE"],
+    allow_bucket_creation=True, allow_bucket_deletion=True,
+)
+s3.create_dir(bucket)
+key = f"{bucket}/dir \u00fc/a+b=c"
+with s3.open_output_stream(key) as file:
+    file.write(b"x" * (11 << 20))
+with s3.open_input_file(key) as file:
+    file.seek(5 << 20)
+    print(file.size(), len(file.read()))
+s3.move(key, f"{bucket}/moved")
+print([each.path for each in s3.get_file_info(fs.FileSelector(bucket, recursive=True)) if each.is_file])
+print(s3.get_file_info(f"{bucket}/absent").type.name)
+s3.delete_dir(bucket)
+"""
+    python = client("object-store") / "venv/bin/python"
+    said = run(store, python, "-c", program, bucket, folder=tmp_path)
+    assert said.splitlines() == [f"{11 << 20} {6 << 20}", f"['{bucket}/moved']", "NotFound"]
+
+
+@pytest.mark.client("object-store")
+def test_obstore(store, bucket, tmp_path):
+    """The crate object_store of Rust, by which Polars, Delta Lake and others read tables."""
+    program = """
+import os, sys, obstore
+from obstore.store import S3Store
+store = S3Store(sys.argv[1], endpoint=os.environ["AWS_ENDPOINT_URL"], virtual_hosted_style_request=False)
+mark = obstore.put(store, "once", b"1", mode="create")["e_tag"]
+def refused(mode):
+    try:
+        obstore.put(store, "once", b"2", mode=mode)
+    except Exception as error:
+        return type(error).__name__
+print(refused("create"), refused({"e_tag": mark}), refused({"e_tag": mark}))
+data = bytes(range(256)) * (43 << 12)
+obstore.put(store, "a/b c+=&", data, chunk_size=5 << 20)
+[part] = obstore.get_ranges(store, "a/b c+=&", starts=[9 << 20], lengths=[3])
+print(bytes(part) == data[9 << 20 :][:3], [each["path"] for page in obstore.list(store) for each in page])
+obstore.delete(store, ["a/b c+=&", "once"])
+"""
+    store.s3.create_bucket(Bucket=bucket)
+    python = client("object-store") / "venv/bin/python"
+    said = run(store, python, "-c", program, bucket, folder=tmp_path, SSL_CERT_FILE=store.secure.ca_file)
+    assert said.splitlines() == ["AlreadyExistsError None PreconditionError", "True ['a/b c+=&', 'once']"]
