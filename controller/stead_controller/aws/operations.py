@@ -2,6 +2,7 @@
 
 import importlib
 import pkgutil
+from functools import cache
 from typing import Final
 
 from stead_controller.aws import (
@@ -43,6 +44,7 @@ _SERVICES: Final = (
 )
 
 
+@cache  # who asks again need not look through the folders
 def load() -> None:
     """Import the operations of all services."""
     for service in _SERVICES:
