@@ -43,6 +43,7 @@ class Reused:
         self._own.execute("PRAGMA synchronous=OFF")
         self._own.execute("ATTACH ? AS template", (str(template),))
         self._schema = self._version()
+        self._commits = self._data_version()
         tables = [name for (name,) in self._own.execute(_TABLES)]
         filled = [name for name in tables if self._own.execute(f"SELECT 1 FROM template.{name} LIMIT 1").fetchall()]
         empty = sorted({*tables} - {*filled})
@@ -66,6 +67,8 @@ class Reused:
             or (writer is not None and writer.in_transaction())
         ):
             return False
+        if self._data_version() == self._commits:  # nobody else has committed anything
+            return True
         with contextlib.closing(self._own.cursor()) as cursor:
             cursor.execute("BEGIN IMMEDIATE")
             for (name,) in cursor.execute(self._with_rows).fetchall():
@@ -78,6 +81,7 @@ class Reused:
                         f"INSERT INTO main.{name} ({columns}) SELECT {columns} FROM template.{name} ORDER BY rowid"
                     )
             cursor.execute("COMMIT")
+        self._commits = self._data_version()
         return self._version() == self._schema
 
     def close(self) -> None:
@@ -88,6 +92,11 @@ class Reused:
 
     def _version(self) -> int:
         [(version,)] = self._own.execute("PRAGMA main.schema_version")
+        return int(version)
+
+    def _data_version(self) -> int:
+        """A number that commits of other connections change (SQLite, PRAGMA data_version)."""
+        [(version,)] = self._own.execute("PRAGMA main.data_version")
         return int(version)
 
     def _columns_of(self, name: str) -> str:
