@@ -1,7 +1,10 @@
-"""`stead up`, `status`, `down` and `down --purge` on a cloud of its own; in between its host reboots."""
+"""`stead up`, `status`, `doctor --fix`, `down` and `down --purge` on a cloud of its own; in between its host reboots."""
 
 import json
+import os
 import re
+import signal
+import subprocess
 import urllib.request
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +24,7 @@ from tests.support.trace_server import Received, TraceServer
 from tests.support.waiting import wait_for
 
 _MARK = "/var/tmp/user-data-ran"
+_NOBODYS_VPC = "vpc-0123456789abcdef0"
 _USER_DATA = f"#!/bin/sh\necho once >>{_MARK}; sync\n"
 
 
@@ -44,6 +48,7 @@ def _from_first_up_to_purge(folder: Path) -> None:
 def _live(cloud: RealCloud, folder: Path, before: HostInventory, traced: TraceServer) -> None:
     try:
         _up_is_idempotent(cloud)
+        _orphans_go_and_what_does_not_run_is_started(cloud)
         user = User(cloud, cloud.new_account(), folder)
         instance_id = _guest_and_objects_outlive_a_plain_down(cloud, user)
         call = _the_launch_is_one_trace(traced, instance_id)
@@ -65,6 +70,32 @@ def _up_is_idempotent(cloud: RealCloud) -> None:
     assert [processes.find(program) for program in (cloud.controller, cloud.agent)] == pids
     assert json.loads(cloud.stead_well("status", "--output", "json"))["well"]
     assert [host.state for host in cloud.operator.list_hosts()] == ["up"]
+
+
+def _orphans_go_and_what_does_not_run_is_started(cloud: RealCloud) -> None:
+    """`stead doctor --fix` after an agent was killed, and of a namespace that nobody wants."""
+    assert [line for line in _fix(cloud) if not line.startswith("nothing was to be repaired")] == []
+    agent = processes.find(cloud.agent)
+    assert agent is not None
+    os.kill(agent, signal.SIGKILL)
+    wait_for(lambda: processes.find(cloud.agent) is None, "the agent has ended")
+    subprocess.run(["ip", "netns", "add", _NOBODYS_VPC], check=True)
+    lines = _fix(cloud)
+    assert "did not run, and was started" in lines
+    assert not _has_nobodys_vpc(), "whoever was first, the agent at its start or the repair"
+    subprocess.run(["ip", "netns", "add", _NOBODYS_VPC], check=True)
+    assert f"removed vpc {_NOBODYS_VPC}" in _fix(cloud)
+    assert not _has_nobodys_vpc()
+
+
+def _fix(cloud: RealCloud) -> list[str]:
+    """Fix it, and give what was said of it."""
+    checks = json.loads(cloud.stead("doctor", "--fix", "--output", "json").stdout)
+    return [line for one in checks if one["name"].startswith("fix") for line in one["detail"].splitlines()]
+
+
+def _has_nobodys_vpc() -> bool:
+    return Path("/run/netns", _NOBODYS_VPC).exists()
 
 
 def _guest_and_objects_outlive_a_plain_down(cloud: RealCloud, user: User) -> str:

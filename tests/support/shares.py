@@ -18,7 +18,6 @@ _OWN = (
     "test_adoption.py",
     "test_benches.py",
     "test_bill_of_a_rig.py",
-    "test_doctor_fix.py",
     "test_rack.py",
     "test_readme.py",
     "test_recover.py",
