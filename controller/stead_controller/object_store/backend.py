@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import re
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from yarl import URL
 
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import ALGORITHM, S3, UNSIGNED_PAYLOAD, Claim, sign
+from stead_controller.object_store.deleted_prefixes import DeletedPrefixes
 
 ENCRYPTED: Final = {"x-amz-server-side-encryption": "AES256"}
 """Header of requests for objects that must be encrypted (SSE-S3), and of their answers."""
@@ -88,6 +90,7 @@ class Backend:
         """Take the server, and what is entered while a bucket is written to; no request is sent yet."""
         self._server = server
         self._writing = writing
+        self.deleted = DeletedPrefixes()
         self._session: aiohttp.ClientSession | None = None
         self._socket = ""
         self._encrypts: bool | None = None
@@ -130,7 +133,11 @@ class Backend:
         if ask.method in _READING:
             return await self._send_twice(ask)
         async with self._writing(ask.path.split("/")[1]):
-            return await self._send_twice(ask)
+            try:
+                return await self._send_twice(ask)
+            finally:
+                if ask.method == "DELETE" or ("delete", "") in ask.query:
+                    self.deleted.note(ask.path, ask.body, time.monotonic())
 
     async def _send_twice(self, ask: Ask) -> aiohttp.ClientResponse:
         try:

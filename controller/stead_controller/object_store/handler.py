@@ -31,6 +31,7 @@ from stead_controller.object_store import (
     answers,
     browsers,
     control,
+    emptied_prefixes,
     object_attributes,
     presigned_v2,
     recording,
@@ -273,6 +274,8 @@ class ObjectStoreHandler:
         answer = await forward(exchange, operation, self._means)
         if operation.name == "GetObjectAttributes" and isinstance(answer, Answer):
             return await object_attributes.with_checksum(exchange, self._means.backend, answer)
+        if operation.name in emptied_prefixes.LISTINGS and isinstance(answer, Answer):
+            return await emptied_prefixes.without(exchange, self._means.backend, answer)
         return answer
 
     async def _check_versions(self, exchange: Exchange) -> None:

@@ -104,6 +104,41 @@ def test_large_objects_in_parts(s3, bucket, tmp_path):
         s3.delete_object(Bucket=bucket, Key=key)
 
 
+def test_a_prefix_is_gone_with_its_last_object(s3, bucket):
+    bucket = f"{bucket}-prefixes"
+    s3.create_bucket(Bucket=bucket)
+
+    def shown(**options):
+        pages = [
+            s3.list_objects_v2(Bucket=bucket, Delimiter="/", **options),
+            s3.list_objects(Bucket=bucket, Delimiter="/", **options),
+            s3.list_object_versions(Bucket=bucket, Delimiter="/", **options),
+        ]
+        counts = pages[0]["KeyCount"]
+        first, *others = [[each["Prefix"] for each in page.get("CommonPrefixes", [])] for page in pages]
+        assert others == [first, first]
+        assert counts == len(first) + len(pages[0].get("Contents", []))
+        return first
+
+    for key in ("gone/a &+ü/1", "gone/b/c/1", "gone/b/c/2", "stays/a/1", "stays/b/1", "marked/", "marked/1", "file"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    assert shown() == ["gone/", "marked/", "stays/"]
+    s3.delete_object(Bucket=bucket, Key="gone/a &+ü/1")
+    assert shown(Prefix="gone/") == ["gone/b/"]
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": "stays/a/1"}, {"Key": "marked/1"}]})
+    assert shown(Prefix="stays/") == ["stays/b/"]
+    s3.delete_object(Bucket=bucket, Key="gone/b/c/1")
+    assert shown() == ["gone/", "marked/", "stays/"]
+    s3.delete_object(Bucket=bucket, Key="gone/b/c/2")
+    assert shown() == ["marked/", "stays/"]
+    s3.put_object(Bucket=bucket, Key="gone/b/3", Body=b"x")
+    assert shown() == ["gone/", "marked/", "stays/"]
+    keys = ("gone/b/3", "stays/b/1", "marked/", "file")
+    s3.delete_objects(Bucket=bucket, Delete={"Objects": [{"Key": key} for key in keys]})
+    assert shown() == []
+    s3.delete_bucket(Bucket=bucket)
+
+
 def test_listings_copies_and_many_deletions(s3, bucket, store):
     keys = [f"list/{folder}/{number}" for folder in "xy" for number in range(3)] + ["list/a&<b>"]
     for key in keys:
