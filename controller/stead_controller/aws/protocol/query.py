@@ -15,10 +15,12 @@ from stead_controller.errors import BadRequest, InvalidCombination, MissingParam
 
 _XML: Final = "text/xml;charset=UTF-8"
 _DECLARATION: Final = '<?xml version="1.0" encoding="UTF-8"?>\n'
-# Parameters of the protocol and of presigned URLs, which do not belong to the operation.
+# Parameters of the protocol and of presigned URLs, which do not belong to the operation. Version 1 of the SDK for Ruby
+# sends a Timestamp with each request, though Signature Version 4 has X-Amz-Date.
 _NOT_PARAMETERS: Final = frozenset(
     {
         "Action",
+        "Timestamp",
         "Version",
         "X-Amz-Algorithm",
         "X-Amz-Content-Sha256",

@@ -1,5 +1,6 @@
 """botocore writes what we parse, and reads what we write."""
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -53,6 +54,15 @@ def test_every_operation_parses_all_its_members(service: str) -> None:
         request = as_request(service, operation, params)
         assert codec.operation_name(request) == operation
         assert codec.parse(operation, request) == params, operation
+
+
+@pytest.mark.parametrize("service", PROTOCOLS)
+def test_the_time_that_version_1_of_the_sdk_for_ruby_sends_is_no_parameter(service: str) -> None:
+    codec = codec_for(service)
+    operation = min(codec.service.operation_names)
+    request = as_request(service, operation, params := full(model_of(service, operation).input_shape))
+    timed = replace(request, body=request.body + b"&Timestamp=2026-12-02T01%3A26%3A19Z")
+    assert codec.parse(operation, timed) == params
 
 
 @pytest.mark.parametrize("service", PROTOCOLS)
