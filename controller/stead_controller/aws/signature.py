@@ -160,6 +160,8 @@ def _claim(
     time_text = time.strftime(_TIME)
     if date != time_text[:8]:
         raise Refused(Reason.MISMATCH, "Date in Credential scope does not match the date of the request.")
+    if presigned:  # version 1 of the SDK for Ruby writes Host there, and signs host
+        signed_headers = signed_headers.lower()
     names = tuple(sorted(signed_headers.split(";")))
     if len(set(names)) != len(names) or not all(_HEADER_NAME.match(name) for name in names):
         raise Refused(Reason.INCOMPLETE, "SignedHeaders must be lower-case header names, joined by semicolons.")

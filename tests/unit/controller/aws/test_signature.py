@@ -1,5 +1,6 @@
 """Our verification against botocore's signing: no false refusal, no false acceptance."""
 
+import hashlib
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from botocore.credentials import Credentials
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from stead_controller.aws import signature
 from stead_controller.aws.protocol.message import Request
 from stead_controller.aws.signature import (
     MAX_EXPIRES,
@@ -293,8 +295,6 @@ def test_the_date_header_may_stand_for_x_amz_date() -> None:
 
 
 def test_declared_body_hash_must_be_true() -> None:
-    import hashlib
-
     body = b"Action=DescribeInstances"
     right = hashlib.sha256(body).hexdigest()
     assert verify(sign(body=body, headers={"X-Amz-Content-SHA256": right}))
@@ -320,6 +320,16 @@ def test_header_order_case_and_spacing_do_not_matter() -> None:
     assert verify(with_header(request, "Authorization", reordered))
 
 
+def test_a_presigned_url_may_name_signed_headers_in_capitals() -> None:
+    """As version 1 of the SDK for Ruby does; it signs their lower-case names."""
+    request = sign(method="GET", url="http://h/?Action=A", body=b"", presign=True)
+    named = changed(request, query=re.sub("(SignedHeaders=[^&]*)host", r"\1Host", request.query))
+    assert named.query != request.query
+    assert not verify(named)  # as its text is signed, too
+    right = signature.sign(named, read_claim(named), SECRET, hashlib.sha256(b"").hexdigest())
+    assert verify(changed(named, query=re.sub("Signature=[0-9a-f]+", f"Signature={right}", named.query)))
+
+
 def test_query_order_and_escapes_do_not_matter() -> None:
     request = sign(url="http://stead.example/?b=%2Fx&a=1&a=0&c")
     for query in ("c&a=0&b=%2fx&a=1", "a=%31&a=0&b=/x&c="):
@@ -342,6 +352,4 @@ def test_claims_of_any_region_are_accepted() -> None:
 
 
 def testsigning_keys_are_kept_in_bounds() -> None:
-    from stead_controller.aws import signature
-
     assert signature.signing_key.cache_info().maxsize == 4096
