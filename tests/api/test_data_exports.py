@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 import pytest
-from sqlalchemy import update
 
 from stead_controller.db.tables import Bucket, DataExport, PriceBook, UsageLine
 from stead_controller.resources.data_exports import executions
@@ -20,7 +19,7 @@ from tests.api.export_requests import add_bucket, definition, policy
 from tests.api.identity import document, refused, who_may
 
 MINE, OTHERS = "111111111111", "222222222222"
-NOON = datetime(2087, 6, 20, 12, tzinfo=UTC)
+NOON = datetime(2087, 6, 4, 12, tzinfo=UTC)  # early: each day, or hour, until then is asked for
 MONTH = int(datetime(2087, 6, 1, tzinfo=UTC).timestamp())
 PRICES = """
 currency = "USD"
@@ -69,7 +68,8 @@ class Exporting:
 
 
 @pytest.fixture
-def client(api):
+def client(api, at):
+    at(NOON)  # no export is of the month before
     add_bucket(api, "bills", policy("bills", StringEquals={"aws:SourceAccount": MINE}))
     return api.client(api.world.one, "bcm-data-exports")
 
@@ -261,9 +261,7 @@ def test_reports_as_cur_2_have_rows_of_the_asked_time(client, exporting, granula
     client.create_export(
         Export=with_query(f"SELECT {names} FROM COST_AND_USAGE_REPORT", COST_AND_USAGE_REPORT=properties)
     )
-    now = NOON.replace(day=4)  # each hour until now is asked for, also those of no use
-    exporting.api.run(lambda tx: tx.session.execute(update(DataExport).values(created=now)))  # no month before
-    exporting.run(now)
+    exporting.run()
     rows = exporting.objects.rows("all/costs/data/BILLING_PERIOD=2087-06/costs-00001.csv.gz")
     assert round(sum(Fraction(row["line_item_unblended_cost"]) for row in rows), 20) == 21  # each has 28 digits
     assert round(sum(Fraction(row["line_item_usage_amount"]) for row in rows), 20) == 72
@@ -284,7 +282,7 @@ def test_new_reports_are_beside_the_old_ones_and_others_in_their_place(client, e
     exporting.run(NOON + timedelta(days=1))
     added = {key for _, _, key in set(exporting.objects.stored) - first}
     assert len(added) == 2
-    assert all("/BILLING_PERIOD=2087-06/2087-06-21T12:00:00Z-" in key for key in added)
+    assert all("/BILLING_PERIOD=2087-06/2087-06-05T12:00:00Z-" in key for key in added)
     exporting.run()
     assert len(exporting.objects.stored) == len(first) + 2  # nothing is due
 
