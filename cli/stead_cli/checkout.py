@@ -34,11 +34,6 @@ class Checkout:
     root: Path
 
     @property
-    def is_beside(self) -> bool:
-        """Whether a commit's files stay while another one is checked out."""
-        return False
-
-    @property
     def launcher(self) -> Path:
         """What starts the programs of what is checked out, and installs what they need."""
         return self.root / "stead"

@@ -50,11 +50,6 @@ class Installed:
         return (self.root / _LINK).resolve()
 
     @property
-    def is_beside(self) -> bool:
-        """Whether a release stays whole while another one is used."""
-        return True
-
-    @property
     def launcher(self) -> Path:
         """What starts the programs of the release that is used."""
         return self.root / _LINK / _PROGRAMS / "stead"

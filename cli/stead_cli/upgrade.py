@@ -39,8 +39,6 @@ class _Place(Protocol):
     """Where programs are: a checkout, or releases beside each other."""
 
     @property
-    def is_beside(self) -> bool: ...
-    @property
     def launcher(self) -> Path: ...
     def programs_of(self, name: str) -> Path: ...
     def present(self) -> Version: ...
@@ -161,22 +159,12 @@ class _Upgrade:
         if not noted.revision or self._revision() in ("", noted.revision):
             self._start_former(noted)
             return
-        words = ("database", "downgrade", *self._state, "--when-free", noted.revision)
-        undoing = self._begin(present, *words)  # it loads meanwhile
-        if self.place.is_beside:
-            if not runs_else:
-                processes.stop(cloud.controller_program(self.chosen))  # which systemd starts again and again
-            self._start_former_while(undoing, noted, present, runs_else=runs_else)
-            return
-        with self.steps.step("the database is as before"):
-            processes.stop(cloud.controller_program(self.chosen))
-            try:
-                _end(undoing)
-            except CliError:
-                if runs_else:
-                    self._start()
-                raise
-        self._start_former(noted)
+        if not runs_else and not cloud.controller_health(self.chosen).answers:
+            processes.stop(cloud.controller_program(self.chosen))  # which systemd starts again and again
+        with self.steps.step("what undoes the database's changes is loaded"):
+            undoing = self._begin(present, "database", "downgrade", *self._state, "--when-free", noted.revision)
+            _await_word(undoing)
+        self._start_former_while(undoing, noted, present, runs_else=runs_else)
 
     def _start_former_while(
         self, undoing: "subprocess.Popen[str]", noted: Note, present: str, *, runs_else: bool
@@ -187,15 +175,17 @@ class _Upgrade:
             self._start_former(noted)
         except CliError as error:
             failed = error
+            if cloud.controller_health(self.chosen).answers:
+                undoing.terminate()  # it waits for one that serves on
         try:
             _end(undoing)
-        except CliError:
+        except CliError as error:
             self._move(present)
             if runs_else:
                 self._start()
             else:
                 processes.stop(cloud.controller_program(self.chosen))  # the former one, which refuses this database
-            raise
+            raise failed or error from error
         if failed is not None:  # it came before the database was as it needs it
             self._start()
 
@@ -268,6 +258,12 @@ class _Upgrade:
 
     def _write(self, note: Note) -> None:
         replace_text(self._note_file, json.dumps(asdict(note), indent=2) + "\n")
+
+
+def _await_word(process: "subprocess.Popen[str]") -> None:
+    """Wait until a program of the controller says that it has loaded all; raises CliError where it fails before."""
+    if process.stdout is not None and not process.stdout.readline():
+        _end(process)
 
 
 def _end(process: "subprocess.Popen[str]") -> str:

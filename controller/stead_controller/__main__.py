@@ -10,6 +10,7 @@ import ipaddress
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -28,9 +29,10 @@ from stead_proto import alone, resident, traces
 if TYPE_CHECKING:
     from stead_controller.controller import Controller
     from stead_controller.db.schema import Run
+    from stead_controller.db.session import Database
 
 _LOCK_SECONDS: Final = 15.0
-_ENDS_SECONDS: Final = 90.0  # as long as systemd waits for what it has told to end
+_ENDS_SECONDS: Final = 600.0  # another release may have to be fetched and installed before it ends this one
 # Settings that say how to reach what another one names.
 _OF_OTHERS: Final = {
     "block_endpoint": "block_bucket",
@@ -486,28 +488,40 @@ def revision(state_dir: Path, database_url: str) -> None:
 
 @database.command(context_settings={"auto_envvar_prefix": "STEAD"})
 @_of_a_database
-@click.option("--when-free", is_flag=True, help="Wait until the controller has ended, and keep another from serving.")
+@click.option("--when-free", is_flag=True, help="Say when all is loaded, wait until no controller serves, and let none.")
 @click.argument("revision", default="")
 def downgrade(state_dir: Path, database_url: str, revision: str, *, when_free: bool) -> None:
     """Go back to the database of an earlier release, by default the one before the last upgrade.
 
     Run it by the newer release, then start the earlier one. What that has no place for is lost; a copy stays.
     """
-    from stead_controller.db import schema  # noqa: PLC0415 - see _loading
     from stead_controller.db.downgrade import DowngradeError, downgrade_to  # noqa: PLC0415 - see _loading
     from stead_controller.db.session import Database  # noqa: PLC0415 - see _loading
 
     opened = Database(Settings(state_dir=state_dir, database_url=database_url).database)
     try:
-        if when_free:
-            schema.prepare(opened.engine, state_dir, goes_back=True)
-            _lock_serving(state_dir / alone.SERVING_FILE_NAME, _ENDS_SECONDS)
-        went = downgrade_to(opened.engine, revision, copies=state_dir)
+        with _once_free(opened, state_dir, revision) if when_free else contextlib.nullcontext():
+            went = downgrade_to(opened.engine, revision, copies=state_dir)
         click.echo(f"The database has the revision {went}.")
     except DowngradeError as error:
         raise click.ClickException(str(error)) from error
     finally:
         opened.close()
+
+
+@contextlib.contextmanager
+def _once_free(opened: "Database", state_dir: Path, revision: str) -> Iterator[None]:
+    """Have the way back at hand, say so by a line, and go on as soon as no controller serves, holding its place."""
+    from stead_controller.db import schema  # noqa: PLC0415 - see _loading
+    from stead_controller.db.downgrade import at_hand  # noqa: PLC0415 - see _loading
+
+    supervisor.signal_at_death_of(os.getppid(), signal.SIGTERM)  # who waits for it
+    with at_hand(revision) if revision else contextlib.nullcontext():
+        schema.prepare(opened.engine, state_dir, goes_back=True)
+        click.echo("All is loaded.")  # from here on files of this release may go
+        sys.stdout.flush()
+        _lock_serving(state_dir / alone.SERVING_FILE_NAME, _ENDS_SECONDS)
+        yield
 
 
 cli.add_command(backup)

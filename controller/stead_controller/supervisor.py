@@ -129,7 +129,7 @@ class _Parent:
                 if child.pid is None and child.due <= time.monotonic():
                     pid = child.fork()
                     if pid == 0:
-                        _signal_at_death_of(parent, role.value)
+                        signal_at_death_of(parent, role.value)
                         return role
                     if pid is not None and role is _Role.STAND_BY:
                         self._hooks.followed_by(pid)
@@ -194,7 +194,7 @@ def apart(work: Callable[[], None]) -> None:
     if child == 0:
         code = 1
         try:
-            _signal_at_death_of(parent, signal.SIGKILL)
+            signal_at_death_of(parent, signal.SIGKILL)
             work()
             code = 0
         finally:
@@ -235,7 +235,7 @@ def _shell_code(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _signal_at_death_of(parent: int, number: signal.Signals) -> None:
+def signal_at_death_of(parent: int, number: signal.Signals) -> None:
     """Let the kernel send this process a signal as soon as its parent is dead; raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:

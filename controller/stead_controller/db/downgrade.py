@@ -1,6 +1,9 @@
 """Bring a database back to the schema of an earlier release, by the newer release's downgrade migrations."""
 
+import contextlib
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -8,8 +11,9 @@ from alembic.util import CommandError
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from stead_controller.db import migrate, schema
+from stead_controller.db import migrate, new_schema, schema
 from stead_controller.db.membership import LEASE_SECONDS
+from stead_controller.db.session import Database
 from stead_controller.errors import SteadError
 
 _POLL_SECONDS: Final = 0.2
@@ -19,6 +23,24 @@ SELECT max(seen), extract(epoch FROM clock_timestamp()) * 1000 - max(seen) > :le
 
 class DowngradeError(SteadError):
     """The database cannot be brought back to a revision; it is unchanged."""
+
+
+@contextlib.contextmanager
+def at_hand(revision: str) -> Iterator[None]:
+    """Have all that going back to a revision needs in memory, or in files of our own, by going back without any rows.
+
+    Meanwhile `downgrade_to` needs nothing of this release's files, nor of its libraries'. Raises DowngradeError.
+    """
+    with schema.migrations_apart():
+        with tempfile.TemporaryDirectory(prefix="stead-downgrade-") as folder:
+            empty = Database(f"sqlite:///{folder}/{schema.FILE}")
+            try:
+                new_schema.make(empty.engine, schema.newest())
+                if revision != schema.newest():
+                    downgrade_to(empty.engine, revision)
+            finally:
+                empty.close()
+        yield
 
 
 def downgrade_to(engine: Engine, revision: str = "", *, copies: Path | None = None) -> str:

@@ -3,7 +3,6 @@
 import argparse
 import tempfile
 from collections.abc import Callable
-from pathlib import Path
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -12,15 +11,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine
 
+from stead_controller.db import schema
 from stead_controller.db.tables import Base
-
-_MIGRATIONS = Path(__file__).resolve().parent / "migrations"
 
 
 def load() -> None:
     """Load all migrations, which compiles those that were not."""
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("script_location", str(schema.migrations()))
     for _ in ScriptDirectory.from_config(config).walk_revisions():
         pass
 
@@ -47,7 +45,7 @@ def _in_one(engine: Engine, migrate: Callable[[Config], None]) -> None:
     checked at the end; raises ValueError, and changes nothing, where a row would refer to a missing one.
     """
     config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.set_main_option("script_location", str(schema.migrations()))
     is_sqlite = engine.dialect.name == "sqlite"
     with engine.connect() as connection:
         if is_sqlite:
@@ -83,7 +81,7 @@ def _write_step(message: str) -> None:
         engine = create_engine(f"sqlite:///{folder}/scratch.sqlite")
         upgrade(engine)
         config = Config()
-        config.set_main_option("script_location", str(_MIGRATIONS))
+        config.set_main_option("script_location", str(schema.migrations()))
         with engine.begin() as connection:
             config.attributes["connection"] = connection
             command.revision(config, message, autogenerate=True)

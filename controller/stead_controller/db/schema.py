@@ -1,11 +1,15 @@
 """Checks at each start if a database has the newest schema, without Alembic, which takes half a second to load."""
 
+import contextlib
 import logging
 import os
 import re
+import shutil
 import sqlite3
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from stead_controller.errors import SteadError
 
-_VERSIONS: Final = Path(__file__).resolve().parent / "migrations" / "versions"
+_migrations: ContextVar[Path] = ContextVar("migrations", default=Path(__file__).resolve().parent / "migrations")
 _REVISION: Final = re.compile(r'^(revision|down_revision) = "(\w+)"$', re.MULTILINE)
 FILE: Final = "stead.sqlite"
 """What copies of a server's database have their names of, in the state directory: that of a file is named so."""
@@ -128,6 +132,23 @@ def revision_of(engine: Engine) -> str | None:
         return revision
 
 
+def migrations() -> Path:
+    """The folder of all migrations, as Alembic has it."""
+    return _migrations.get()
+
+
+@contextlib.contextmanager
+def migrations_apart() -> Iterator[None]:
+    """Read migrations from a copy meanwhile, since another release's files may replace those that are there."""
+    with tempfile.TemporaryDirectory(prefix="stead-migrations-") as folder:
+        shutil.copytree(migrations(), folder, dirs_exist_ok=True)
+        before = _migrations.set(Path(folder))
+        try:
+            yield
+        finally:
+            _migrations.reset(before)
+
+
 def newest() -> str:
     """The revision of the last migration: the only one that no other builds on."""
     made, built_on = _revisions()
@@ -149,7 +170,7 @@ def _revisions() -> tuple[set[str], set[str]]:
     """The revisions of all migrations, and those that others build on."""
     made: set[str] = set()
     built_on: set[str] = set()
-    for path in _VERSIONS.glob("*.py"):
+    for path in (migrations() / "versions").glob("*.py"):
         for kind, name in _REVISION.findall(path.read_text(encoding="utf-8")):
             (made if kind == "revision" else built_on).add(name)
     return made, built_on

@@ -303,7 +303,7 @@ def test_a_second_one_of_the_same_lock_is_refused_and_says_which_runs(holder: Pr
 _WITH_STAND_BY = """
 import os, pathlib, signal, sys
 from stead_proto import alone
-from stead_controller.supervisor import _signal_at_death_of
+from stead_controller.supervisor import signal_at_death_of
 if sys.argv[2] == "deaf":
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
@@ -313,7 +313,7 @@ parent = os.getpid()
 if os.fork():
     while True:
         signal.pause()
-_signal_at_death_of(parent, signal.SIGUSR1)
+signal_at_death_of(parent, signal.SIGUSR1)
 alone.stand_by(held)
 print("up", flush=True)
 signal.sigwait({signal.SIGUSR1})

@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,10 @@ _CONTROLLER = """#!/bin/sh
 echo "controller $*" >>"$STEAD_STATE_DIR/asked"
 case "$2" in
 newest) tail -n 1 "{place}/release" ;;
-downgrade) [ ! -e "$STEAD_STATE_DIR/shared" ] || {{ echo another one uses it >&2; exit 1; }} ;;
+downgrade)
+  [ ! -e "$STEAD_STATE_DIR/shared" ] || {{ echo another one uses it >&2; exit 1; }}
+  echo loaded
+  while [ -e "$STEAD_STATE_DIR/serves" ]; do :; done ;;
 revision) [ ! -e "{place}/unreadable" ] || {{ echo cannot be read >&2; exit 1; }}; cat "$STEAD_STATE_DIR/revision" ;;
 esac
 """
@@ -81,6 +84,7 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr(enrolment, "is_enrolled", lambda _chosen: True)
     monkeypatch.setattr(processes, "find", lambda _program: 1)
     monkeypatch.setattr(processes, "stop", lambda program: made.stopped.append(program.name))
+    monkeypatch.setattr(cloud, "controller_health", lambda _settings: cloud.Health((state / "serves").exists(), ""))
     return made
 
 
@@ -118,22 +122,39 @@ def test_it_goes_back_with_the_database_of_before_and_that_once(world):
     done = world.run("--back")
     assert done.exit_code == 0, done.output
     assert world.at == (first, "main")
-    assert world.stopped == ["controller"]
+    assert world.stopped == [], "the former one's `up` replaces what runs"
     assert world.asked() == ["controller database revision", "controller database downgrade --when-free r1", "stead up"]
     again = world.run("--back")
     assert again.exit_code == 1
     assert "nothing says what ran here before" in again.output
 
 
-def test_where_the_database_cannot_go_back_what_ran_runs_again(world):
+def test_where_the_database_cannot_go_back_what_runs_runs_on(world):
     world.run("next")
     after = world.at
     world.asked()
     (world.state / "shared").touch()
     done = world.run("--back")
     assert (done.exit_code, "another one uses it" in done.output, world.at) == (1, True, after)
-    assert world.stopped == ["controller"]
-    assert world.asked() == ["controller database revision", "controller database downgrade --when-free r1", "stead up"]
+    assert world.stopped == []
+    assert world.asked() == ["controller database revision", "controller database downgrade --when-free r1"]
+
+
+def test_where_the_former_one_does_not_start_what_serves_serves_on(world):
+    """What waits for its end to undo the database's changes would wait for long."""
+    (world.place / "stead").write_text("#!/bin/sh\nexit 1\n")
+    commit(world.place, "broken")
+    world.run("next")
+    git(world.place, "checkout", "--quiet", "next")
+    (world.state / "upgraded.json").write_text(
+        json.dumps(asdict(upgrade.Note(git(world.place, "rev-parse", "main"), "main", "r0", world.at[0], "next", True)))
+    )
+    after = world.at
+    world.asked()
+    (world.state / "serves").touch()
+    done = world.run("--back")
+    assert (done.exit_code, "`stead up` failed" in done.output, world.at[0]) == (1, True, after[0]), done.output
+    assert world.asked()[-1] == "stead up"
 
 
 def test_a_database_that_has_not_changed_is_left_alone(world):

@@ -9,7 +9,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from sqlalchemy import event
 
-from stead_controller.db import migrate
+from stead_controller.db import migrate, schema
 from stead_controller.db.session import Database
 from tests.support.databases import closed
 
@@ -63,5 +63,5 @@ def file_at(tmp_path_factory: Any) -> Callable[[str], bytes]:
 def revisions() -> list[str]:
     """List all revisions, the oldest first."""
     config = Config()
-    config.set_main_option("script_location", str(migrate._MIGRATIONS))
+    config.set_main_option("script_location", str(schema.migrations()))
     return [step.revision for step in ScriptDirectory.from_config(config).walk_revisions()][::-1]

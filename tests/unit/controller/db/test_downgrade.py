@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -72,7 +73,38 @@ def test_it_waits_until_nobody_serves(database, tmp_path, monkeypatch):
         server.kill()
     database.close()
     monkeypatch.setattr(main, "_ENDS_SECONDS", 60)
-    assert CliRunner().invoke(cli, words).output == f"The database has the revision {OLD}.\n"
+    assert CliRunner().invoke(cli, words).output == f"All is loaded.\nThe database has the revision {OLD}.\n"
+
+
+# What another commit's files replace: all of ours are gone, and so is whatever else could still be loaded.
+_WITHOUT_FILES = """
+import pathlib, shutil, sys
+from stead_controller.db import schema
+from stead_controller.db.downgrade import at_hand, downgrade_to
+from stead_controller.db.session import Database
+database, files, revision = sys.argv[1:]
+schema._migrations.set(pathlib.Path(files))
+opened = Database(database)
+with at_hand(revision):
+    shutil.rmtree(files)
+    sys.meta_path.clear()
+    print(downgrade_to(opened.engine, revision))
+"""
+
+
+def test_what_is_at_hand_needs_no_files_of_this_release(database, tmp_path):
+    database.close()
+    files = shutil.copytree(schema.migrations(), tmp_path / "migrations")
+    words = [sys.executable, "-c", _WITHOUT_FILES, f"sqlite:///{tmp_path / 'stead.sqlite'}", str(files), OLD]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{OLD}\n"), done.stderr
+
+
+def test_a_way_back_that_there_is_not_is_said_before_anything_ends(database, tmp_path):
+    words = ["database", "downgrade", f"--state-dir={tmp_path}", "--when-free", "nonsense"]
+    done = CliRunner().invoke(cli, words)
+    assert (done.exit_code, "nonsense is no earlier revision" in done.output) == (1, True)
+    assert "All is loaded" not in done.output
 
 
 def test_what_a_killed_copy_has_begun_names_no_revision_and_goes(database, tmp_path):

@@ -22,7 +22,7 @@ _LATE = ("alembic", "botocore.client")
 
 def test_the_newest_revision_is_what_alembic_takes_for_the_head():
     config = Config()
-    config.set_main_option("script_location", str(migrate._MIGRATIONS))
+    config.set_main_option("script_location", str(schema.migrations()))
     assert schema.newest() == ScriptDirectory.from_config(config).get_current_head()
 
 

@@ -4,7 +4,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import text
 
-from stead_controller.db import migrate
+from stead_controller.db import migrate, schema
 from stead_controller.db.session import Database
 
 BEFORE = "3ffbe96834c3"
@@ -13,7 +13,7 @@ BEFORE = "3ffbe96834c3"
 def test_old_revisions_become_one_and_every_host_must_hear_everything(tmp_path):
     database = Database(f"sqlite:///{tmp_path / 'old.sqlite'}")
     config = Config()
-    config.set_main_option("script_location", str(migrate._MIGRATIONS))
+    config.set_main_option("script_location", str(schema.migrations()))
     with database.engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, BEFORE)
