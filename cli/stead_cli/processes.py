@@ -24,7 +24,7 @@ from stead_proto.process_identity import identity_of
 
 _STOP_SECONDS: Final = 20.0
 _KILL_SECONDS: Final = 5.0
-_SUCCEED_SECONDS: Final = 120.0  # it loads modules, which takes 3 s of a processor, and ends the former one
+_SUCCEED_SECONDS: Final = 240.0  # it loads modules, which takes 3 s of a processor, and proves that it serves
 _MOST_STAND_BYS: Final = 3  # one took the place of what was just ended; more than that is somebody who starts it again
 
 
@@ -72,7 +72,10 @@ def ensure(program: Program, start_it: "Callable[[Program], None] | None" = None
         return Began.RAN
     main = services.main_process(program.unit) if program.unit and start_it in (None, start) else None
     if main is not None and main == pid:
-        (services.reload if program.succeeds else services.restart)(program.unit, program.unit_text)
+        if program.succeeds:
+            _reload(program)
+        else:
+            services.restart(program.unit, program.unit_text)
         return Began.REPLACED
     if pid is not None and program.succeeds and start_it in (None, start) and not _is_unit(program):
         _succeed(program)
@@ -122,6 +125,14 @@ def start(program: Program) -> None:
 
 def _is_unit(program: Program) -> bool:
     return bool(program.unit) and services.has_systemd()
+
+
+def _reload(program: Program) -> None:
+    """Let what the unit names take the place of what runs; raises CliError, with its log's end, where that runs on."""
+    try:
+        services.reload(program.unit, program.unit_text)
+    except CliError as error:
+        raise CliError(f"{error}; the end of {program.log_file}:\n{last_lines(program.log_file)}") from error
 
 
 def _succeed(program: Program) -> None:

@@ -7,7 +7,7 @@ from typing import Final
 from stead_cli.errors import CliError
 
 _FOLDER: Final = Path("/etc/systemd/system")
-_SECONDS: Final = 60.0
+_SECONDS: Final = 300.0  # longer than systemd waits for a reload, by the unit's TimeoutStartSec=
 
 
 def has_systemd() -> bool:
@@ -69,11 +69,21 @@ def restart(unit: str, text: str) -> None:
 
 
 def reload(unit: str, text: str) -> None:
-    """Write the unit with this text, and let what it names take the place of what runs, by its ExecReload=."""
+    """Write the unit with this text, and let what it names take the place of what runs, by its ExecReload=.
+
+    Where that fails the text is as it was, for what runs on; CliError is raised.
+    """
+    file = _FOLDER / unit
+    before = file.read_text(encoding="utf-8") if file.exists() else text
     write(unit, text)
     _must("daemon-reload")
     _must("enable", unit)
-    _must("reload", unit)
+    try:
+        _must("reload", unit)
+    except CliError:
+        write(unit, before)
+        _must("daemon-reload")
+        raise
 
 
 def remove(unit: str) -> bool:

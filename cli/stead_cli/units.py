@@ -71,6 +71,8 @@ StartLimitIntervalSec=0"""
 
 _CONTROLLER_SERVICE: Final = """\
 TimeoutStopSec=20
+# Also how long the next line may take: it changes the database, and proves that it serves.
+TimeoutStartSec=240
 # Another release, or this one anew, takes its place once it is loaded (controller/stead_controller/succession.py).
 ExecReload=/usr/bin/env {succeeds}=1 {command}
 # Its processes replace each other, whoever kills one of them (controller/stead_controller/main_process.py).

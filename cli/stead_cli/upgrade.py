@@ -186,6 +186,9 @@ class _Upgrade:
             else:
                 processes.stop(cloud.controller_program(self.chosen))  # the former one, which refuses this database
             raise failed or error from error
+        if failed is not None and cloud.controller_health(self.chosen).answers:
+            self._move(present)  # which serves on, with the database as it needs it
+            raise failed
         if failed is not None:  # it came before the database was as it needs it
             self._start()
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from stead_controller.controller import Controller
     from stead_controller.db.schema import Run
     from stead_controller.db.session import Database
+    from stead_proto.bounded_log import BoundedHandler
 
 _LOCK_SECONDS: Final = 15.0
 _ENDS_SECONDS: Final = 600.0  # another release may have to be fetched and installed before it ends this one
@@ -309,9 +310,11 @@ def load() -> None:
 
         from stead_controller import controller, initialise  # noqa: F401, PLC0415 - see _loading
         from stead_controller.aws import operations  # noqa: PLC0415 - see _loading
+        from stead_controller.db import schema  # noqa: PLC0415 - see _loading
 
         operations.load()
         configure_mappers()
+        schema.newest()  # of these files, whichever are there when another server is forked
 
 
 def load_all() -> None:
@@ -351,52 +354,91 @@ def run(**options: Any) -> None:
     allocator.use_one_heap()
     settings = _settings(options)
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = settings.state_dir / alone.FILE_NAME
+    lock, server = settings.state_dir / alone.FILE_NAME, None
     try:
         if succession.is_wanted():
-            load()
-            if settings.has_server:
-                supervisor.apart(partial(_prepare, settings))
-            with succession.beside_the_former():
-                held = succession.take(lock)
-            handler.reopen()  # the former one may have put the file aside
+            _load_to_serve(handler)
+            held, server = _succeed(settings, handler)
         else:
             held = alone.take(lock)
-            load()
+            _load_to_serve(handler)
     except alone.TakenError as error:
         raise click.ClickException(f"another controller: {error}") from error
-    from stead_controller.controller import Controller  # noqa: PLC0415 - see load
+    except succession.FailedError as error:
+        raise click.ClickException(f"{error}; the former controller goes on") from error
+    hooks = supervisor.Hooks(
+        handler.reopen,
+        partial(alone.stand_by, held),
+        partial(_take_over, held, lock, options["pid_file"]),
+        main_process.followed_by,
+        lambda: alone.holder(settings.state_dir / alone.SUCCESSOR_FILE_NAME) is not None,
+    )
+    supervisor.fork_until_ended(hooks, server)
+    succession.await_changes(settings.state_dir)
+    _serve_until_ended(settings, lambda: None)
+
+
+def _load_to_serve(handler: "BoundedHandler") -> None:
+    load()
     from stead_controller.db.outages import OutageRecords  # noqa: PLC0415 - see load
 
     handler.addFilter(OutageRecords())
     resident.give_back()  # what loading alone needed: parent and stand-by use nothing of it
-    supervisor.fork_until_ended(
-        supervisor.Hooks(
-            handler.reopen,
-            partial(alone.stand_by, held),
-            partial(_take_over, held, lock, options["pid_file"]),
-            main_process.followed_by,
-        )
-    )
+
+
+def _succeed(settings: Settings, handler: "BoundedHandler") -> tuple[int, int | None]:
+    """Take the place of the controller that runs; return what holds it, and a server that has proven itself, if any."""
+    from stead_controller.db import changes  # noqa: PLC0415 - see load
+
+    lock = settings.state_dir / alone.FILE_NAME
+    if settings.has_server:
+        supervisor.apart(partial(changes.prepare_copy, settings))
+    with succession.beside_the_former() as be_the_main_process, succession.standing_aside(settings.state_dir):
+        server = _proven(settings, handler) if alone.stands_aside(lock) else None
+        be_the_main_process()
+        held = succession.take(lock)
+    handler.reopen()  # the former one may have put the file aside
+    return held, server
+
+
+def _proven(settings: Settings, handler: "BoundedHandler") -> int:
+    """Serve in a child while the former controller stands aside; where that fails, its database is as it was."""
+    from stead_controller.db import changes  # noqa: PLC0415 - see load
+
+    prepared = succession.Prepared(partial(changes.at_hand, settings))
+
+    def serve(say: Callable[[], None]) -> None:
+        succession.end_server(settings.state_dir)
+        succession.await_changes(settings.state_dir)
+        handler.reopen()
+        _serve_until_ended(settings, say, lambda: prepared.do(changes.THERE))
+
+    try:
+        server = succession.proven(serve)
+    except succession.FailedError as error:
+        is_back = not prepared.is_prepared or prepared.do(changes.BACK)
+        prepared.end()
+        if not is_back:
+            raise succession.FailedError(f"{error}, and the database cannot be brought back") from error
+        raise
+    prepared.end()
+    return server
+
+
+def _serve_until_ended(
+    settings: Settings, say: Callable[[], None], before: Callable[[], object] = lambda: None
+) -> None:
+    """Serve, and `say` so once all ports are open; `before` is called when nobody else serves any more."""
+    from stead_controller.controller import Controller  # noqa: PLC0415 - see load
+
     main_process.forget()
     _lock_serving(settings.state_dir / alone.SERVING_FILE_NAME)
     _lock_file(settings.database_url)
+    before()
     _initialise(settings, supervisor.apart)
     _start_traces(settings)
-    asyncio.run(_serve(Controller, settings))
+    asyncio.run(_serve(Controller, settings, say))
     traces.stop()
-
-
-def _prepare(settings: Settings) -> None:
-    """Do what an upgrade of a server's database needs and can have beforehand."""
-    from stead_controller.db import schema  # noqa: PLC0415 - see load
-    from stead_controller.db.session import Database  # noqa: PLC0415 - see load
-
-    opened = Database(settings.database)
-    try:
-        schema.prepare(opened.engine, settings.state_dir)
-    finally:
-        opened.close()
 
 
 def _initialise(settings: Settings, run_apart: "Run | None" = None) -> None:
@@ -488,7 +530,9 @@ def revision(state_dir: Path, database_url: str) -> None:
 
 @database.command(context_settings={"auto_envvar_prefix": "STEAD"})
 @_of_a_database
-@click.option("--when-free", is_flag=True, help="Say when all is loaded, wait until no controller serves, and let none.")
+@click.option(
+    "--when-free", is_flag=True, help="Say when all is loaded, wait until no controller serves, and let none."
+)
 @click.argument("revision", default="")
 def downgrade(state_dir: Path, database_url: str, revision: str, *, when_free: bool) -> None:
     """Go back to the database of an earlier release, by default the one before the last upgrade.
@@ -518,6 +562,7 @@ def _once_free(opened: "Database", state_dir: Path, revision: str) -> Iterator[N
     supervisor.signal_at_death_of(os.getppid(), signal.SIGTERM)  # who waits for it
     with at_hand(revision) if revision else contextlib.nullcontext():
         schema.prepare(opened.engine, state_dir, goes_back=True)
+        alone.take(state_dir / alone.CHANGING_FILE_NAME)  # until this process ends
         click.echo("All is loaded.")  # from here on files of this release may go
         sys.stdout.flush()
         _lock_serving(state_dir / alone.SERVING_FILE_NAME, _ENDS_SECONDS)
@@ -527,7 +572,7 @@ def _once_free(opened: "Database", state_dir: Path, revision: str) -> Iterator[N
 cli.add_command(backup)
 
 
-async def _serve(make: "type[Controller]", settings: Settings) -> None:
+async def _serve(make: "type[Controller]", settings: Settings, say: Callable[[], None]) -> None:
     from stead_controller.db.membership import ForeignStateError  # noqa: PLC0415 - see _loading
     from stead_controller.sharing import HOW  # noqa: PLC0415 - see _loading
 
@@ -540,6 +585,7 @@ async def _serve(make: "type[Controller]", settings: Settings) -> None:
         await controller.start()
     except ForeignStateError as error:
         raise click.ClickException(f"{error}: {HOW[error.what]}") from error
+    say()
     await ended.wait()
     await controller.stop()
 

@@ -5,7 +5,8 @@ stand-by that takes the parent's place when that is killed. Parent and stand-by 
 and no database and start no thread, since a fork copies only the thread that calls it, with locks as they are.
 
 A server that exits by itself has said why, so the parent ends the stand-by and exits with the same code. A process that
-is killed by a signal is replaced: at once, or after a pause where several were killed soon after they began. The kernel
+is killed by a signal is replaced: at once, or after a pause where several were killed soon after they began. One that
+ends while another controller is about to take the place of this one is replaced only where that fails. The kernel
 kills the server when its parent dies (PR_SET_PDEATHSIG, prctl(2)), so none serves that nobody supervises; it tells the
 stand-by by a signal, too, which then has a server and a stand-by of its own. Where both are killed nothing is left.
 """
@@ -27,6 +28,7 @@ _AT_ONCE: Final = 5  # how many such processes in a row are replaced without a p
 _FIRST_PAUSE: Final = 0.25
 _LONGEST_PAUSE: Final = 10.0
 _MOST_DOUBLINGS: Final = 10
+_ASIDE_SECONDS: Final = 0.01  # between two looks whether a successor is still there
 _PR_SET_PDEATHSIG: Final = 1  # linux/prctl.h
 _ENDING: Final = {signal.SIGTERM, signal.SIGINT}
 _AWAITED: Final = {*_ENDING, signal.SIGCHLD, signal.SIGUSR1}
@@ -48,6 +50,7 @@ class Hooks:
     stand_by: Callable[[], None]  # in a new stand-by
     take_over: Callable[[], None]  # in a stand-by whose parent has died; SystemExit: it must not take its place
     followed_by: Callable[[int], None]  # in the parent, with the process id of its new stand-by
+    is_succeeded: Callable[[], bool] = lambda: False  # in the parent: whether another one has a server of its own
 
 
 class Pauses:
@@ -64,8 +67,10 @@ class Pauses:
         return 0.0 if surplus <= 0 else min(_FIRST_PAUSE * 2 ** min(surplus - 1, _MOST_DOUBLINGS), _LONGEST_PAUSE)
 
 
-def fork_until_ended(hooks: Hooks) -> None:
+def fork_until_ended(hooks: Hooks, server: int | None = None) -> None:
     """Return in the server's process, and in another one whenever it is killed; the calling process never returns.
+
+    Where there is a child that serves already, `server` is its process id.
 
     It exits with the server's code when that exits, or when SIGTERM or SIGINT arrives: then the stand-by is killed, the
     server is sent SIGTERM, and its end is awaited. A stand-by passes these signals on. The calling process must have no
@@ -73,8 +78,8 @@ def fork_until_ended(hooks: Hooks) -> None:
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, as it may be inherited, no exit code would be reported
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _AWAITED)
-    pauses, parent, began = Pauses(), os.getpid(), time.monotonic()
-    while _Parent(hooks).run() is _Role.STAND_BY:
+    pauses, parent, began, mine = Pauses(), os.getpid(), time.monotonic(), _Parent(hooks, server)
+    while mine.run() is _Role.STAND_BY:
         hooks.stand_by()
         _await_death_of(parent)
         hooks.before_replacing()
@@ -83,7 +88,7 @@ def fork_until_ended(hooks: Hooks) -> None:
         hooks.take_over()
         if signal.sigtimedwait(_ENDING, pause) is not None:
             sys.exit(0)
-        parent, began = os.getpid(), time.monotonic()
+        parent, began, mine = os.getpid(), time.monotonic(), _Parent(hooks)
     signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
@@ -104,6 +109,10 @@ class _Child:
             self.rest()
         return self.pid
 
+    def stand_aside(self) -> None:
+        """Let the next one come only where nobody takes this one's place; to be said again until then."""
+        self.pid, self.due = None, time.monotonic() + _ASIDE_SECONDS
+
     def rest(self) -> float:
         """Let the next one come after a pause, since this one is dead; return the seconds."""
         self.pid = None
@@ -115,10 +124,11 @@ class _Child:
 class _Parent:
     """The parent of a server and of a stand-by."""
 
-    def __init__(self, hooks: Hooks) -> None:
-        """It has neither yet."""
+    def __init__(self, hooks: Hooks, server: int | None = None) -> None:
+        """It has neither yet, but perhaps a server."""
         self._hooks = hooks
         self._children = {role: _Child() for role in _Role}
+        self._children[_Role.SERVER].pid = server
 
     def run(self) -> _Role:
         """Replace children until the end, at which it exits; return only in a child, and what that is for."""
@@ -127,6 +137,9 @@ class _Parent:
         while True:
             for role, child in self._children.items():
                 if child.pid is None and child.due <= time.monotonic():
+                    if role is _Role.SERVER and self._hooks.is_succeeded():
+                        child.stand_aside()
+                        continue
                     pid = child.fork()
                     if pid == 0:
                         signal_at_death_of(parent, role.value)
@@ -159,6 +172,10 @@ class _Parent:
             role = next((role for role, child in self._children.items() if child.pid == pid), None)
             if role is None:
                 continue
+            if role is _Role.SERVER and self._hooks.is_succeeded():
+                _log.info("controller_stands_aside", extra={"pid": pid})
+                self._children[role].stand_aside()
+                continue
             if role is _Role.SERVER and code >= 0:
                 self._end_stand_by()
                 sys.exit(code)
@@ -182,6 +199,18 @@ class _Parent:
         if pid is not None:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
+
+
+def fork_bound() -> int | None:
+    """Fork a child that is killed when this process dies; 0 in the child, None where the kernel refuses.
+
+    The calling process must have no other thread. Raises OSError in a child that cannot be bound.
+    """
+    parent = os.getpid()
+    child = _fork()
+    if child == 0:
+        signal_at_death_of(parent, signal.SIGKILL)
+    return child
 
 
 def apart(work: Callable[[], None]) -> None:

@@ -15,9 +15,13 @@ from typing import Final
 
 FILE_NAME: Final = "running"  # in a program's state directory
 SERVING_FILE_NAME: Final = "serving"  # the same of the controller's process that serves, which its parent replaces
+SUCCESSOR_FILE_NAME: Final = (
+    "succeeding"  # of a controller that is to take another one's place and has not proven itself
+)
+CHANGING_FILE_NAME: Final = "changing"  # of what changes the database once nobody serves, before anybody else does
 SUCCEEDS: Final = "STEAD_SUCCEEDS"
 """An environment variable: set, a program that can do so takes the place of the one that holds its file."""
-_PROGRAM, _STAND_BY = 0, 1  # the bytes of the file
+_PROGRAM, _STAND_BY, _ASIDE = 0, 1, 2  # the bytes of the file; earlier releases have let go of the last
 _FLOCK: Final = "hhqqi0q"  # struct flock with 64-bit off_t: type, whence, start, length, process id
 
 
@@ -37,7 +41,7 @@ def take(path: Path) -> int:
     except BlockingIOError:
         os.close(descriptor)
         raise TakenError(f"process {holder(path)} runs with {path.parent} already") from None
-    fcntl.lockf(descriptor, fcntl.LOCK_UN, 0, _STAND_BY)  # from there to the end
+    fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, _STAND_BY)
     return descriptor
 
 
@@ -51,7 +55,8 @@ def take_over(descriptor: int, path: Path) -> None:
 
     Raises TakenError if the file at the path is not the one that the parent had taken any more, and OSError.
     """
-    fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, _PROGRAM)
+    for byte in (_PROGRAM, _ASIDE):
+        fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, byte)
     fcntl.lockf(descriptor, fcntl.LOCK_UN, 1, _STAND_BY)
     if not path.exists() or not os.path.samestat(os.fstat(descriptor), path.stat()):
         raise TakenError(f"{path} was removed")
@@ -70,6 +75,18 @@ def holder(path: Path) -> int | None:
         # The first again: a stand-by may have gone from one to the other meanwhile.
         found = (_holder_of(descriptor, byte) for byte in (_PROGRAM, _STAND_BY, _PROGRAM))
         return next((pid for pid in found if pid is not None), None)
+    finally:
+        os.close(descriptor)
+
+
+def stands_aside(path: Path) -> bool:
+    """Tell whether who holds the file is of a release that stands aside while another one proves itself."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        return _holder_of(descriptor, _ASIDE) is not None
     finally:
         os.close(descriptor)
 

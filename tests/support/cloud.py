@@ -63,8 +63,13 @@ class ControllerChild(Child):
     @property
     def stand_by(self) -> int:
         """The id of the process that takes the parent's place; it is forked before the one that serves."""
-        first, *_ = Path(f"/proc/{self.parent}/task/{self.parent}/children").read_text(encoding="ascii").split()
-        return int(first)
+        return self.children[0]
+
+    @property
+    def children(self) -> list[int]:
+        """The ids of its stand-by and of the process that serves, as they were forked."""
+        words = Path(f"/proc/{self.parent}/task/{self.parent}/children").read_text(encoding="ascii").split()
+        return [int(word) for word in words]
 
     @property
     def lock_file(self) -> Path:

@@ -89,7 +89,7 @@ def _changed(wheel: bytes, *, works: bool) -> bytes:
         others = {f"{_VERSIONS}/{NEXT_REVISION}.py": migration(NEXT_REVISION, newest).encode()}
         if not works:
             main = old.read("stead_controller/__main__.py").decode()
-            serves = "asyncio.run(_serve(Controller, settings))"
+            serves = "asyncio.run(_serve(Controller, settings, say))"
             assert serves in main
             others["stead_controller/__main__.py"] = main.replace(
                 serves, 'raise click.ClickException("it is broken")'

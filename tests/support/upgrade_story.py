@@ -6,11 +6,13 @@ By hand: `python -m tests.support.box python -m tests.support.upgrade_story` pri
 import json
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 from stead_cli import processes
 from tests.support import copied_checkout
 from tests.support.copied_checkout import commit, git
+from tests.support.postgresql import PostgresqlServer
 from tests.support.real_cloud import RealCloud, User, qemu_process_of
 from tests.support.releases import migration
 from tests.support.watchers import api_asked, pinged
@@ -22,10 +24,40 @@ def live(folder: Path) -> dict[str, float]:
     first = git(place, "rev-parse", "HEAD")
     following = _commit_with_a_migration(place, "following")
     _commit_with_a_migration(place, "broken", works=False)
+    with ExitStack() as ends:
+        url = PostgresqlServer.empty_database(ends)
+        away = _live_on_a_server(place, url) if url else {}
     cloud = RealCloud(launcher=place / "stead")
     try:
         cloud.up()
-        return _live(cloud, place, User(cloud, cloud.account, folder), first, following)
+        return away | _live(cloud, place, User(cloud, cloud.account, folder), first, following)
+    finally:
+        cloud.purge()
+
+
+def _live_on_a_server(place: Path, url: str) -> dict[str, float]:
+    """Do the same with a database of PostgreSQL, and no guest: what was answered before each step is there at its end."""
+    cloud = RealCloud(launcher=place / "stead", database=url)
+    away, made = dict[str, float](), list[str]()
+    try:
+        cloud.prepare()
+        cloud.stead_well("up", "--no-host")
+        ec2, before = cloud.account.ec2, _revision(place, cloud)
+        for step, words, revision in (
+            ("upgrade", ("following",), "following"),
+            ("back", ("--back",), before),
+            ("broken", ("broken",), before),
+        ):
+            made.append(ec2.create_security_group(GroupName=step, Description="-")["GroupId"])
+            with api_asked(cloud.settings) as api:
+                done = cloud.stead("upgrade", *words)
+            assert (done.returncode, "it is broken" in done.stderr) == (
+                (1, True) if step == "broken" else (0, False)
+            ), f"{done.stderr}\n{cloud.log_ends()}"
+            assert _revision(place, cloud) == revision
+            assert ec2.describe_security_groups(GroupIds=made)["SecurityGroups"]
+            away[f"{step}, PostgreSQL"] = api.longest
+        return away
     finally:
         cloud.purge()
 
@@ -38,7 +70,7 @@ def _commit_with_a_migration(place: Path, branch: str, *, works: bool = True) ->
     (versions / f"{branch}.py").write_text(migration(branch, newest))
     if not works:
         main = place / "controller/stead_controller/__main__.py"
-        serves = "asyncio.run(_serve(Controller, settings))"
+        serves = "asyncio.run(_serve(Controller, settings, say))"
         assert serves in main.read_text()
         main.write_text(main.read_text().replace(serves, 'raise click.ClickException("it is broken")'))
     made = commit(place, branch)
@@ -92,8 +124,11 @@ def _live(cloud: RealCloud, place: Path, user: User, first: str, following: str)
 
 
 def _revision(place: Path, cloud: RealCloud) -> str:
-    state = f"--state-dir={cloud.settings.controller_dir}"
-    return copied_checkout.run(place, "stead-controller", "database", "revision", state)
+    words = [
+        f"--state-dir={cloud.settings.controller_dir}",
+        *([f"--database-url={cloud.database}"] if cloud.database else []),
+    ]
+    return copied_checkout.run(place, "stead-controller", "database", "revision", *words)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Bring a database back to the schema of an earlier release, by the newer release's downgrade migrations."""
 
 import contextlib
+import logging
 import tempfile
 import time
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Final
 
 from alembic.util import CommandError
 from sqlalchemy import Engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from stead_controller.db import migrate, new_schema, schema
 from stead_controller.db.membership import LEASE_SECONDS
@@ -17,6 +18,7 @@ from stead_controller.db.session import Database
 from stead_controller.errors import SteadError
 
 _POLL_SECONDS: Final = 0.2
+_log = logging.getLogger(__name__)
 _SAID: Final = """
 SELECT max(seen), extract(epoch FROM clock_timestamp()) * 1000 - max(seen) > :lease FROM controllers"""
 
@@ -32,15 +34,26 @@ def at_hand(revision: str) -> Iterator[None]:
     Meanwhile `downgrade_to` needs nothing of this release's files, nor of its libraries'. Raises DowngradeError.
     """
     with schema.migrations_apart():
-        with tempfile.TemporaryDirectory(prefix="stead-downgrade-") as folder:
-            empty = Database(f"sqlite:///{folder}/{schema.FILE}")
-            try:
-                new_schema.make(empty.engine, schema.newest())
-                if revision != schema.newest():
-                    downgrade_to(empty.engine, revision)
-            finally:
-                empty.close()
+        rehearse(revision)
         yield
+
+
+def rehearse(revision: str, place: Path | None = None) -> None:
+    """Go back to a revision in a database without rows, which loads all that this needs; raises DowngradeError.
+
+    The database is in a folder of its own, below `place` where one is named. It may miss what others than migrations
+    have made, or rows: then all is loaded, and no more is known.
+    """
+    with tempfile.TemporaryDirectory(prefix="stead-downgrade-", dir=place) as folder:
+        empty = Database(f"sqlite:///{folder}/{schema.FILE}")
+        try:
+            new_schema.make(empty.engine, schema.newest())
+            if revision != schema.newest():
+                downgrade_to(empty.engine, revision)
+        except SQLAlchemyError as error:
+            _log.info("downgrade_not_rehearsed", extra={"reason": str(getattr(error, "orig", error))})
+        finally:
+            empty.close()
 
 
 def downgrade_to(engine: Engine, revision: str = "", *, copies: Path | None = None) -> str:
@@ -75,6 +88,20 @@ def downgrade_to(engine: Engine, revision: str = "", *, copies: Path | None = No
         raise
     schema.keep_only(copy, file)
     return target
+
+
+def undo(engine: Engine, revision: str) -> None:
+    """Go back from an upgrade that was just made, and has left a copy of before, which stays; raises DowngradeError.
+
+    Rows that were written since are kept.
+    """
+    if schema.revision_of(engine) == revision:
+        return
+    if engine.dialect.name == "sqlite":
+        _require_alone(engine)
+    else:
+        _require_ended(engine)
+    _downgrade(engine, revision)
 
 
 def _before_the_last_upgrade(file: Path | None, present: str) -> str:

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
@@ -42,6 +42,10 @@ class UnchangedError(SteadError):
 
 class NewerDatabaseError(UnchangedError):
     """A newer release has changed the database's schema."""
+
+
+class OtherFilesError(UnchangedError):
+    """The migrations that are there are not those of the release that runs."""
 
 
 class NotCopiedError(UnchangedError):
@@ -96,6 +100,8 @@ def _change(engine: Engine, present: str | None) -> None:
         from stead_controller.db.migrate import upgrade  # noqa: PLC0415 - see above
 
         upgrade(engine)
+    if revision_of(engine) != newest():
+        raise OtherFilesError("The database is not upgraded: the migrations here are another release's.")
 
 
 def _change_server(engine: Engine, copies: Path | None) -> None:
@@ -151,14 +157,14 @@ def migrations_apart() -> Iterator[None]:
 
 def newest() -> str:
     """The revision of the last migration: the only one that no other builds on."""
-    made, built_on = _revisions()
+    made, built_on = _revisions(migrations())
     (last,) = made - built_on
     return last
 
 
 def knows(revision: str) -> bool:
     """Tell whether this release can use a database with a revision: its own, or an earlier one."""
-    return revision in _revisions()[0]
+    return revision in _revisions(migrations())[0]
 
 
 def copy_of(database: Path, revision: str) -> Path:
@@ -166,14 +172,18 @@ def copy_of(database: Path, revision: str) -> Path:
     return database.with_name(f"{database.name}.of-{revision}")
 
 
-def _revisions() -> tuple[set[str], set[str]]:
-    """The revisions of all migrations, and those that others build on."""
+@cache
+def _revisions(folder: Path) -> tuple[frozenset[str], frozenset[str]]:
+    """The revisions of all migrations, and those that others build on: as they were when this was first asked.
+
+    A process that has loaded all serves on with another commit's files in its checkout.
+    """
     made: set[str] = set()
     built_on: set[str] = set()
-    for path in (migrations() / "versions").glob("*.py"):
+    for path in (folder / "versions").glob("*.py"):
         for kind, name in _REVISION.findall(path.read_text(encoding="utf-8")):
             (made if kind == "revision" else built_on).add(name)
-    return made, built_on
+    return frozenset(made), frozenset(built_on)
 
 
 def copies_of(database: Path) -> list[Path]:

@@ -37,7 +37,7 @@ class Clients:
     """Clients that make security groups until they are stopped, each on its own, and go on after a call is lost."""
 
     def __init__(self, account: Account) -> None:
-        self._account = account
+        self.account = account
         self._is_over = threading.Event()
         self._threads = [threading.Thread(target=self._call, args=(number,)) for number in range(CLIENTS)]
         self.acknowledged: list[set[str]] = [set() for _ in range(CLIENTS)]
@@ -65,7 +65,7 @@ class Clients:
         return set().union(*self.acknowledged)
 
     def _call(self, number: int) -> None:
-        ec2 = self._account.client("ec2", connect_timeout=2)
+        ec2 = self.account.client("ec2", connect_timeout=2)
         count = 0
         while not self._is_over.is_set():
             count += 1
@@ -89,7 +89,7 @@ def cloud(own_cloud: Callable[..., Cloud]) -> Cloud:
     return made
 
 
-def _groups(account: Account) -> set[str]:
+def groups(account: Account) -> set[str]:
     pages = account.client("ec2").get_paginator("describe_security_groups").paginate()
     return {group["GroupId"] for page in pages for group in page["SecurityGroups"]}
 
@@ -114,7 +114,7 @@ def test_what_was_answered_is_done_after_each_kill_of_who_serves(cloud: Cloud) -
         clients.wait_for_more()
     finally:
         acknowledged = clients.stop()
-    assert acknowledged <= _groups(account)
+    assert acknowledged <= groups(account)
     assert cloud.controller.process.pid == parent
     assert cloud.controller.runs()
 
@@ -138,7 +138,7 @@ def test_who_serves_dies_with_its_parent_and_what_was_answered_is_done(cloud: Cl
     finally:
         os.close(serving)
         acknowledged = clients.stop()
-    assert acknowledged <= _groups(account)
+    assert acknowledged <= groups(account)
     assert cloud.controller.runs()
 
 
@@ -155,7 +155,7 @@ def test_parents_are_killed_one_after_the_other_and_at_any_moment_of_a_start(clo
         clients.wait_for_more()
     finally:
         acknowledged = clients.stop()
-    assert acknowledged <= _groups(account)
+    assert acknowledged <= groups(account)
     assert len(_children(cloud.controller.parent)) == 2
     cloud.controller.stop()
     assert not cloud.controller.runs()

@@ -39,7 +39,7 @@ case "${0##*/} $2" in
 pip*) echo "a hash differs" >&2; exit "$installs" ;;
 "stead-controller downgrade")
   echo loaded
-  until [ -e "$STEAD_STATE_DIR/up" ]; do :; done
+  timeout 10 sh -c 'until [ -e "$STEAD_STATE_DIR/up" ]; do :; done' || { echo nobody came up >&2; exit 1; }
   [ ! -e "$STEAD_STATE_DIR/shared" ] || { echo another one uses it >&2; exit 1; } ;;
 "stead "*)
   [ "$1" != up ] || { echo "$revision" >"$STEAD_STATE_DIR/revision"; touch "$STEAD_STATE_DIR/up"; }

@@ -56,7 +56,7 @@ def test_one_that_runs_as_it_should_is_left_alone(program: Program) -> None:
     assert processes.find(program) == pid
 
 
-@pytest.mark.parametrize("case", ["main", "succeeds", "not main", "in its own way", "no unit"])
+@pytest.mark.parametrize("case", ["main", "succeeds", "fails", "not main", "in its own way", "no unit"])
 def test_a_units_process_runs_on_until_all_is_ready_for_the_next(
     program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
 ) -> None:
@@ -67,7 +67,7 @@ def test_a_units_process_runs_on_until_all_is_ready_for_the_next(
 
     def systemctl(*words: str) -> "subprocess.CompletedProcess[str]":
         asked.append((*words, processes.find(program) == pid))
-        return subprocess.CompletedProcess(words, 0, "", "")
+        return subprocess.CompletedProcess(words, int(words[0] == "reload" and case == "fails"), "", "")
 
     monkeypatch.setattr(services, "_FOLDER", tmp_path)
     monkeypatch.setattr(services, "_systemctl", systemctl)
@@ -76,6 +76,14 @@ def test_a_units_process_runs_on_until_all_is_ready_for_the_next(
     name, began = "" if case == "no unit" else "sleeper.service", list[Program]()
     others = [*program.command, "another"]
     unit = replace(program, unit=name, unit_text="a unit", command=others, succeeds=case not in {"main", "no unit"})
+    if case == "fails":
+        (tmp_path / name).write_text("the former one", encoding="utf-8")
+        program.log_file.write_text("it is broken\n")
+        with pytest.raises(CliError, match=r"(?s)systemctl reload sleeper.service.*it is broken"):
+            processes.ensure(unit)
+        assert (tmp_path / name).read_text(encoding="utf-8") == "the former one"
+        assert asked[-1] == ("daemon-reload", True)
+        return
     ensured = processes.ensure(unit, began.append) if case == "in its own way" else processes.ensure(unit)
     assert (ensured, began) == (Began.REPLACED, [unit] if case == "in its own way" else [])
     if case == "main":

@@ -26,7 +26,9 @@ newest) tail -n 1 "{place}/release" ;;
 downgrade)
   [ ! -e "$STEAD_STATE_DIR/shared" ] || {{ echo another one uses it >&2; exit 1; }}
   echo loaded
-  while [ -e "$STEAD_STATE_DIR/serves" ]; do :; done ;;
+  n=0
+  while [ -e "$STEAD_STATE_DIR/serves" ] && [ $n -lt 3000000 ]; do n=$((n + 1)); done
+  [ $n -lt 3000000 ] || echo "controller waited in vain" >>"$STEAD_STATE_DIR/asked" ;;
 revision) [ ! -e "{place}/unreadable" ] || {{ echo cannot be read >&2; exit 1; }}; cat "$STEAD_STATE_DIR/revision" ;;
 esac
 """
@@ -84,7 +86,7 @@ def world(tmp_path, monkeypatch):
     monkeypatch.setattr(enrolment, "is_enrolled", lambda _chosen: True)
     monkeypatch.setattr(processes, "find", lambda _program: 1)
     monkeypatch.setattr(processes, "stop", lambda program: made.stopped.append(program.name))
-    monkeypatch.setattr(cloud, "controller_health", lambda _settings: cloud.Health((state / "serves").exists(), ""))
+    monkeypatch.setattr(cloud, "controller_health", lambda _settings: cloud.Health((state / "answers").exists(), ""))
     return made
 
 
@@ -151,9 +153,40 @@ def test_where_the_former_one_does_not_start_what_serves_serves_on(world):
     )
     after = world.at
     world.asked()
-    (world.state / "serves").touch()
+    for file in ("serves", "answers"):
+        (world.state / file).touch()
     done = world.run("--back")
     assert (done.exit_code, "`stead up` failed" in done.output, world.at[0]) == (1, True, after[0]), done.output
+    assert world.asked()[-1] == "stead up", "what waited was ended, and what serves is asked to run"
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_former_one_that_fails_once_the_database_is_its_own_is_started_again_unless_the_newer_serves(
+    world, monkeypatch, answers
+):
+    """That has changed the database again."""
+    (world.place / "stead").write_text('#!/bin/sh\necho "stead $*" >>"$STEAD_STATE_DIR/asked"\nexit 1\n')
+    broken = commit(world.place, "broken")
+    git(world.place, "checkout", "--quiet", "next")
+    after = world.at
+    note = upgrade.Note(broken, "main", "r0", after[0], "next", is_done=True)
+    (world.state / "upgraded.json").write_text(json.dumps(asdict(note)))
+    (world.state / "revision").write_text("r2")
+    found = iter([False, answers])
+    monkeypatch.setattr(cloud, "controller_health", lambda _settings: cloud.Health(next(found), ""))
+    done = world.run("--back")
+    assert (done.exit_code, "`stead up` failed" in done.output) == (1, True), done.output
+    assert world.at[0] == (after[0] if answers else broken)
+    assert world.asked().count("stead up") == (1 if answers else 2)
+
+
+def test_where_the_agent_does_not_start_the_controller_is_replaced_once_more_but_not_stopped(world):
+    git(world.place, "checkout", "--quiet", "-b", "broken")
+    world.commit("r9", status=1)
+    git(world.place, "checkout", "--quiet", "main")
+    (world.state / "answers").touch()
+    assert world.run("broken").exit_code == 1
+    assert world.stopped == []
     assert world.asked()[-1] == "stead up"
 
 
@@ -180,6 +213,7 @@ def test_what_does_not_start_is_gone_back_from(world):
     assert world.asked()[1:] == [
         "stead up", "controller database revision", "controller database downgrade --when-free r1", "stead up",
     ]  # fmt: skip
+    assert world.stopped == ["controller"], "systemd would start it again and again"
     assert world.run("--back").exit_code == 1, "there is nothing to go back from"
     assert world.run("next").exit_code == 0
 

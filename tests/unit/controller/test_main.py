@@ -10,11 +10,12 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from stead_controller import __main__, allocator, logs, supervisor
+from stead_controller import __main__, allocator, logs, succession, supervisor
 from stead_controller.__main__ import _lock_file, _settings, cli
+from stead_controller.db import changes
 from stead_controller.secrets import core_dumps
 from stead_controller.settings import Settings
-from stead_proto import resident
+from stead_proto import alone, resident
 
 
 @pytest.mark.parametrize(
@@ -73,6 +74,31 @@ def test_what_loading_alone_needed_is_given_back_before_the_first_fork(
     monkeypatch.setattr(supervisor, "fork_until_ended", lambda _: sys.exit(len(done)))
     assert CliRunner().invoke(cli, ["run", "--state-dir", str(tmp_path)]).exit_code == 1
     assert done == ["given back"]
+
+
+@pytest.mark.parametrize(
+    ("url", "prepared"), [("", []), ("postgresql+psycopg://user@/one", ["postgresql+psycopg://user@/one"])]
+)
+def test_the_copy_of_a_servers_database_is_prepared_before_anybody_stands_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, prepared: list[str]
+) -> None:
+    for place, name in ((core_dumps, "forbid"), (allocator, "use_one_heap"), (logs, "set_up"), (resident, "give_back")):
+        monkeypatch.setattr(place, name, MagicMock())
+    monkeypatch.setattr(__main__, "load", MagicMock())
+    done: list[str] = []
+    monkeypatch.setattr(changes, "prepare_copy", lambda settings: done.append(settings.database_url))
+    monkeypatch.setattr(supervisor, "apart", lambda work: work())
+
+    def refuses(_folder: Path) -> None:
+        raise succession.FailedError(f"after {len(done)}")
+
+    monkeypatch.setattr(succession, "standing_aside", refuses)
+    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+    monkeypatch.setenv("GRPC_VERBOSITY", "ERROR")
+    words = ["run", "--state-dir", str(tmp_path), *([f"--database-url={url}"] if url else [])]
+    said = CliRunner().invoke(cli, words, env={alone.SUCCEEDS: "1"})
+    assert (said.exit_code, done) == (1, prepared)
+    assert f"after {len(prepared)}; the former controller goes on" in said.output
 
 
 @pytest.mark.parametrize(

@@ -462,3 +462,65 @@ def test_work_is_done_in_another_process_and_here_if_that_fails(does: str, said:
     words = [sys.executable, "-c", _APART, does]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=_SECONDS, check=False)
     assert done.stdout.splitlines() == said
+
+
+_IS_SUCCEEDED: Final = """
+import pathlib
+aside = pathlib.Path({aside!r})
+original = supervisor.Hooks
+supervisor.Hooks = lambda *four: original(*four, aside.exists)
+"""
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_who_is_succeeded_stands_aside_and_serves_again_where_that_fails(
+    supervised: Callable[..., Supervised], tmp_path: Path, how: signal.Signals
+) -> None:
+    """Whether its server has ended or was killed; nothing is logged as one that dies by itself."""
+    aside = tmp_path / "aside"
+    one = supervised(_ENDS_WELL, _IS_SUCCEEDED.format(aside=str(aside)))
+    server = int(one.line())
+    assert one.line() == b"ready"
+    aside.touch()
+    with _held(server) as first:
+        os.kill(server, how)
+        wait_for(lambda: _has_ended(first), "it has ended", 10)
+    wait_for(lambda: len(_children_of(one.process.pid)) == 1, "its stand-by alone is left", 10)
+    assert one.process.poll() is None
+    os.kill(one.stand_by(), signal.SIGKILL)
+    one.stand_by()
+    assert len(_children_of(one.process.pid)) == 1, "no other server is forked meanwhile"
+    aside.unlink()
+    assert int(one.line()) != server
+    assert "controller_was_killed" not in one.log.read_text()
+
+
+def test_who_stands_aside_can_be_ended(supervised: Callable[..., Supervised], tmp_path: Path) -> None:
+    aside = tmp_path / "aside"
+    one = supervised(_ENDS_WELL, _IS_SUCCEEDED.format(aside=str(aside)))
+    server = int(one.line())
+    assert one.line() == b"ready"
+    aside.touch()
+    os.kill(server, signal.SIGTERM)
+    wait_for(lambda: len(_children_of(one.process.pid)) == 1, "its stand-by alone is left", 10)
+    one.process.send_signal(signal.SIGTERM)
+    assert one.end() == 0
+    assert one.rest() == b"", "nobody is left"
+
+
+def test_a_server_that_there_is_already_is_the_first_one(supervised: Callable[..., Supervised]) -> None:
+    has_one = """
+forked = supervisor.fork_bound()
+if forked == 0:
+    exec(sys.argv[1])
+begin = supervisor.fork_until_ended
+supervisor.fork_until_ended = lambda hooks: begin(hooks, forked)
+"""
+    one = supervised(_ENDS_WELL, has_one)
+    assert one.line() == b"ready"
+    [server] = _children_of(one.process.pid) - {one.stand_by()}
+    os.kill(server, signal.SIGKILL)
+    assert int(one.line()) != server, "it is replaced as any other"
+    assert one.line() == b"ready"
+    one.process.send_signal(signal.SIGTERM)
+    assert one.end() == 0

@@ -83,6 +83,29 @@ def test_it_is_held_without_an_instant_in_between(pair: Pair, lock: Path) -> Non
     _is_refused(lock, pair.stand_by)
 
 
+def test_who_holds_it_stands_aside_and_so_does_a_stand_by_in_its_place(pair: Pair, lock: Path) -> None:
+    assert alone.stands_aside(lock)
+    pair.kill()
+    assert not alone.stands_aside(lock), "nobody has a server that could end"
+    os.kill(pair.stand_by, signal.SIGUSR1)
+    assert pair.line() == "taken"
+    assert alone.stands_aside(lock)
+    assert not alone.stands_aside(lock.with_name("elsewhere"))
+
+
+def test_an_earlier_release_does_not_stand_aside(lock: Path) -> None:
+    code = (
+        "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX, 1, 0); print(flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as former:
+        assert former.stdout is not None
+        former.stdout.readline()
+        assert (alone.holder(lock), alone.stands_aside(lock)) == (former.pid, False)
+        former.communicate("\n")
+
+
 def test_the_place_of_a_stand_by_is_free_again_when_it_takes_over(pair: Pair, lock: Path) -> None:
     pair.kill()
     os.kill(pair.stand_by, signal.SIGUSR1)
