@@ -9,7 +9,7 @@ from typing import Any
 import hypothesis
 import pytest
 
-from tests.support import box, micro, outside_clients, shared_dialect, worker_source
+from tests.support import box, event_batches, micro, outside_clients, shared_dialect, worker_source
 from tests.support.examples import examples
 from tests.support.shares import Shares, is_light, rank_of
 from tests.support.stable_names import unstable_part
@@ -36,6 +36,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Let one of several processes stand back behind the others; garbage is collected from the first test on."""
     gc.disable()
     shared_dialect.share()
+    if hasattr(config, "workerinput"):
+        event_batches.gather(config)
     if is_light(getattr(config, "workerinput", {}).get("workerid", "")):
         os.nice(_LIGHT_NICENESS)
 
@@ -75,6 +77,11 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def pytest_xdist_setupnodes(config: pytest.Config, specs: list[Any]) -> None:
     """Let the processes that share the tests load them once."""
     worker_source.share(config, specs)
+
+
+def pytest_configure_node(node: Any) -> None:
+    """Understand what a process that shares the tests says."""
+    event_batches.take_apart(node)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
