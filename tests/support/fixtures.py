@@ -17,12 +17,14 @@ from tests.support.real_cloud import RealCloud, User
 from tests.support.reused_databases import ReusedDatabases
 from tests.support.rig import TestRig
 from tests.support.shared_models import share_among_clients
+from tests.support.shares import is_over
 from tests.support.street import Street, new_street
 
 share_among_clients()
 loaded_programs.offer()
 
 _TOUCHES_THE_HOST = ("root", "libvirt", "guest")
+_OF_ONE_SHARE = ("real_cloud", "session_rig", "store", "endpoint")
 
 
 def _touches_the_host(item: pytest.Item) -> bool:
@@ -49,6 +51,19 @@ def _all_leave_nothing(request: pytest.FixtureRequest) -> Iterator[None]:
     before = leaks.take_inventory()
     yield
     leaks.assert_nothing_beyond(before, "the tests together")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End the cloud with guests, the rig and servers when no further test of this process uses them.
+
+    Idle, the first two take a fiftieth of a processor each, and their shares are done long before the run.
+    """
+    if hasattr(item.config, "workerinput") and nextitem is not None and is_over(item.nodeid, nextitem.nodeid):
+        for name in _OF_ONE_SHARE:
+            for made in item.session._fixturemanager.getfixturedefs(name, item) or ():
+                # With all that uses it, and nothing where it was not made.
+                made.finish(item._request)  # type: ignore[attr-defined]  # each function of a test has one
 
 
 @pytest.fixture(scope="session")

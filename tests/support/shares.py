@@ -81,6 +81,11 @@ def rank_of(test: str) -> int:
     return _RANKS.index(name) if name in _RANKS else len(_RANKS)
 
 
+def is_over(test: str, following: str) -> bool:
+    """Tell whether a test, by its id, is the last of its share in this process, by that of the next; empty if it is unknown."""
+    return share_of(test) != share_of(following)
+
+
 def is_light(worker: str) -> bool:
     """Tell whether a process, by its name, runs first short tests and those that wait, at a lower priority.
 

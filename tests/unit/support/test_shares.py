@@ -2,7 +2,11 @@
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from tests.support import fixtures
 from tests.support.shares import choose, hindering, rank_of, share_of
 
 E2E = Path(__file__).parents[2] / "e2e"
@@ -89,3 +93,30 @@ def test_behind_many_tests_the_longest_that_waits_is_next():
     assert hindering(done | {"cloud": many}) == hindering(done) == hindering({}) == ""
     assert hindering(done | {"tests/unit/agent/test_c.py": few}) == ""
     assert hindering({"cloud": many, "tests/e2e/test_rack.py": {"a": False}}) == "tests/e2e/test_rack.py"
+
+
+@pytest.mark.parametrize(
+    ("following", "ended"),
+    [
+        ("tests/e2e/test_volumes.py::test_b", []),
+        ("tests/e2e/test_rig.py::test_it", [*fixtures._OF_ONE_SHARE]),
+        ("tests/unit/agent/test_a.py::test_it", [*fixtures._OF_ONE_SHARE]),
+    ],
+)
+def test_what_is_of_one_share_ends_with_it(following, ended):
+    """But not where one process runs all tests, in the order of their files."""
+    found = []
+
+    def made(name, item):
+        return [SimpleNamespace(finish=lambda request: found.append(name))]
+
+    session = SimpleNamespace(_fixturemanager=SimpleNamespace(getfixturedefs=made))
+    last = SimpleNamespace(
+        nodeid="tests/e2e/test_net.py::test_a", session=session, config=SimpleNamespace(workerinput={}), _request=None
+    )
+    fixtures.pytest_runtest_teardown(last, SimpleNamespace(nodeid=following))
+    fixtures.pytest_runtest_teardown(last, None)  # pytest has ended all by then
+    assert found == ended
+    last.config = SimpleNamespace()
+    fixtures.pytest_runtest_teardown(last, SimpleNamespace(nodeid=following))
+    assert found == ended
