@@ -2,14 +2,47 @@
 
 import json
 import os
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Self
 
 import pyrage
 import pytest
 from click.testing import CliRunner, Result
 
+from stead_cli import backup
 from stead_cli.__main__ import cli
-from tests.support import empty_database
+from tests.support import empty_database, loaded_programs
+
+_SECONDS = 120.0
+
+
+class Forked:
+    """What subprocess.Popen gives, of a program that need not be loaded once more: that is most of what it would do."""
+
+    folder: Path
+
+    def __init__(self, command: list[str], **_streams: Any) -> None:
+        self.command, self.said = command, self.folder / "said"
+        self.stdin, self.stdout = (self.folder / "asked").open("w"), self
+        self.said.unlink(missing_ok=True)
+        self.returncode = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __iter__(self) -> Iterator[str]:
+        """It begins once it can read all, and is read when it has ended."""
+        errors, asked = self.folder / "errors", Path(self.stdin.name)
+        program = loaded_programs.start(self.command, dict(os.environ), self.said, errors, reads=asked)
+        assert program is not None
+        self.returncode = program.wait(_SECONDS)
+        return iter(self.said.read_text().splitlines())
+
+    def __exit__(self, *_error: object) -> None:
+        """It has ended."""
 
 
 @pytest.fixture
@@ -38,6 +71,8 @@ def test_a_backup_is_made_listed_checked_and_brought_back(
         elsewhere.setenv("STEAD_BLOCK_BUCKET", "stead-blocks")
         elsewhere.setenv("STEAD_BLOCK_KEY_FILE", "/etc/stead-block-key")
         made = json.loads(stead("create", folder, passphrase, "--output", "json").stdout)
+    monkeypatch.setattr(Forked, "folder", tmp_path, raising=False)
+    monkeypatch.setattr(backup, "subprocess", SimpleNamespace(Popen=Forked, PIPE=subprocess.PIPE))  # from now on
     listed = stead("list", folder)
     assert listed.stdout.splitlines()[1].split("\t")[0] == made["id"]
     checked = stead("verify", folder, passphrase)

@@ -24,9 +24,9 @@ print(sys.stdin.read(), file=sys.stderr)
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def command() -> Any:
-    """The command of a worker, of a source that has collected one file."""
+    """The command of a worker, of a source that has collected one file, for all tests: it serves each that asks."""
     ends: list[Callable[[], None]] = []
     config = SimpleNamespace(args=["tests/unit/support/test_waiting.py"], add_cleanup=ends.append)
     spec = SimpleNamespace()
