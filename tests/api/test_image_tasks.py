@@ -147,6 +147,18 @@ def test_a_file_becomes_a_snapshot(api, folder, work):
     assert (snapshot["State"], snapshot["VolumeSize"]) == ("completed", 1)
 
 
+@pytest.mark.parametrize(
+    ("of_task", "of_disk", "shown"), [("task", "disk", "task"), ("task", "", "task"), ("", "disk", "disk")]
+)
+def test_a_disk_may_have_a_description_beside_that_of_its_task(api, of_task, of_disk, shown):
+    """As in the examples of VM Import, and as awspub sends an empty one."""
+    container = {"Format": "VMDK", "UserBucket": bucket("disk.vmdk"), "Description": of_disk}
+    snapshot = api.ec2.import_snapshot(Description=of_task, DiskContainer=container)
+    assert (snapshot["Description"], snapshot["SnapshotTaskDetail"]["Description"]) == (shown, shown)
+    image = api.ec2.import_image(Description=of_task, DiskContainers=[container])
+    assert (image["Description"], image["SnapshotDetails"][0]["Description"]) == (shown, shown)
+
+
 @pytest.mark.parametrize("name", ["vmdk-flat", "vmdk-parent", "vmdk-1-pib"])
 def test_a_forged_file_ends_the_task_with_a_reason(api, folder, work, settings, name):
     canary = settings.state_dir / "canary"

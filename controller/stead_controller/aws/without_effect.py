@@ -19,6 +19,7 @@ class Accepted:
     values: tuple[Any, ...] | None = None
 
 
+_OF_THE_TASK: Final = "a task that has a description itself shows that of its disk, too"
 _TYPES_OF_KEYS: Final = "a condition's operator says as what it reads a value"
 _INSTANT: Final = "an instant fleet does nothing more once it is made"
 _LOGS: Final = "flow logs are written so"
@@ -55,7 +56,9 @@ ACCEPTED: Final[dict[tuple[str, str, str], Accepted]] = {
     ("ec2", "DescribeVpcClassicLinkDnsSupport", "MaxResults"): Accepted(_NONE),
     ("ec2", "ExportImage", "RoleName"): Accepted(_NO_ROLE),
     ("ec2", "GetConsoleOutput", "Latest"): Accepted("the output is always the latest"),
+    ("ec2", "ImportImage", "DiskContainers.Description"): Accepted(_OF_THE_TASK),
     ("ec2", "ImportImage", "RoleName"): Accepted(_NO_ROLE),
+    ("ec2", "ImportSnapshot", "DiskContainer.Description"): Accepted(_OF_THE_TASK),
     ("ec2", "ImportSnapshot", "RoleName"): Accepted(_NO_ROLE),
     ("ec2", "ModifyInstanceCpuOptions", "NestedVirtualization"): Accepted(_NO_NESTED, ("disabled",)),
     ("ec2", "RunInstances", "CpuOptions.AmdSevSnp"): Accepted("no instance has encrypted memory", ("disabled",)),
