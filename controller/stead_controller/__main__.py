@@ -348,8 +348,7 @@ def run(**options: Any) -> None:
     With STEAD_SUCCEEDS in the environment it takes the place of one that serves, once it has loaded all.
     """
     core_dumps.forbid()
-    # Its library prints a line outside our logs for each failed handshake, unless it is loaded with this.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # or its library prints a line for each failed handshake
     handler = logs.set_up(options["log_level"], options["log_file"])
     allocator.use_one_heap()
     settings = _settings(options)
@@ -469,13 +468,12 @@ def _take_over(held: int, lock: Path, pid_file: Path | None) -> None:
     main_process.is_this(pid_file)
 
 
-def _lock_serving(path: Path, seconds: float = _LOCK_SECONDS) -> None:
-    """Lock what the serving process holds; wait for one whose parent was killed, which is about to die, too."""
+def _lock_serving(path: Path, seconds: float = _LOCK_SECONDS) -> int:
+    """Lock what the serving process holds, and return what does; wait for one that dies with its killed parent."""
     deadline = time.monotonic() + seconds
     while True:
         try:
-            alone.take(path)
-            return
+            return alone.take(path)
         except alone.TakenError as error:
             if time.monotonic() > deadline:
                 raise click.ClickException(f"another controller serves: {error}") from error
@@ -562,11 +560,14 @@ def _once_free(opened: "Database", state_dir: Path, revision: str) -> Iterator[N
     supervisor.signal_at_death_of(os.getppid(), signal.SIGTERM)  # who waits for it
     with at_hand(revision) if revision else contextlib.nullcontext():
         schema.prepare(opened.engine, state_dir, goes_back=True)
-        alone.take(state_dir / alone.CHANGING_FILE_NAME)  # until this process ends
+        changing = alone.take(state_dir / alone.CHANGING_FILE_NAME)
         click.echo("All is loaded.")  # from here on files of this release may go
         sys.stdout.flush()
-        _lock_serving(state_dir / alone.SERVING_FILE_NAME, _ENDS_SECONDS)
+        serving = _lock_serving(state_dir / alone.SERVING_FILE_NAME, _ENDS_SECONDS)
         yield
+        opened.close()
+        os.close(serving)
+        os.close(changing)  # whoever serves next does not await the end of this process
 
 
 cli.add_command(backup)

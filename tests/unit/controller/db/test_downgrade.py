@@ -76,6 +76,19 @@ def test_it_waits_until_nobody_serves(database, tmp_path, monkeypatch):
     assert CliRunner().invoke(cli, words).output == f"All is loaded.\nThe database has the revision {OLD}.\n"
 
 
+def test_who_serves_next_does_not_await_the_end_of_what_went_back(database, tmp_path):
+    names = (alone.SERVING_FILE_NAME, alone.CHANGING_FILE_NAME)
+    code = "import pathlib, sys; from stead_proto import alone; print([alone.holder(pathlib.Path(it)) for it in sys.argv[1:]])"
+    words = [sys.executable, "-c", code, *(str(tmp_path / name) for name in names)]
+
+    def holders():
+        return subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
+
+    with main._once_free(database, tmp_path, OLD):
+        assert holders() == f"{[os.getpid()] * 2}\n"
+    assert holders() == "[None, None]\n"
+
+
 # What another commit's files replace: all of ours are gone, and so is whatever else could still be loaded.
 _WITHOUT_FILES = """
 import pathlib, shutil, sys
