@@ -1,4 +1,4 @@
-"""A controller's disk is lost and there is no backup: a new one learns from the host what it has; guests notice nothing."""
+"""A controller's disk is lost, with a backup and without: what it does not know it learns from the host; guests notice nothing."""
 
 import contextlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from stead_cli.ssh import Login
-from tests.support import box, halting_image
+from tests.support import adoption_story, box, halting_image
 from tests.support.clients import FAST, Account
 from tests.support.lost_state import lose
 from tests.support.postgresql import PostgresqlServer
@@ -19,8 +19,8 @@ from tests.support.waiting import wait_for
 BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 
 
-@pytest.mark.timeout(1200)  # a cloud of its own with two guests, beside other tests
-def test_a_cloud_comes_back_without_any_backup(tmp_path: Path) -> None:
+@pytest.mark.timeout(1200)  # a cloud of its own with several guests, beside other tests
+def test_a_cloud_comes_back_with_a_backup_and_without_any(tmp_path: Path) -> None:
     box.run_in_another(_lose_it_and_recover, tmp_path)
 
 
@@ -30,6 +30,9 @@ def _lose_it_and_recover(folder: Path) -> None:
         cloud = RealCloud()
         ends.callback(cloud.purge)
         cloud.up()
+        before = folder / "backed-up"
+        before.mkdir()
+        adoption_story.tell(cloud, before)
         _story(cloud, folder, database)
 
 
@@ -77,7 +80,7 @@ def _story(cloud: RealCloud, folder: Path, database: str) -> None:
     user.ec2 = user.account.ec2
     user.wait("instance_running", [outer, inner])
     assert _seen(user, logins, (outer, inner)) == before
-    halting_image.instead_of_further_boots(logins[outer].run)  # test_adoption.py sees such a guest boot
+    halting_image.instead_of_further_boots(logins[outer].run)  # adoption_story.py sees such a guest boot
     user.ec2.stop_instances(InstanceIds=[outer])
     user.wait("instance_stopped", [outer])
     user.ec2.start_instances(InstanceIds=[outer])

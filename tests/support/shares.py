@@ -15,7 +15,6 @@ _RIG = (
 )
 # Clouds in boxes of their own.
 _OWN = (
-    "test_adoption.py",
     "test_benches.py",
     "test_bill_of_a_rig.py",
     "test_rack.py",

@@ -1,4 +1,7 @@
-"""A controller's disk is lost, a backup is put back: real guests that were made after it are adopted, and notice nothing."""
+"""A controller's disk is lost, a backup is put back: real guests that were made after it are adopted, and notice nothing.
+
+`e2e/test_recover.py` tells it, before the disk is lost without one.
+"""
 
 import subprocess
 from pathlib import Path
@@ -7,7 +10,7 @@ from typing import Any
 import pytest
 
 from stead_cli.ssh import Login
-from tests.support import box, halting_image
+from tests.support import halting_image
 from tests.support.clients import FAST
 from tests.support.lost_state import lose
 from tests.support.processes import BIN
@@ -18,21 +21,8 @@ BOOT_ID = "cat /proc/sys/kernel/random/boot_id"
 DISK = "/dev/sdf"
 
 
-def test_guests_made_after_a_backup_are_adopted_and_notice_nothing(tmp_path: Path) -> None:
-    box.run_in_another(_lose_the_disk_and_adopt, tmp_path)
-
-
-def _lose_the_disk_and_adopt(folder: Path) -> None:
-    """The story of a cloud of its own, whose controller loses its disk."""
-    cloud = RealCloud()
-    try:
-        cloud.up()
-        _adopt(cloud, folder)
-    finally:
-        cloud.purge()
-
-
-def _adopt(cloud: RealCloud, folder: Path) -> None:
+def tell(cloud: RealCloud, folder: Path) -> None:
+    """Tell it of a cloud, which has no guest and no volume of the story in the end; `folder` is empty."""
     user = User(cloud, cloud.new_account(), folder)
     halts = halting_image.add(cloud.operator, folder)
     [known] = user.run(ImageId=halts)
