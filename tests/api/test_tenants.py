@@ -6,6 +6,7 @@ other tenant's id, an absent one and a deleted one's form; a new operation is co
 
 import itertools
 from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from botocore.model import ListShape, StructureShape
@@ -272,11 +273,25 @@ def api(tmp_path_factory, api_database):
 
 
 @pytest.fixture(scope="module")
-def own_instance(api):
-    """An instance of the caller's own, an address, and a role in an instance profile."""
+def own(api):
+    """What the caller has: an instance with its interface, an address, a role in an instance profile, parts of a VPC.
+
+    They are asked for once: each request needs some of them.
+    """
     api.ec2.allocate_address()
     role_in_profile(api, api.world.one, "own")
-    return api.launch(number=1)
+    instance_id = api.launch(number=1)
+    attached = [{"Name": "attachment.instance-id", "Values": [instance_id]}]
+    (interface,) = api.ec2.describe_network_interfaces(Filters=attached)["NetworkInterfaces"]
+    (table,) = api.ec2.describe_route_tables()["RouteTables"]
+    (gateway,) = api.ec2.describe_internet_gateways()["InternetGateways"]
+    return SimpleNamespace(
+        instance_id=instance_id,
+        interface_id=interface["NetworkInterfaceId"],
+        table_id=table["RouteTableId"],
+        association_id=table["Associations"][0]["RouteTableAssociationId"],
+        gateway_id=gateway["InternetGatewayId"],
+    )
 
 
 @pytest.fixture(scope="module")
@@ -390,24 +405,20 @@ def their_topology(api):
     }
 
 
-def own_topology(api, operation, member):
+def own_topology(api, operation, member, own):
     """What an operation on a VPC's parts needs of the caller's own beside the parameter in question."""
-    (table,) = api.ec2.describe_route_tables()["RouteTables"]
-    (gateway,) = api.ec2.describe_internet_gateways()["InternetGateways"]
-    table_id, association_id = table["RouteTableId"], table["Associations"][0]["RouteTableAssociationId"]
+    table_id, gateway_id = own.table_id, own.gateway_id
     destination = {} if member == "DestinationPrefixListId" else {"DestinationCidrBlock": "10.0.0.0/8"}
     if member == "EgressOnlyInternetGatewayId":
         destination = {"DestinationIpv6CidrBlock": "::/0"}
-    target = (
-        {} if member not in ("RouteTableId", "DestinationPrefixListId") else {"GatewayId": gateway["InternetGatewayId"]}
-    )
+    target = {} if member not in ("RouteTableId", "DestinationPrefixListId") else {"GatewayId": gateway_id}
     needed = {
         "AssociateDhcpOptions": {"VpcId": api.world.one.vpc_id, "DhcpOptionsId": "default"},
         "AssociateRouteTable": {"RouteTableId": table_id, "SubnetId": api.world.one.subnet_ids[0]},
         "AssociateSubnetCidrBlock": {"Ipv6CidrBlock": "fd00::/64"},
         "AssociateVpcCidrBlock": {"CidrBlock": "100.64.0.0/16"},
         "AttachInternetGateway": {
-            "InternetGatewayId": gateway["InternetGatewayId"],
+            "InternetGatewayId": gateway_id,
             "VpcId": api.world.one.vpc_id,
         },
         "CreateRoute": {"RouteTableId": table_id, **destination, **target},
@@ -418,29 +429,26 @@ def own_topology(api, operation, member):
         "ModifyVpcAttribute": {"EnableDnsHostnames": {"Value": True}},
         "ModifyVpcTenancy": {"InstanceTenancy": "default"},
         "ReplaceRoute": {"RouteTableId": table_id, **destination, **target},
-        "ReplaceRouteTableAssociation": {"RouteTableId": table_id, "AssociationId": association_id},
+        "ReplaceRouteTableAssociation": {"RouteTableId": table_id, "AssociationId": own.association_id},
     }
     needed["DetachInternetGateway"] = needed["AttachInternetGateway"]
     return needed.get(operation, {})
 
 
-def own_resources(api, operation, own_instance):
+def own_resources(api, operation, own):
     """What an operation needs of the caller's own beside the parameter in question."""
-    (interface,) = api.ec2.describe_network_interfaces(
-        Filters=[{"Name": "attachment.instance-id", "Values": [own_instance]}]
-    )["NetworkInterfaces"]
-    interface_id = interface["NetworkInterfaceId"]
+    interface_id, instance_id = own.interface_id, own.instance_id
     match operation:
         case "AssociateAddress":
             (address,) = api.ec2.describe_addresses()["Addresses"]
             return {"AllocationId": address["AllocationId"]}
         case "AttachNetworkInterface":
-            return {"NetworkInterfaceId": interface_id, "InstanceId": own_instance, "DeviceIndex": 1}
+            return {"NetworkInterfaceId": interface_id, "InstanceId": instance_id, "DeviceIndex": 1}
         case "AttachVolume" | "DetachVolume":
-            (volume,) = api.ec2.describe_volumes(
-                Filters=[{"Name": "attachment.instance-id", "Values": [own_instance]}]
-            )["Volumes"]
-            return {"VolumeId": volume["VolumeId"], "InstanceId": own_instance}
+            (volume,) = api.ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [instance_id]}])[
+                "Volumes"
+            ]
+            return {"VolumeId": volume["VolumeId"], "InstanceId": instance_id}
         case "AssignIpv6Addresses":
             return {"Ipv6AddressCount": 1}
         case "AssignPrivateIpAddresses":
@@ -449,7 +457,7 @@ def own_resources(api, operation, own_instance):
             (address,) = api.ec2.describe_addresses()["Addresses"]
             return {"AllocationId": address["AllocationId"], "SubnetId": api.world.one.subnet_ids[0]}
         case "CreateReplaceRootVolumeTask" | "ModifyInstanceEventStartTime":
-            return {"InstanceId": own_instance}
+            return {"InstanceId": instance_id}
         case "CreateNetworkInterface":
             return {"SubnetId": api.world.one.subnet_ids[0]}
         case "ModifyNetworkInterfaceAttribute":
@@ -470,7 +478,7 @@ def own_endpoint(api, operation, member):
     return {"VpcEndpointId": api.ec2.create_vpc_endpoint(**params)["VpcEndpoint"]["VpcEndpointId"]}
 
 
-def request(api, operation, member, value, own_instance):
+def request(api, operation, member, value, own):
     """Good parameters of an operation, but for one."""
     shape = load_service("ec2").operation(operation).input_shape
     params = {name: SAMPLES.get(name) for name in shape.required_members}
@@ -484,9 +492,9 @@ def request(api, operation, member, value, own_instance):
         if member != "SecurityGroupRuleIds":
             params["IpPermissions"] = [PERMISSION]
     if operation == "ModifyInstancePlacement" and member in ("GroupId", "HostId"):
-        params = {"InstanceId": own_instance}
+        params = {"InstanceId": own.instance_id}
     if operation == "ModifyInstanceAttribute" and member != "InstanceId":
-        params = {"InstanceId": own_instance}
+        params = {"InstanceId": own.instance_id}
     if operation == "ModifyNetworkInterfaceAttribute" and member == "NetworkInterfaceId":
         params["Description"] = {"Value": "x"}
     if operation == "CreateVpcPeeringConnection" and member == "PeerVpcId":
@@ -494,16 +502,16 @@ def request(api, operation, member, value, own_instance):
     if operation == "ReplaceNetworkAclAssociation" and member == "NetworkAclId":
         acls = api.ec2.describe_network_acls()["NetworkAcls"]
         params["AssociationId"] = acls[0]["Associations"][0]["NetworkAclAssociationId"]
-    params |= own_resources(api, operation, own_instance)
+    params |= own_resources(api, operation, own)
     if operation in ("CreateVpcEndpoint", "ModifyVpcEndpoint"):
         params |= own_endpoint(api, operation, member)
-    params |= own_topology(api, operation, member)
+    params |= own_topology(api, operation, member, own)
     kind = shape.members[member]
     return params | {member: [value] if isinstance(kind, ListShape) else value}
 
 
 @pytest.mark.parametrize(("operation", "member"), MATRIX)
-def test_anothers_id_is_answered_like_an_absent_one(api, theirs, own_instance, operation, member):
+def test_anothers_id_is_answered_like_an_absent_one(api, theirs, own, operation, member):
     resource_type = ID_PARAMETERS_OF.get((operation, member), ID_PARAMETERS[member])
     kinds = sorted(theirs) if resource_type is None else [resource_type]
     for kind in kinds:
@@ -514,7 +522,7 @@ def test_anothers_id_is_answered_like_an_absent_one(api, theirs, own_instance, o
             api,
             "ec2",
             operation,
-            lambda value: request(api, operation, member, value, own_instance),
+            lambda value: request(api, operation, member, value, own),
             (theirs[kind], absent),
         )
         assert wire.code.endswith(ABSENT_CODES), (operation, member, wire)
