@@ -1,6 +1,7 @@
 """`stead upgrade` on one machine, from one commit to the next and back, under a guest that somebody pings.
 
-By hand: `python -m tests.support.box python -m tests.support.upgrade_story` prints how long the API was away.
+By hand: `python -m tests.support.box python -m tests.support.upgrade_story` prints how long the API was away; with
+`postgresql` behind it, of a cloud whose database is on such a server.
 """
 
 import json
@@ -18,48 +19,20 @@ from tests.support.releases import migration
 from tests.support.watchers import api_asked, pinged
 
 
-def live(folder: Path) -> dict[str, float]:
-    """Upgrade, go back, and try what does not work; return for how long the API was away each time, in seconds."""
+def live(folder: Path, *, on_server: bool = False) -> dict[str, float]:
+    """Upgrade, go back, and try what does not work; return for how long the API was away each time, in seconds.
+
+    The database is a file, or `on_server` of PostgreSQL.
+    """
     place = copied_checkout.make(folder / "a checkout")
     first = git(place, "rev-parse", "HEAD")
     following = _commit_with_a_migration(place, "following")
     _commit_with_a_migration(place, "broken", works=False)
     with ExitStack() as ends:
-        url = PostgresqlServer.empty_database(ends)
-        away = _live_on_a_server(place, url) if url else {}
-    cloud = RealCloud(launcher=place / "stead")
-    try:
+        cloud = RealCloud(launcher=place / "stead", database=PostgresqlServer.empty_database(ends) if on_server else "")
+        ends.callback(cloud.purge)
         cloud.up()
-        return away | _live(cloud, place, User(cloud, cloud.account, folder), first, following)
-    finally:
-        cloud.purge()
-
-
-def _live_on_a_server(place: Path, url: str) -> dict[str, float]:
-    """Do the same with a database of PostgreSQL, and no guest: what was answered before each step is there at its end."""
-    cloud = RealCloud(launcher=place / "stead", database=url)
-    away, made = dict[str, float](), list[str]()
-    try:
-        cloud.prepare()
-        cloud.stead_well("up", "--no-host")
-        ec2, before = cloud.account.ec2, _revision(place, cloud)
-        for step, words, revision in (
-            ("upgrade", ("following",), "following"),
-            ("back", ("--back",), before),
-            ("broken", ("broken",), before),
-        ):
-            made.append(ec2.create_security_group(GroupName=step, Description="-")["GroupId"])
-            with api_asked(cloud.settings) as api:
-                done = cloud.stead("upgrade", *words)
-            assert (done.returncode, "it is broken" in done.stderr) == (
-                (1, True) if step == "broken" else (0, False)
-            ), f"{done.stderr}\n{cloud.log_ends()}"
-            assert _revision(place, cloud) == revision
-            assert ec2.describe_security_groups(GroupIds=made)["SecurityGroups"]
-            away[f"{step}, PostgreSQL"] = api.longest
-        return away
-    finally:
-        cloud.purge()
+        return _live(cloud, place, User(cloud, cloud.account, folder), first, following)
 
 
 def _commit_with_a_migration(place: Path, branch: str, *, works: bool = True) -> str:
@@ -133,5 +106,6 @@ def _revision(place: Path, cloud: RealCloud) -> str:
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory(prefix="stead-upgrade-") as temporary:
-        json.dump({name: round(seconds, 2) for name, seconds in live(Path(temporary)).items()}, sys.stdout)
+        away = live(Path(temporary), on_server=sys.argv[1:] == ["postgresql"])
+        json.dump({name: round(seconds, 2) for name, seconds in away.items()}, sys.stdout)
         print()
