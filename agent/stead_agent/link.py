@@ -157,9 +157,9 @@ class Link:
         try:
             identity = await self._in_thread(self._dialling.identity)
             watchful = len(self._dialling.controllers) > 1  # then another one is waiting
-            channel = await self._channels.to(address, identity, watchful=watchful)
+            channel, patience = await self._channels.to(address, identity, watchful=watchful)
             try:
-                await self._talk(channel, identity, address, watchful=watchful)
+                await self._talk(channel, identity, address, watchful=watchful, patience=patience)
                 if not watchful and len(self._dialling.controllers) > 1:
                     return _SEVERAL
             finally:
@@ -183,12 +183,20 @@ class Link:
             _log.warning("removed_from_the_cloud", kept=len(state.resources))
             await self._reconciler.apply(state)
 
-    async def _talk(self, channel: grpc.aio.Channel, identity: Identity, address: str, *, watchful: bool) -> None:
+    async def _talk(
+        self, channel: grpc.aio.Channel, identity: Identity, address: str, *, watchful: bool, patience: float
+    ) -> None:
         """Talk until the controller ends it, or there is another one and this channel is not `watchful`."""
         stub = host_pb2_grpc.HostLinkStub(channel)
-        call = stub.Session()
+        call = stub.Session(wait_for_ready=patience > 0)
         outgoing = _Outgoing(call)
-        await outgoing.write(HostReport(hello=await self._hello(identity)))
+        hello = HostReport(hello=await self._hello(identity))
+        try:
+            async with asyncio.timeout(patience or None):
+                await outgoing.write(hello)
+        except TimeoutError as error:
+            await channel.close()  # the next try is on another one, and tells its reason
+            raise ConnectionError(f"no connection for {patience:.1f} s") from error
         self._stub = stub  # the first state may name images, which are fetched at once
         async with asyncio.TaskGroup() as tasks:
             helpers = []

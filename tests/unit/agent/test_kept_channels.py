@@ -10,6 +10,7 @@ from stead_agent import channels, link
 from stead_proto.tls import Identity
 from tests.support.fake_controller import FakeController
 from tests.support.processes import free_ports
+from tests.support.waiting import wait_for
 from tests.unit.agent.test_link import Rig
 
 
@@ -89,3 +90,44 @@ async def test_those_of_other_controllers_are_closed_once_a_session_has_begun(
     assert noted.channels[0].get_state() is grpc.ChannelConnectivity.SHUTDOWN
     await rig.stop()
     await controller.stop()
+
+
+async def test_the_next_call_waits_on_the_channel_of_a_controller_that_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted = Noted()
+    monkeypatch.setattr(link, "Channels", lambda: noted)
+    monkeypatch.setattr(channels, "_PATIENCE", 240.0)
+    controller = FakeController()
+    await controller.start()
+    rig = Rig(controller, tmp_path)
+    rig.start()
+    await rig.session()
+    await controller.stop()
+    await asyncio.wait_for(noted.waits.wait(), 20)
+    await controller.start()
+    await rig.session()
+    await rig.stop()
+    assert len(noted.channels) == 2
+    assert noted.channels[0] is noted.channels[1]
+    await controller.stop()
+
+
+async def test_the_only_one_is_not_waited_for_longer_than_its_channel_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    noted = Noted()
+    monkeypatch.setattr(link, "Channels", lambda: noted)
+    monkeypatch.setattr(channels, "_PATIENCE", 0.1)
+    rig = Rig(FakeController(), tmp_path)
+    rig.start(addresses=(f"127.0.0.1:{free_ports(1)[0]}",))
+
+    def reasons() -> list[str]:
+        said = [vars(each).get("stead_fields", {}).get("reason", "") for each in caplog.records]
+        return [each.partition(" ")[0] for each in said if each]
+
+    with caplog.at_level("DEBUG"):
+        await asyncio.to_thread(wait_for, lambda: len(reasons()) > 3, "it has tried in vain", 30)
+    await rig.stop()
+    assert reasons()[:3] == ["UNAVAILABLE:", "no", "UNAVAILABLE:"]
+    assert len(set(map(id, noted.channels[:3]))) == 2, "one that waited in vain is closed"
