@@ -106,7 +106,8 @@ def fill(wheels: Path, root: Path) -> list[Path]:
 def _pins(root: Path, constraints: str, what: Sequence[str], text: str = "") -> str:
     """Return the lines of the constraints that are for these requirements and all that they need."""
     options = ["--constraint=constraints.txt", "--no-header", "--no-annotate", "--quiet"]
-    found = _run([_program("uv"), "pip", "compile", *what, *options], cwd=root, text=text)
+    trusting = {"UV_SYSTEM_CERTS": "true", **os.environ}  # what the machine trusts, as pip does by itself
+    found = _run([_program("uv"), "pip", "compile", *what, *options], cwd=root, text=text, environment=trusting)
     names = {line.partition("==")[0].partition("[")[0] for line in found.splitlines() if "==" in line}
     return "".join(match[0] for match in _PIN.finditer(constraints) if match["name"] in names)
 

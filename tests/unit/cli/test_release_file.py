@@ -70,3 +70,17 @@ def test_what_is_installed_has_no_launcher(monkeypatch, tmp_path):
     monkeypatch.setattr(launcher, "SHIPPED", tmp_path)
     with pytest.raises(CliError, match="`stead test` needs a checkout"):
         launcher.run("test")
+
+
+@pytest.mark.parametrize("said", ["true", "false"])
+def test_uv_trusts_what_the_machine_trusts_unless_it_is_told_otherwise(tmp_path, monkeypatch, said):
+    uv = tmp_path / "uv"
+    uv.write_text('#!/bin/sh\necho "certificates-$UV_SYSTEM_CERTS==1"\n')
+    uv.chmod(0o755)
+    monkeypatch.setattr(release_file, "_program", lambda _name: uv)
+    monkeypatch.delenv("UV_SYSTEM_CERTS", raising=False)
+    if said == "false":
+        monkeypatch.setenv("UV_SYSTEM_CERTS", said)
+    pins = "".join(f"certificates-{each}==1 \\\n    --hash=sha256:00\n" for each in ("true", "false"))
+    found = release_file._pins(tmp_path, pins, ["-"])
+    assert found == f"certificates-{said}==1 \\\n    --hash=sha256:00\n"
