@@ -40,12 +40,18 @@ class Noted(channels.Channels):
         self.closed.set()
 
 
-@pytest.mark.parametrize(("quick", "others"), [(60.0, 0), (60.0, 1), (0.0, 0)])
-async def test_a_channel_is_kept_as_long_as_its_controller_is_expected_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: float, others: int
-) -> None:
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> Noted:
+    """The channels of the next link."""
     noted = Noted()
     monkeypatch.setattr(link, "Channels", lambda: noted)
+    return noted
+
+
+@pytest.mark.parametrize(("quick", "others"), [(60.0, 0), (60.0, 1), (0.0, 0)])
+async def test_a_channel_is_kept_as_long_as_its_controller_is_expected_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: Noted, quick: float, others: int
+) -> None:
     monkeypatch.setattr(link, "_QUICK_SECONDS", quick)
     rig = Rig(FakeController(), tmp_path)
     rig.start(addresses=tuple(f"127.0.0.1:{port}" for port in free_ports(1 + others)))
@@ -57,10 +63,8 @@ async def test_a_channel_is_kept_as_long_as_its_controller_is_expected_back(
 
 
 async def test_the_channel_of_a_session_that_broke_is_kept_for_the_next(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: Noted
 ) -> None:
-    noted = Noted()
-    monkeypatch.setattr(link, "Channels", lambda: noted)
     monkeypatch.setattr(link, "_QUICK_SECONDS", 0.0)  # the last session before this one is long ago
     controller = FakeController()
     await controller.start()
@@ -74,11 +78,9 @@ async def test_the_channel_of_a_session_that_broke_is_kept_for_the_next(
 
 
 async def test_those_of_other_controllers_are_closed_once_a_session_has_begun(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: Noted
 ) -> None:
     """It would be tried for as long as the session lasts, and with authorities that are not trusted there any more."""
-    noted = Noted()
-    monkeypatch.setattr(link, "Channels", lambda: noted)
     monkeypatch.setattr(link.random.Random, "choice", lambda _self, addresses: addresses[0])
     controller = FakeController()
     await controller.start()
@@ -93,10 +95,8 @@ async def test_those_of_other_controllers_are_closed_once_a_session_has_begun(
 
 
 async def test_the_next_call_waits_on_the_channel_of_a_controller_that_comes_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: Noted
 ) -> None:
-    noted = Noted()
-    monkeypatch.setattr(link, "Channels", lambda: noted)
     monkeypatch.setattr(channels, "_PATIENCE", 240.0)
     controller = FakeController()
     await controller.start()
@@ -114,10 +114,8 @@ async def test_the_next_call_waits_on_the_channel_of_a_controller_that_comes_bac
 
 
 async def test_the_only_one_is_not_waited_for_longer_than_its_channel_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noted: Noted, caplog: pytest.LogCaptureFixture
 ) -> None:
-    noted = Noted()
-    monkeypatch.setattr(link, "Channels", lambda: noted)
     monkeypatch.setattr(channels, "_PATIENCE", 0.1)
     rig = Rig(FakeController(), tmp_path)
     rig.start(addresses=(f"127.0.0.1:{free_ports(1)[0]}",))
